@@ -1,0 +1,144 @@
+"""Annotated pictures, for evaluation only: CUB part locations and COCO keypoint files.
+
+Positions are turned into the pixel convention of `keypoints.py`: CUB's are 1-based, COCO's 0-based.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmpnet_cli.datasets import cub_image_path, cub_root, read_cub, read_table
+from lmpnet_cli.errors import DatasetError, InputError
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """One picture and what is known of it.
+
+    Attributes:
+        parts: (P, 2) pixels; NaN where a part is not visible.
+        bbox: x, y, width, height in pixels, or None.
+        class_name: None where there is none.
+    """
+
+    path: Path
+    name: str
+    parts: NDArray[np.float64]
+    bbox: tuple[float, float, float, float] | None
+    class_name: str | None
+
+    @property
+    def visible(self) -> NDArray[np.float64]:
+        """(V, 2) the visible parts alone."""
+        return self.parts[~np.isnan(self.parts[:, 0])]
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """A data set for evaluation: its pictures in sorted order, and the names of its parts."""
+
+    name: str
+    images: tuple[AnnotatedImage, ...]
+    part_names: tuple[str, ...]
+
+
+def read_annotations(data: Path, split: str = "test") -> Annotations:
+    """Reads a CUB folder (part `split` of its official split) or a COCO keypoint file.
+
+    Raises:
+        InputError: when nothing is there.
+        DatasetError: when the files do not fit together, or the split is empty.
+    """
+    if data.is_file():
+        return _read_coco(data)
+    if not data.is_dir():
+        raise InputError(f"There is no data set {data}. Name a CUB folder, or a COCO keypoint file beside its images.")
+    root = cub_root(data)
+    if root:
+        return _read_cub(root, split)
+    files = sorted(data.glob("*.json"))
+    if len(files) == 1:
+        return _read_coco(files[0])
+    raise DatasetError(
+        f"{data} holds no annotations: neither images.txt of the CUB layout nor one COCO keypoint .json. "
+        "Name the .json itself if there are several."
+    )
+
+
+def _read_cub(root: Path, split: str) -> Annotations:
+    samples = {sample.source: sample for sample in read_cub(root).samples}
+    names = tuple(row[1] for row in read_table(root / "parts" / "parts.txt", 2))
+    parts: dict[str, NDArray[np.float64]] = {}
+    try:
+        for image_id, part, x, y, visible in read_table(root / "parts" / "part_locs.txt", 5):
+            position = parts.setdefault(image_id, np.full((len(names), 2), np.nan))
+            if float(visible) > 0:
+                position[int(part) - 1] = float(x) - 1, float(y) - 1
+        boxes = {row[0]: [float(value) for value in row[1:]] for row in read_table(root / "bounding_boxes.txt", 5)}
+    except (ValueError, IndexError) as error:
+        raise DatasetError(
+            f"{root}/parts/part_locs.txt or bounding_boxes.txt holds a value that is no number ({error})."
+        ) from error
+    images = []
+    for image_id, name in read_table(root / "images.txt", 2):
+        if split not in ("all", samples[name].split):
+            continue
+        box = boxes.get(image_id)
+        images.append(
+            AnnotatedImage(
+                cub_image_path(root, name),
+                name,
+                parts.get(image_id, np.full((len(names), 2), np.nan)),
+                (box[0] - 1, box[1] - 1, box[2], box[3]) if box else None,
+                samples[name].class_name,
+            )
+        )
+    if not images:
+        raise DatasetError(f"{root} has no images in its {split} split. Use --split train or --split all.")
+    return Annotations(root.name, tuple(sorted(images, key=lambda image: image.name)), names)
+
+
+def _read_coco(path: Path) -> Annotations:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        categories = {category["id"]: category for category in document["categories"] if "keypoints" in category}
+        files = {image["id"]: image["file_name"] for image in document["images"]}
+        names = tuple(next(iter(categories.values()))["keypoints"])
+        images: dict[int, AnnotatedImage] = {}
+        for annotation in document["annotations"]:
+            image_id = annotation["image_id"]
+            points = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
+            if len(points) != len(names):
+                raise DatasetError(
+                    f"{path}: annotation {annotation.get('id')} has {len(points)} keypoints, expected {len(names)}."
+                )
+            if image_id in images:
+                raise DatasetError(
+                    f"{path}: image {files[image_id]} has two annotated objects; lmpnet scores one an image."
+                )
+            seen = (points[:, 2] > 0) & np.isfinite(points).all(1)
+            bbox = annotation.get("bbox")
+            images[image_id] = AnnotatedImage(
+                _inside(path.parent, files[image_id]),
+                files[image_id],
+                np.where(seen[:, None], points[:, :2], np.nan),
+                (bbox[0], bbox[1], bbox[2], bbox[3]) if bbox else None,
+                None,
+            )
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, IndexError, StopIteration, AttributeError) as error:
+        raise DatasetError(f"{path} is not a COCO keypoint annotation file ({error!r}).") from error
+    if not images:
+        raise DatasetError(f"{path} holds no annotations.")
+    return Annotations(path.stem, tuple(sorted(images.values(), key=lambda image: image.name)), names)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DatasetError(f"An annotation names {name}, which lies outside {folder}.")
+    return path if path.exists() or not (folder / "images" / name).exists() else folder / "images" / name

@@ -1,0 +1,125 @@
+"""Checkpoints: one safetensors file, with everything needed to build its model again in the metadata.
+
+The metadata hold one JSON string under `lmpnet`. Weights may be stored as float16 (`half=True`); they are loaded as
+float32. Nothing on disk is ever unpickled.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lmpnet_cli.bundled import bundled_checkpoint
+from lmpnet_cli.errors import CheckpointError, LmpnetError
+from lmpnet_cli.keypoints import FORMAT_VERSION
+from lmpnet_cli.lmp.backbone import BackboneSpec
+from lmpnet_cli.lmp.network import LMPNet, NetworkSpec, build
+from lmpnet_cli.runtime import resolve_device, versions, write_atomically
+
+
+def save_checkpoint(path: Path, model: LMPNet, record: dict[str, Any], half: bool = False) -> None:
+    """Writes a checkpoint aside and renames it.
+
+    Args:
+        record: training settings, provenance and the like, kept as they are.
+        half: store floating-point weights as float16, for half the size.
+    """
+    tensors = model_tensors(model)
+    if half:
+        tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
+    header = {
+        "format_version": FORMAT_VERSION,
+        "spec": asdict(model.spec),
+        "replica": model.replica is not None,
+        **record,
+        "versions": versions(),
+    }
+    metadata = {"lmpnet": json.dumps(header, default=str)}
+    write_atomically(path, lambda aside: save_file(tensors, aside, metadata=metadata))
+
+
+def model_tensors(model: torch.nn.Module) -> dict[str, Tensor]:
+    """The state dict on the CPU, contiguous, as safetensors wants it."""
+    return {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The JSON record of a checkpoint.
+
+    Raises:
+        CheckpointError: when the file is missing, damaged or not one of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        header = json.loads(metadata["lmpnet"])
+        version = header["format_version"]
+    except FileNotFoundError as error:
+        raise CheckpointError(f"There is no checkpoint {path}. `lmpnet train DATA` makes one.") from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a readable safetensors file ({error}). It may be truncated, or another kind of file."
+        ) from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} was not written by lmpnet. Give a checkpoint of `lmpnet train`; backbone weights go to "
+            "`lmpnet train --init FILE`."
+        ) from error
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has format version {version}, this lmpnet reads {FORMAT_VERSION}. Update lmpnet."
+        )
+    return dict(header)
+
+
+def load_checkpoint(path: str | Path | None = None, device: str = "cpu") -> LMPNet:
+    """Builds the model that a checkpoint describes and fills it.
+
+    Args:
+        path: None takes the bundled model.
+        device: auto, cpu, cuda, cuda:N or mps.
+
+    Returns:
+        The model in evaluation mode, float32, channels_last, without gradients.
+
+    Raises:
+        CheckpointError: when the file is missing, damaged, foreign, or does not fit its own description.
+        DeviceError: when the device is not there.
+    """
+    target = resolve_device(device)
+    path = bundled_checkpoint() if path is None else Path(path)
+    header = read_header(path)
+    try:
+        model = build(parse_spec(header["spec"]), replica=bool(header["replica"]))
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        model.load_state_dict(tensors)  # copies into float32
+    except (LmpnetError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{path} does not fit its own description: {reason}") from error
+    if not all(bool(value.isfinite().all()) for value in tensors.values()):
+        raise CheckpointError(f"{path} holds weights that are not finite numbers: its training had diverged.")
+    return place(model.eval().requires_grad_(False), target)
+
+
+def place(model: LMPNet, device: torch.device) -> LMPNet:
+    """On the device, channels_last: about twice as fast for convolutions on the CPU."""
+    return model.to(device).to(memory_format=torch.channels_last)
+
+
+def parse_spec(spec: dict[str, Any]) -> NetworkSpec:
+    """The specification from its JSON form."""
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in spec.items()}
+    return NetworkSpec(**{**values, "backbone": BackboneSpec(**spec["backbone"])})
+
+
+def file_sha256(path: Path) -> str:
+    """The checksum that ties a result to its weights."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,61 @@
+"""The command line: the app, and the one place where errors become messages and exit codes.
+
+Exit codes: 0 done, 1 an error that the user can mend, 2 wrong usage, 130 interrupted.
+"""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from lmpnet_cli import __version__, commands
+from lmpnet_cli.errors import LmpnetError
+
+EPILOG = "Exit codes: 0 done, 1 an error that you can mend, 2 wrong usage, 130 interrupted."
+
+
+class _Group(TyperGroup):
+    """Prints an `LmpnetError` as one message, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LmpnetError as error:
+            from lmpnet_cli.console import print_error
+
+            print_error(str(error))
+            raise typer.Exit(error.exit_code) from error
+
+
+app = typer.Typer(
+    cls=_Group,
+    name="lmpnet",
+    help="Find the keypoints of things in photographs, from class labels alone.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lmpnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+commands.add_to(app)
+
+
+def main() -> None:
+    """The `lmpnet` program."""
+    app()

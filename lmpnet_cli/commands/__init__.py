@@ -1,0 +1,15 @@
+"""One module for each command; each is one call of the Python function of that name."""
+
+import typer
+
+from lmpnet_cli.commands import discover, evaluate, train, viz_filters
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the commands and their second names."""
+    app.command("train")(train.train)
+    app.command("discover")(discover.discover)
+    app.command("viz-filters")(viz_filters.viz_filters)
+    app.command("visualize", hidden=True)(viz_filters.viz_filters)
+    app.command("eval")(evaluate.evaluate)
+    app.command("evaluate", hidden=True)(evaluate.evaluate)

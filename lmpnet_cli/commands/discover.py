@@ -1,0 +1,80 @@
+"""`lmpnet discover IMAGES`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lmpnet_cli.commands import options as o
+from lmpnet_cli.config import DiscoverConfig as Config
+from lmpnet_cli.config import default_out
+from lmpnet_cli.console import ConsoleProgress, print_json, print_summary
+
+
+def discover(
+    images: Annotated[list[Path], typer.Argument(help="Folders, searched in depth, and single files.")],
+    k: o.K = Config.k,
+    thr: Annotated[
+        float,
+        typer.Option(
+            "--thr", help="Erasing distance in cells of a 14 x 14 grid over the image.", rich_help_panel=o.METHOD
+        ),
+    ] = Config.thr,
+    checkpoint: o.Checkpoint = Config.checkpoint,
+    filters: o.Filters = Config.filters,
+    iterations: o.Iterations = Config.iterations,
+    method: o.MethodOption = o.Method(Config.method),
+    size: o.Size = Config.size,
+    out: o.Out = default_out("discover"),
+    overwrite: o.Overwrite = Config.overwrite,
+    overlays: Annotated[
+        bool,
+        typer.Option(
+            "--overlays/--no-overlays", help="Draw the pictures with their keypoints.", rich_help_panel=o.OUTPUT
+        ),
+    ] = Config.overlays,
+    max_pixels: o.MaxPixels = Config.max_pixels,
+    device: o.Device = Config.device,
+    precision: o.Precise = o.Precision(Config.precision),
+    batch_size: o.BatchSize = Config.batch_size,
+    workers: o.Workers = Config.workers,
+    seed: o.Seed = Config.seed,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+) -> None:
+    """Find k keypoints on every image and write them as COCO keypoint annotations, with overlays.
+
+    \b
+    lmpnet discover photos/ --k 5
+    lmpnet discover photos/ heron.jpg -c runs/herons/lmpnet.safetensors --out herons
+    """
+    given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})
+    Config(**given)  # usage errors come before the seconds that torch takes to load
+    from lmpnet_cli.discovery import discover as run
+
+    with ConsoleProgress(quiet or json) as progress:
+        result = run(progress=progress, **given)
+    found = sum(int(each.found.sum()) for each in result.keypoints)
+    count = len(result.keypoints)
+    facts = {
+        "images": count,
+        "skipped": o.skipped_line(len(result.skipped)),
+        "keypoints": f"{found} ({found / count:.2f} an image)",
+        "device": result.device,
+        "time": f"{result.seconds:.1f} s ({count / result.seconds:.1f} images/s)",
+        "written": ", ".join(
+            [str(out / "keypoints.json"), *([str(out / "overlays/"), str(out / "overview.jpg")] if overlays else [])]
+        ),
+    }
+    if json:
+        print_json(
+            {
+                "images": count,
+                "skipped": len(result.skipped),
+                "keypoints": found,
+                "seconds": round(result.seconds, 2),
+                "out": out,
+            }
+        )
+    elif not quiet:
+        print_summary("discover", facts)

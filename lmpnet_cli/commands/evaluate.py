@@ -1,0 +1,115 @@
+"""`lmpnet eval [DATA]`."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lmpnet_cli.commands import options as o
+from lmpnet_cli.config import EvaluateConfig as Config
+from lmpnet_cli.config import default_out
+from lmpnet_cli.console import ConsoleProgress, print_json, print_summary, print_table
+
+
+class Split(str, Enum):
+    """Part of the official split."""
+
+    test = "test"
+    train = "train"
+    all = "all"
+
+
+def evaluate(
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            help="CUB folder, or COCO keypoint file beside its images (default: the bundled example pictures)."
+        ),
+    ] = None,
+    k: o.K = Config.k,
+    thr: Annotated[
+        list[float],
+        typer.Option(
+            "--thr",
+            help="Erasing distance in cells of a 14 x 14 grid over the image; may be given several times.",
+            rich_help_panel=o.METHOD,
+        ),
+    ] = list(Config.thr),  # noqa: B006 (Typer copies it)
+    alpha: Annotated[
+        float,
+        typer.Option(
+            help="Tolerance as a share of the shorter image side, or longer box side.", rich_help_panel=o.METHOD
+        ),
+    ] = Config.alpha,
+    split: Annotated[Split, typer.Option(help="Part of an official split.", rich_help_panel=o.INPUT)] = Split(
+        Config.split
+    ),
+    checkpoint: o.Checkpoint = Config.checkpoint,
+    filters: o.Filters = Config.filters,
+    iterations: o.Iterations = Config.iterations,
+    method: o.MethodOption = o.Method(Config.method),
+    size: o.Size = Config.size,
+    out: o.Out = default_out("eval"),
+    overwrite: o.Overwrite = Config.overwrite,
+    max_pixels: o.MaxPixels = Config.max_pixels,
+    device: o.Device = Config.device,
+    precision: o.Precise = o.Precision(Config.precision),
+    batch_size: o.BatchSize = Config.batch_size,
+    workers: o.Workers = Config.workers,
+    seed: o.Seed = Config.seed,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+) -> None:
+    """Score keypoints against annotations, beside the trivial baselines.
+
+    \b
+    lmpnet eval --thr 3
+    lmpnet eval data/CUB_200_2011 --thr 1 --thr 2 --thr 3
+    lmpnet eval photos/annotations.json -c runs/herons/lmpnet.safetensors
+    """
+    given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})
+    Config(**given)
+    from lmpnet_cli.evaluation import evaluate as run
+
+    with ConsoleProgress(quiet or json) as progress:
+        result = run(progress=progress, **given)
+    if json:
+        print_json(result.metrics)
+    elif not quiet:
+        _show(result.metrics, result.seconds, out)
+
+
+def _show(metrics: dict[str, Any], seconds: float, out: Path) -> None:
+    rows = {f"thr {row['thr']:g}": row for row in metrics["results"]}
+    rows |= {name.replace("_", " "): row for name, row in metrics["baselines"].items() if row}
+    lines: dict[str, list[str]] = {
+        f"KP {i + 1}": [f"{r['greedy_pck']['kp'][i]:.1f}" for r in rows.values()] for i in range(metrics["k"])
+    }
+    lines["greedy PCK"] = [f"{row['greedy_pck']['mean']:.1f}" for row in rows.values()]
+    lines["  95 % interval"] = ["{:.1f}-{:.1f}".format(*row["greedy_pck"]["ci95"]) for row in rows.values()]
+    lines["  found ones only"] = [_or_dash(row["greedy_pck"]["found_only_mean"]) for row in rows.values()]
+    for name, key in (
+        ("one-to-one", "greedy_pck_one_to_one"),
+        ("by box", "greedy_pck_bbox"),
+        ("by box, one-to-one", "greedy_pck_bbox_one_to_one"),
+    ):
+        lines[name] = [_or_dash(row[key] and row[key]["mean"]) for row in rows.values()]
+    for name, key in (("coverage", "coverage"), ("duplicates", "duplicate_rate"), ("found an image", "found")):
+        lines[name] = [_or_dash(row[key]) for row in rows.values()]
+    title = f"Greedy PCK in percent, alpha {metrics['alpha']:g} of the shorter image side"
+    print_table(title, ["", *rows], [[name, *values] for name, values in lines.items()])
+    facts = {
+        "data": f"{metrics['dataset']}, {metrics['images']} images ({metrics['left_out']} without annotation left out)",
+        "skipped": o.skipped_line(len(metrics["skipped"])),
+        "accuracy": _or_dash(metrics["accuracy"]),
+        "of the replica": _or_dash(metrics["replica_accuracy"]),
+        "map entropy": f"{_or_dash(metrics['entropy'])} nats on {metrics['map_size'][0]} x {metrics['map_size'][1]} cells",
+        "time": f"{seconds:.1f} s ({metrics['images'] / seconds:.1f} images/s)",
+        "written": out / "metrics.json",
+    }
+    print_summary("eval", facts)
+
+
+def _or_dash(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

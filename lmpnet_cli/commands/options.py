@@ -1,0 +1,68 @@
+"""Options that commands share. Defaults come from the dataclasses of `config.py`."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+INPUT, METHOD, OUTPUT, RUN = "Input", "Method", "Output", "Run"
+
+
+class Precision(str, Enum):
+    """Number format of the convolutions."""
+
+    auto = "auto"
+    float32 = "32"
+    bf16 = "bf16"
+
+
+class Method(str, Enum):
+    """How keypoints are found."""
+
+    lmpnet = "lmpnet"
+
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.", rich_help_panel=OUTPUT)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.", rich_help_panel=OUTPUT)]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN)]
+Precise = Annotated[
+    Precision, typer.Option("--precision", help="auto is bf16 where that is faster.", rich_help_panel=RUN)
+]
+BatchSize = Annotated[int, typer.Option(help="Images in one forward pass.", rich_help_panel=RUN)]
+Workers = Annotated[int | None, typer.Option(help="Decoding processes (default: by processors).", rich_help_panel=RUN)]
+Seed = Annotated[int, typer.Option(help="Of everything that is left to chance.", rich_help_panel=RUN)]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress, no summary; errors always show.", rich_help_panel=OUTPUT)
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON object on stdout and nothing else.", rich_help_panel=OUTPUT)
+]
+
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint", "-c", help="Weights of `lmpnet train` (default: the bundled model).", rich_help_panel=METHOD
+    ),
+]
+K = Annotated[int, typer.Option("--k", help="Keypoints to look for on each image.", rich_help_panel=METHOD)]
+Filters = Annotated[
+    int | None,
+    typer.Option(help="Strongest filters kept of each network, on each image (default: all).", rich_help_panel=METHOD),
+]
+Iterations = Annotated[int, typer.Option(help="Inner iterations of Algorithm 1.", rich_help_panel=METHOD)]
+MethodOption = Annotated[Method, typer.Option("--method", help="How keypoints are found.", rich_help_panel=METHOD)]
+Size = Annotated[
+    int | None, typer.Option(help="Side of the network input in pixels (default: as trained).", rich_help_panel=METHOD)
+]
+MaxPixels = Annotated[int, typer.Option(help="Larger pictures are skipped and named.", rich_help_panel=INPUT)]
+
+
+def plain(options: dict[str, Any]) -> dict[str, Any]:
+    """Enumeration members as their values."""
+    return {key: value.value if isinstance(value, Enum) else value for key, value in options.items()}
+
+
+def skipped_line(count: int) -> str:
+    """For the summary."""
+    return f"{count} (listed in the results)" if count else "0"

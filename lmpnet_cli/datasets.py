@@ -1,0 +1,166 @@
+"""Data sets as lists of samples: CUB-200-2011 folders, class folders, and the seeded split.
+
+`read_classes` recognises the layout. Annotations are read by `annotations.py` and never reach the training.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+
+from lmpnet_cli.errors import DatasetError, InputError
+from lmpnet_cli.images import list_images
+
+Split = Literal["train", "val", "test"]
+_SPLIT_FOLDERS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled picture. `source` is its identity within the data set, the same wherever the folder lies."""
+
+    path: Path
+    class_name: str
+    split: Split
+    source: str
+
+
+@dataclass(frozen=True)
+class ClassData:
+    """Samples and the sorted names of their classes; `official` where the data set brings its own split."""
+
+    samples: tuple[Sample, ...]
+    classes: tuple[str, ...]
+    official: bool
+
+    def of(self, *splits: Split) -> list[Sample]:
+        """The samples of these splits."""
+        return [sample for sample in self.samples if sample.split in splits]
+
+
+def cub_root(folder: Path) -> Path | None:
+    """The folder that holds `images.txt`: itself or its `CUB_200_2011/`; None for another layout."""
+    return next((root for root in (folder, folder / "CUB_200_2011") if (root / "images.txt").is_file()), None)
+
+
+def read_classes(folders: Iterable[Path]) -> ClassData:
+    """Reads one or several data sets and merges them by class name.
+
+    Raises:
+        DatasetError, InputError: when a folder is missing, has no class folders, or a class file does not fit.
+    """
+    parts = [_read_one(folder) for folder in folders]
+    samples = tuple(sample for part in parts for sample in part.samples)
+    classes = tuple(sorted({sample.class_name for sample in samples}))
+    if len(classes) < 2:
+        raise DatasetError(
+            f"A classifier needs two classes or more, and there is only {', '.join(classes)} here. Put the pictures "
+            "of each class into a sub-folder of its own: DATA/heron/*.jpg, DATA/egret/*.jpg."
+        )
+    return ClassData(samples, classes, any(part.official for part in parts))
+
+
+def _read_one(folder: Path) -> ClassData:
+    if not folder.is_dir():
+        raise InputError(
+            f"There is no folder {folder}. DATA is a folder with one sub-folder for each class, or a CUB folder."
+        )
+    root = cub_root(folder)
+    return read_cub(root) if root else _read_folders(folder)
+
+
+def read_table(path: Path, columns: int) -> list[list[str]]:
+    """The rows of a CUB text file, cut into so many columns.
+
+    Raises:
+        DatasetError: when the file is missing or a row is short; names the line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"Cannot read {path}: {error}. A CUB folder needs it.") from error
+    rows = [line.split(maxsplit=columns - 1) for line in lines]
+    for number, row in enumerate(rows, start=1):
+        if row and len(row) != columns:
+            raise DatasetError(f"{path}, line {number}: expected {columns} columns, found {len(row)}.")
+    return [row for row in rows if row]
+
+
+def cub_image_path(root: Path, name: str) -> Path:
+    """The path of an image that a CUB file names; names may not leave the folder."""
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise DatasetError(f"{root / 'images.txt'} names {name}, which lies outside the data set.")
+    return root / "images" / pure
+
+
+def read_cub(root: Path) -> ClassData:
+    """The samples of a CUB folder, with its official split."""
+    images = read_table(root / "images.txt", 2)
+    labels = dict(read_table(root / "image_class_labels.txt", 2))
+    names = dict(read_table(root / "classes.txt", 2))
+    training = dict(read_table(root / "train_test_split.txt", 2))
+    samples = []
+    for image_id, name in images:
+        if image_id not in labels or labels[image_id] not in names or image_id not in training:
+            raise DatasetError(
+                f"{root}: image {image_id} ({name}) has no class or no split. The text files do not fit together."
+            )
+        split: Split = "train" if training[image_id] == "1" else "test"
+        samples.append(Sample(cub_image_path(root, name), names[labels[image_id]], split, name))
+    return ClassData(tuple(samples), tuple(sorted(set(names.values()))), official=True)
+
+
+def _read_folders(folder: Path) -> ClassData:
+    inner = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    splits = {entry: _SPLIT_FOLDERS[entry.name.lower()] for entry in inner if entry.name.lower() in _SPLIT_FOLDERS}
+    if not any(split == "train" for split in splits.values()):
+        splits = {folder: "train"}
+    samples = []
+    for base, split in splits.items():
+        for entry in sorted(base.iterdir()):
+            if entry.is_dir() and not entry.name.startswith("."):
+                samples += _class_samples(entry, folder, split)
+    if not samples:
+        raise DatasetError(
+            f"{folder} has no class folders with images. Put the pictures of each class into a sub-folder of its own: "
+            f"{folder.name}/heron/*.jpg, {folder.name}/egret/*.jpg."
+        )
+    classes = tuple(sorted({sample.class_name for sample in samples}))
+    return ClassData(tuple(samples), classes, official=len(splits) > 1)
+
+
+def _class_samples(entry: Path, folder: Path, split: Split) -> list[Sample]:
+    try:
+        listed = list_images([entry])
+    except InputError:
+        return []  # an empty folder is no class
+    return [Sample(image.path, entry.name, split, image.path.relative_to(folder).as_posix()) for image in listed]
+
+
+def hold_out(data: ClassData, fraction: float, seed: int) -> ClassData:
+    """Moves a part of the training samples to `val`, class by class, unless the data set brings a `val`.
+
+    Pictures of one file name go together, so that a photograph that is in two data sets (as a crop and whole) is on one
+    side. Every class keeps at least one training picture.
+    """
+    if fraction == 0 or data.of("val"):
+        return data
+    counts = Counter(sample.class_name for sample in data.of("train"))
+    generator = np.random.default_rng(seed)
+    held: set[tuple[str, str]] = set()
+    for class_name in data.classes:
+        names = sorted({s.path.name for s in data.of("train") if s.class_name == class_name})
+        take = min(round(len(names) * fraction), len(names) - 1)
+        if counts[class_name] and take > 0:
+            held |= {(class_name, names[i]) for i in generator.permutation(len(names))[:take]}
+    moved = tuple(
+        replace(sample, split="val")
+        if sample.split == "train" and (sample.class_name, sample.path.name) in held
+        else sample
+        for sample in data.samples
+    )
+    return ClassData(moved, data.classes, data.official)

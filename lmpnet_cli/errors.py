@@ -1,0 +1,49 @@
+"""Errors that a user can mend, each with the exit code of the command that meets it.
+
+    LmpnetError            exit 1
+    ├── InputError         images or folders that are missing, empty or unreadable
+    ├── DatasetError       labels, annotations or splits that do not fit together
+    ├── CheckpointError    a weight file that is missing, damaged or foreign
+    ├── DeviceError        a device that was asked for by name and is not there
+    ├── OutputError        a result that exists already or cannot be written
+    ├── TrainingError      a training that diverged, or nothing to resume
+    └── OptionError        exit 2: an option outside its range
+
+The command line catches `LmpnetError` in one place and prints its message: what, where, what to do next.
+"""
+
+
+class LmpnetError(Exception):
+    """Base of all errors with a message for the user."""
+
+    exit_code = 1
+
+
+class InputError(LmpnetError):
+    """Images or folders that are missing, empty or unreadable."""
+
+
+class DatasetError(LmpnetError):
+    """Labels, annotations or splits that do not fit together."""
+
+
+class CheckpointError(LmpnetError):
+    """A weight file that is missing, damaged or foreign."""
+
+
+class DeviceError(LmpnetError):
+    """A device that was asked for by name and is not there."""
+
+
+class OutputError(LmpnetError):
+    """A result that exists already or cannot be written."""
+
+
+class OptionError(LmpnetError):
+    """An option outside its range: wrong usage."""
+
+    exit_code = 2
+
+
+class TrainingError(LmpnetError):
+    """A training that cannot go on: diverged, or nothing to resume."""

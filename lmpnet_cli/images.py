@@ -1,0 +1,180 @@
+"""From names to pixels: list images in a fixed order, decode them safely, turn them into network input.
+
+Nothing here raises on one bad picture: `read_image` says what is wrong in one `UnreadableImage`, and callers skip and
+name it.
+"""
+
+import os
+import stat
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from lmpnet_cli.errors import InputError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+_SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF values that turn the picture by 90 degrees
+_ORIENTATION_TAG = 0x0112
+
+Image.MAX_IMAGE_PIXELS = None  # read_image has its own limit, which can be set and gives a reason
+
+
+class UnreadableImage(Exception):  # noqa: N818 (a reason to skip one picture, no error of the run)
+    """A picture that cannot be decoded; the message is the reason, without the file name."""
+
+
+@dataclass(frozen=True)
+class ListedImage:
+    """A file and the POSIX name under which results list it."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture, EXIF orientation applied.
+
+    Attributes:
+        rgb: (h, w, 3) pixels, perhaps at a reduced scale.
+        width, height: the size at full scale, in pixels.
+    """
+
+    rgb: NDArray[np.uint8]
+    width: int
+    height: int
+
+
+def list_images(inputs: Iterable[str | Path]) -> list[ListedImage]:
+    """All images of folders (searched in depth) and single files, sorted by their POSIX relative path.
+
+    Names are relative to the folder; with several inputs, to the folder that holds them all, so that no two are equal.
+    Hidden files and folders are left out; a file named by itself is taken whatever its extension.
+
+    Raises:
+        InputError: when an input does not exist or nothing was found.
+    """
+    paths = [Path(entry) for entry in inputs]
+    files: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            files.update(dict.fromkeys(_walk(path)))
+        elif path.exists():
+            files[path] = None
+        else:
+            raise InputError(f"There is no image or folder {path}. Check the spelling and the current folder.")
+    if not files:
+        looked = ", ".join(map(str, paths))
+        raise InputError(f"No images in {looked} (looked for {', '.join(EXTENSIONS)}, sub-folders included).")
+    if len(paths) == 1:
+        root = paths[0] if paths[0].is_dir() else paths[0].parent
+    else:
+        root = Path(
+            os.path.commonpath([path.absolute() if path.is_dir() else path.absolute().parent for path in paths])
+        )
+    listed = {_relative(path, root): path for path in files}
+    return [ListedImage(listed[name], name) for name in sorted(listed)]
+
+
+def _relative(path: Path, root: Path) -> str:
+    return (
+        path.relative_to(root).as_posix() if path.is_relative_to(root) else path.absolute().relative_to(root).as_posix()
+    )
+
+
+def _walk(folder: Path) -> list[Path]:
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, n) for n in names if n.lower().endswith(EXTENSIONS) and not n.startswith(".")]
+    return found
+
+
+def read_image(path: Path, max_pixels: int = 500_000_000, at_least: int | None = None) -> Picture:
+    """Decodes one picture to RGB as a viewer shows it.
+
+    Transparent pixels lie on white, 16-bit grey is scaled to 8 bit, an animation gives its first frame.
+
+    Args:
+        max_pixels: larger pictures are refused, before they are decoded.
+        at_least: where given, the result may be smaller than the file as long as its longer side has this many pixels;
+            JPEG files are then decoded at a fraction of the cost.
+
+    Raises:
+        UnreadableImage: with the reason.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UnreadableImage("not a regular file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damaged EXIF and large pictures: the limits here decide, not warnings
+            return _decode(path, max_pixels, at_least)
+    except (UnreadableImage, KeyboardInterrupt):
+        raise
+    except MemoryError as error:
+        raise UnreadableImage("too large for the memory of this machine") from error
+    except Exception as error:  # decoders raise whatever they like on damaged files
+        reason = str(error).replace(str(path), "file").replace(repr(str(path)), "file")
+        raise UnreadableImage(reason or type(error).__name__) from error
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height as a viewer shows the picture, from its header.
+
+    Raises:
+        UnreadableImage: with the reason.
+    """
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(_ORIENTATION_TAG) in _SWAPPED_ORIENTATIONS
+            return (image.height, image.width) if turned else (image.width, image.height)
+    except Exception as error:  # as in read_image
+        raise UnreadableImage(str(error) or type(error).__name__) from error
+
+
+def _decode(path: Path, max_pixels: int, at_least: int | None) -> Picture:
+    with Image.open(path) as image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise UnreadableImage(f"{width} x {height} pixels, more than --max-pixels {max_pixels}")
+        if image.getexif().get(_ORIENTATION_TAG) in _SWAPPED_ORIENTATIONS:
+            width, height = height, width
+        if at_least and max(image.size) > 2 * at_least:
+            scale = at_least / max(image.size)
+            image.draft("RGB", (max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+            factor = max(image.size) // at_least
+            picture: Image.Image = (
+                image.reduce((min(factor, image.width), min(factor, image.height)))
+                if (factor > 1 and image.mode in ("RGB", "L", "CMYK"))
+                else image
+            )
+        else:
+            picture = image
+        if picture is not image:
+            picture.info.update(image.info)  # reduce() drops the EXIF block that holds the orientation
+        turned = ImageOps.exif_transpose(picture)
+        return Picture(np.ascontiguousarray(_to_rgb(turned)), width, height)
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if image.mode != "F" else float(np.nanmax(values, initial=0.0))
+        grey = np.nan_to_num(np.clip(values / (top or 1.0), 0, 1)) * 255
+        return np.repeat(grey.round().astype(np.uint8)[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, rgba)
+    return np.asarray(image.convert("RGB"))
+
+
+def to_input(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The whole picture warped to (size, size, 3), antialiased: no crop, so every pixel keeps its place in the map."""
+    resized = Image.fromarray(rgb).resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return np.asarray(resized)

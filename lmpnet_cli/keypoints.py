@@ -1,0 +1,170 @@
+"""The one result type, the pixel convention, and `keypoints.json`.
+
+Pixel convention, used everywhere: 0-based pixels of the image as a viewer shows it (EXIF orientation applied),
+x to the right, y down, the centre of the top-left pixel at (0, 0). A cell (row, column) of an h x w map laid over a
+W x H image has its centre at ((column + 0.5) W / w - 0.5, (row + 0.5) H / h - 0.5).
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmpnet_cli.errors import InputError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """The keypoints found on one image.
+
+    Attributes:
+        file_name: POSIX path relative to the folder that was searched.
+        width, height: size of the image in pixels, EXIF orientation applied.
+        xy: (K, 2) x, y in pixels; NaN for a keypoint that was not found.
+        scores: (K,) in [0, 1]; NaN for a keypoint that was not found.
+        replica_shares: (K,) the part of the votes that came from the replica, in [0, 1]; NaN where not found.
+        class_name, class_score: the predicted class and its probability.
+    """
+
+    file_name: str
+    width: int
+    height: int
+    xy: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    replica_shares: NDArray[np.float64] | None = None
+    class_name: str | None = None
+    class_score: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.xy.ndim != 2 or self.xy.shape[1] != 2 or self.scores.shape != self.xy.shape[:1]:
+            raise ValueError(f"expected xy (K, 2) and scores (K,), received {self.xy.shape} and {self.scores.shape}")
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """(K,) True where a keypoint was found."""
+        return ~np.isnan(self.xy[:, 0])
+
+
+def cells_to_pixels(
+    rows: NDArray[np.float64], columns: NDArray[np.float64], map_size: tuple[int, int], image_size: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Map positions, fractions of a cell included, to pixels.
+
+    Args:
+        rows, columns: (...,) positions; whole numbers are cell centres.
+        map_size: (h, w) of the map in cells.
+        image_size: (W, H) of the image in pixels.
+
+    Returns:
+        (..., 2) x, y in pixels.
+
+    >>> cells_to_pixels(np.array([0.0]), np.array([13.0]), (14, 14), (140, 280))
+    array([[134.5,   9.5]])
+    """
+    (h, w), (width, height) = map_size, image_size
+    return np.stack([(columns + 0.5) * width / w - 0.5, (rows + 0.5) * height / h - 0.5], axis=-1)
+
+
+def keypoint_names(k: int) -> list[str]:
+    """kp1 .. kpk: ranks by prominence, not body parts (papers.md 1.11.11)."""
+    return [f"kp{i}" for i in range(1, k + 1)]
+
+
+def to_coco(
+    results: Sequence[Keypoints], info: dict[str, Any], k: int, skipped: Iterable[tuple[str, str]] = ()
+) -> dict[str, Any]:
+    """A COCO keypoint annotation document; missing points are 0, 0, 0 with a score of null."""
+    images, annotations = [], []
+    for index, result in enumerate(results, start=1):
+        images.append({"id": index, "file_name": result.file_name, "width": result.width, "height": result.height})
+        annotations.append({"id": index, "image_id": index, "category_id": 1, **_annotation(result)})
+    category = {"id": 1, "name": "object", "keypoints": keypoint_names(k), "skeleton": []}
+    return {
+        "info": info,
+        "images": images,
+        "categories": [category],
+        "annotations": annotations,
+        "skipped": [{"file_name": name, "reason": reason} for name, reason in skipped],
+    }
+
+
+def _annotation(result: Keypoints) -> dict[str, Any]:
+    found = result.found
+    xy = np.round(result.xy, 2)
+    flat: list[float | int] = []
+    for (x, y), seen in zip(xy.tolist(), found.tolist(), strict=True):
+        # readers take x = y = 0 for "not labelled", so a point in the very corner moves by a hundredth of a pixel
+        flat += [x or 0.01 * (y == 0), y, 2] if seen else [0, 0, 0]
+    bbox = [0.0, 0.0, 0.0, 0.0]
+    if found.any():
+        low, high = xy[found].min(axis=0), xy[found].max(axis=0)
+        bbox = np.round([*low, *(high - low)], 2).tolist()
+    annotation: dict[str, Any] = {
+        "keypoints": flat,
+        "num_keypoints": int(found.sum()),
+        "keypoint_scores": _rounded(result.scores),
+        "bbox": bbox,
+        "area": round(bbox[2] * bbox[3], 2),
+        "iscrowd": 0,
+        "segmentation": [],
+    }
+    if result.replica_shares is not None:
+        annotation["keypoint_replica_shares"] = _rounded(result.replica_shares)
+    if result.class_name is not None and result.class_score is not None:
+        annotation["predicted_class"] = {"name": result.class_name, "score": round(result.class_score, 4)}
+    return annotation
+
+
+def _rounded(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if np.isnan(value) else round(value, 4) for value in values.tolist()]
+
+
+def dump_coco(document: dict[str, Any]) -> str:
+    """JSON text with one image and one annotation a line, so that files stay readable and comparable by line."""
+
+    def section(value: Any) -> str:
+        if isinstance(value, list) and value:
+            return "[\n" + ",\n".join(json.dumps(item, allow_nan=False) for item in value) + "\n]"
+        return json.dumps(value, allow_nan=False)
+
+    return "{\n" + ",\n".join(f"{json.dumps(key)}: {section(value)}" for key, value in document.items()) + "\n}\n"
+
+
+def read_keypoints(path: str | Path) -> list[Keypoints]:
+    """Reads a `keypoints.json` back, in the order of its images.
+
+    Raises:
+        InputError: when the file is missing or is no COCO keypoint annotation file.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        images = {image["id"]: image for image in document["images"]}
+        results = []
+        for annotation in document["annotations"]:
+            image = images[annotation["image_id"]]
+            points = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
+            seen = points[:, 2] > 0
+            given = annotation.get("keypoint_scores") or [1.0] * len(points)
+            scores = np.array([np.nan if score is None else score for score in given], dtype=np.float64)
+            results.append(
+                Keypoints(
+                    file_name=image["file_name"],
+                    width=int(image["width"]),
+                    height=int(image["height"]),
+                    xy=np.where(seen[:, None], points[:, :2], np.nan),
+                    scores=np.where(seen, scores, np.nan),
+                    class_name=(annotation.get("predicted_class") or {}).get("name"),
+                    class_score=(annotation.get("predicted_class") or {}).get("score"),
+                )
+            )
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is not a COCO keypoint annotation file ({error!r}).") from error
+    return results

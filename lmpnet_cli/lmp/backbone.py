@@ -1,0 +1,172 @@
+"""Backbone: any timm network as a function from images to the feature maps of one layer.
+
+1. `BackboneSpec` names network, layer, output stride and stride position: all that is needed to build it again.
+2. `Backbone` gives the maps after a final ReLU (papers.md 1.11.9), (B, C, H, W); networks that end in another
+   activation (ConvNeXt, ViT) are rectified, those that end in ReLU are left unchanged by it.
+3. `load_initial_weights` fills it from a safetensors file with torchvision or timm key names.
+"""
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from lmpnet_cli.errors import CheckpointError, OptionError
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """How to build a backbone.
+
+    Attributes:
+        name: timm model name.
+        layer: a feature layer by name (`layer3`) or by index among the network's feature layers (`-1`: the last).
+        output_stride: 32, 16 or 8; deeper strides become dilation, so that pretrained weights still fit; None: as
+            built.
+        stride_in_1x1: ResNet v1, where the first 1x1 convolution of a stage carries its stride (Caffe's weights).
+    """
+
+    name: str = "resnet50"
+    layer: str = "-1"
+    output_stride: int | None = None
+    stride_in_1x1: bool = False
+
+
+class Backbone(nn.Module):
+    """A network cut after one feature layer."""
+
+    def __init__(self, spec: BackboneSpec, pretrained: bool = False) -> None:
+        """Builds the network, with timm's pretrained weights if asked for.
+
+        Raises:
+            OptionError: for a name, layer or output stride that timm does not have.
+            CheckpointError: when pretrained weights cannot be fetched.
+        """
+        super().__init__()
+        self.spec = spec
+        index = _layer_index(spec)
+        options: dict[str, Any] = {} if spec.output_stride is None else {"output_stride": spec.output_stride}
+        try:
+            self.network: Any = timm.create_model(
+                spec.name, pretrained=pretrained, features_only=True, out_indices=(index,), **options
+            )
+        except (OSError, RuntimeError) as error:
+            if not pretrained:
+                raise OptionError(f"{spec.name} cannot be built as asked: {error}") from error
+            raise CheckpointError(
+                f"The pretrained weights of {spec.name} could not be fetched ({type(error).__name__}). Connect to the "
+                "network once, or use --init FILE with weights on disk, or --init none to start from random weights."
+            ) from error
+        except (NotImplementedError, TypeError, AssertionError) as error:
+            raise OptionError(f"{spec.name} has no output stride {spec.output_stride}. Leave it out.") from error
+        if spec.stride_in_1x1:
+            _move_strides(self.network, spec.name)
+        info: Any = self.network.feature_info
+        self.channels: int = info.channels()[-1]
+        self._frozen: list[nn.Module] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, T) normalised images -> (B, C, H, W) maps, none negative."""
+        maps: Tensor = self.network(images)[-1]
+        return maps.relu()
+
+    def freeze_through(self, layer: str) -> None:
+        """Leaves everything up to and including a feature layer as it is: weights and batch norm statistics.
+
+        Raises:
+            OptionError: when the network has no such layer.
+        """
+        modules = dict(self.network.named_modules())
+        inside = [name for name in modules if name == layer or name.startswith(f"{layer}.")]
+        if not inside:
+            children = ", ".join(name for name, _ in self.network.named_children())
+            raise OptionError(f"{self.spec.name} has no layer {layer!r} to freeze. It has {children}.")
+        names = list(modules)
+        # definition order is forward order in timm's feature networks
+        leaves = [modules[name] for name in names[: names.index(inside[-1]) + 1]]
+        self._frozen = [module for module in leaves if not any(True for _ in module.children())]
+        for module in self._frozen:
+            module.requires_grad_(False)
+            module.eval()
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """As `nn.Module.train`, but frozen layers stay in evaluation mode."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+
+def _layer_index(spec: BackboneSpec) -> int:
+    try:
+        # a probe on the meta device costs no memory and no time for weights
+        with torch.device("meta"):
+            probe: Any = timm.create_model(spec.name, pretrained=False, features_only=True)
+    except RuntimeError as error:
+        near = difflib.get_close_matches(spec.name, timm.list_models(), n=3, cutoff=0.4)
+        raise OptionError(f"timm has no usable backbone {spec.name!r} ({error}). Near: {', '.join(near)}.") from error
+    names: list[str] = [entry["module"] for entry in probe.feature_info.get_dicts()]
+    if spec.layer in names:
+        return names.index(spec.layer)
+    try:
+        return range(len(names))[int(spec.layer)]
+    except (ValueError, IndexError) as error:
+        raise OptionError(
+            f"{spec.name} has no feature layer {spec.layer!r}. It has {', '.join(names)}, or 0 to {len(names) - 1}."
+        ) from error
+
+
+def _move_strides(network: nn.Module, name: str) -> None:
+    moved = 0
+    for block in network.modules():
+        first, second = getattr(block, "conv1", None), getattr(block, "conv2", None)
+        if not isinstance(first, nn.Conv2d) or not isinstance(second, nn.Conv2d):
+            continue
+        if first.kernel_size == (1, 1) and second.stride != (1, 1):
+            first.stride, second.stride = second.stride, (1, 1)
+            moved += 1
+    if not moved:
+        raise OptionError(f"{name} has no strided bottleneck blocks, so --stride-in-1x1 means nothing for it.")
+
+
+def load_initial_weights(backbone: Backbone, path: Path) -> dict[str, str]:
+    """Fills the backbone from a safetensors file and returns the file's own metadata, for the record.
+
+    Keys that the cut network does not have (later stages, the classifier) are left out; every tensor that it does have
+    must be there with its shape.
+
+    Raises:
+        CheckpointError: when the file is missing, no safetensors file, or does not fit the backbone.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"There is no weight file {path}. Use --init pretrained to fetch weights, or --init none for random ones."
+        ) from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a safetensors file ({error}). Pickled weights are not read.") from error
+    own = backbone.network.state_dict()
+    own_keys = {key: key for key in own} | {key.replace("_", ".", 1): key for key in own}  # timm flattens names
+    fitting = {own_keys[key]: value for key, value in tensors.items() if key in own_keys}
+    wrong = [key for key, value in own.items() if key not in fitting or fitting[key].shape != value.shape]
+    if wrong:
+        raise CheckpointError(
+            f"{path} does not fit {backbone.spec.name} cut after {backbone.spec.layer}: {len(wrong)} of {len(own)} "
+            f"tensors are missing or differ in shape, {wrong[0]} first."
+        )
+    backbone.network.load_state_dict(fitting)
+    return metadata
+
+
+def provenance(kind: str, metadata: dict[str, str]) -> str:
+    """One line that says where initial weights come from."""
+    return kind if not metadata else f"{kind}: {json.dumps(metadata, sort_keys=True)}"

@@ -1,0 +1,83 @@
+"""Fusion (LMPNet, section 3.4, papers.md 1.11.12, 13 and 17): the proposals of both networks to final keypoints.
+
+1. Select the strongest filters of each network, on each image.
+2. Cluster the proposals of both together, so that duplicates fall to the same erasing rule.
+3. Read the position between cells from the raw maps of the filters that voted.
+4. Score: the share of the kept activation that voted for the keypoint.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lmpnet_cli.lmp.clustering import ITERATIONS, Clusters, cluster
+from lmpnet_cli.lmp.network import GRID, PairMaps
+from lmpnet_cli.lmp.selection import Proposals, concatenate, propose, select
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Keypoints of a batch in map coordinates; everything is NaN where a keypoint was not found.
+
+    Attributes:
+        positions: (B, K, 2) row, column; whole numbers are cell centres.
+        scores: (B, K) share of the kept activation that voted, in [0, 1].
+        replica_shares: (B, K) the replica's part in that share, in [0, 1].
+        map_size: (H, W) in cells.
+    """
+
+    positions: Tensor
+    scores: Tensor
+    replica_shares: Tensor
+    map_size: tuple[int, int]
+
+
+def fuse(
+    pair: PairMaps, k: int = 5, threshold: float = 3.0, filters: int | None = None, iterations: int = ITERATIONS
+) -> Detections:
+    """The keypoint branch on the maps of both networks.
+
+    Args:
+        threshold: erasing distance in cells of a 14 x 14 grid over the image.
+        filters: strongest filters kept of each network; None keeps all.
+    """
+    all_maps = [pair.maps] if pair.replica_maps is None else [pair.maps, pair.replica_maps]
+    selected = [select(propose(maps.float()), filters) for maps in all_maps]
+    proposals = selected[0] if len(selected) == 1 else concatenate(*selected)
+    scaled = threshold * proposals.map_size[0] / GRID
+    clusters = cluster(proposals, k, iterations, scaled)
+    positions = _positions(all_maps, clusters)
+    scores, shares = _scores(proposals, clusters, selected[0].live.shape[1])
+    missing = ~clusters.found
+    return Detections(
+        positions.masked_fill(missing[..., None], torch.nan),
+        scores.masked_fill(missing, torch.nan),
+        shares.masked_fill(missing, torch.nan),
+        proposals.map_size,
+    )
+
+
+def _positions(all_maps: list[Tensor], clusters: Clusters) -> Tensor:
+    """Centroid of the 3 x 3 cells around each winner, weighted by the voting filters' raw maps; (B, K, 2)."""
+    maps = torch.cat([each.flatten(2) for each in all_maps], 1)  # (B, C, HW)
+    height, width = all_maps[0].shape[2:]
+    summed = torch.bmm(clusters.members.to(maps.dtype), maps).float()  # (B, K, HW)
+    cells = torch.arange(height * width, device=maps.device)
+    rows, columns = cells // width, cells % width
+    row, column = clusters.cells // width, clusters.cells % width  # (B, K)
+    near = ((rows - row[..., None]).abs() <= 1) & ((columns - column[..., None]).abs() <= 1)
+    weights = summed * near  # (B, K, HW)
+    total = weights.sum(2).clamp(min=torch.finfo(torch.float32).tiny)
+    offset_row = (weights * (rows - row[..., None])).sum(2) / total
+    offset_column = (weights * (columns - column[..., None])).sum(2) / total
+    return torch.stack([row + offset_row, column + offset_column], -1)
+
+
+def _scores(proposals: Proposals, clusters: Clusters, network_filters: int) -> tuple[Tensor, Tensor]:
+    strengths = proposals.strengths * proposals.live  # (B, C)
+    cast = clusters.members * strengths[:, None]  # (B, K, C)
+    tiny = torch.finfo(torch.float32).tiny
+    voted = cast.sum(2)
+    total = strengths.sum(1, keepdim=True).clamp(min=tiny)
+    return (voted / total).clamp(0, 1), cast[..., network_filters:].sum(2) / voted.clamp(min=tiny)

@@ -1,0 +1,105 @@
+"""Pooling as a matrix-vector product (LMPNet, section 3.1, equations 1 to 3).
+
+The maps X (B, C, H, W) are read as BC rows of HW cells; a pooling vector w turns each row x into w . x. The three kinds
+differ in w alone. Average rewards dense maps, max is indifferent, leaky max punishes them (figure 3):
+
+>>> dense, sparse = torch.ones(1, 1, 2, 2), torch.tensor([[[[0., 0.], [0., 1.]]]])
+>>> [round(float(pool(x)), 2) for pool in (average_pool, max_pool, leaky_max_pool) for x in (dense, sparse)]
+[1.0, 0.25, 1.0, 1.0, 0.7, 1.0]
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+POOLINGS = ("leaky_max", "max", "average")
+
+
+def pooling_vector(x: Tensor, kind: str = "leaky_max", epsilon: float = 0.1) -> Tensor:
+    """The vector w of equations 1 to 3 for each map.
+
+    The argmax is the first maximum in row-major order, so exactly one cell counts as the argmax.
+
+    Args:
+        x: (B, C, H, W) feature maps.
+        kind: `average` (1 / HW everywhere), `max` (1 at the argmax, else 0) or `leaky_max` (1 at the argmax, else
+            -epsilon).
+
+    Returns:
+        (B, C, H, W) weights, without gradient.
+    """
+    _check(x, kind)
+    flat = x.detach().flatten(2)  # (B, C, HW)
+    if kind == "average":
+        return torch.full_like(flat, 1 / flat.shape[2]).view_as(x)
+    others = -epsilon if kind == "leaky_max" else 0.0
+    weights = torch.full_like(flat, others).scatter_(2, flat.argmax(2, keepdim=True), 1.0)
+    return weights.view_as(x)
+
+
+def average_pool(x: Tensor) -> Tensor:
+    """Equation 1: the mean of each map, (B, C, H, W) -> (B, C)."""
+    _check(x)
+    return x.mean((2, 3))
+
+
+def max_pool(x: Tensor) -> Tensor:
+    """Equation 2: the maximum of each map, (B, C, H, W) -> (B, C); the gradient goes to the first maximum."""
+    _check(x)
+    # max over one flat dimension has one argmax; amax would share the gradient among equal maxima
+    return x.flatten(2).max(2).values
+
+
+def leaky_max_pool(x: Tensor, epsilon: float = 0.1) -> Tensor:
+    """Equation 3, in closed form: y = (1 + epsilon) max(x) - epsilon sum(x).
+
+    Gradient (section 3.2): 1 for the first maximum, -epsilon for every other cell. Values are negative on dense maps.
+
+    Args:
+        x: (B, C, H, W) feature maps.
+        epsilon: the leak, 0 or more; 0 is max pooling.
+
+    Returns:
+        (B, C) pooled values.
+
+    >>> leaky_max_pool(torch.tensor([[[[1., 2.], [3., 4.]]]])).item()
+    3.4000000953674316
+    """
+    _check(x)
+    flat = x.flatten(2)  # (B, C, HW)
+    return (1 + epsilon) * flat.max(2).values - epsilon * flat.sum(2)
+
+
+class LeakyMaxPool2d(nn.Module):
+    """Leaky max pooling as a plug-in for any network with global pooling."""
+
+    def __init__(self, epsilon: float = 0.1) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C)."""
+        return leaky_max_pool(x, self.epsilon)
+
+    def extra_repr(self) -> str:
+        """Shows epsilon in the printed network."""
+        return f"epsilon={self.epsilon}"
+
+
+def pooling(kind: str, epsilon: float = 0.1) -> Callable[[Tensor], Tensor]:
+    """The pooling function of that name (one of `POOLINGS`)."""
+    functions: dict[str, Callable[[Tensor], Tensor]] = {
+        "average": average_pool,
+        "max": max_pool,
+        "leaky_max": partial(leaky_max_pool, epsilon=epsilon),
+    }
+    return functions[kind]
+
+
+def _check(x: Tensor, kind: str = "leaky_max") -> None:
+    if x.ndim != 4 or x.shape[2] * x.shape[3] == 0:
+        raise ValueError(f"expected maps (B, C, H, W) with at least one cell, received {tuple(x.shape)}")
+    if kind not in POOLINGS:
+        raise ValueError(f"expected a pooling out of {POOLINGS}, received {kind!r}")

@@ -1,0 +1,142 @@
+"""Pictures of results: arrays in, arrays out; `save_jpeg` and `save_png` write them, whole or not at all."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lmpnet_cli.keypoints import Keypoints
+from lmpnet_cli.runtime import write_atomically
+
+Rgb = NDArray[np.uint8]
+OVERLAY_SIDE = 1024  # longer side of an overlay; smaller pictures are enlarged to at least OVERLAY_SMALLEST
+OVERLAY_SMALLEST = 320
+
+# Okabe and Ito's palette for colour-blind readers, without black; kp1 first, then again in the same order
+COLORS: tuple[tuple[int, int, int], ...] = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (240, 228, 66),
+    (213, 94, 0),
+    (204, 121, 167),
+    (0, 158, 115),
+    (0, 114, 178),
+)
+
+
+def draw_overlay(rgb: Rgb, result: Keypoints) -> Rgb:
+    """The picture with its keypoints as numbered discs, legible at any size.
+
+    Args:
+        rgb: (h, w, 3), perhaps at another scale than the image whose pixels `result` counts.
+    """
+    height, width = rgb.shape[:2]
+    longer = max(height, width)
+    scale = min(OVERLAY_SIDE / longer, 1.0) if longer >= OVERLAY_SMALLEST else OVERLAY_SMALLEST / longer
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    canvas = (
+        cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR) if scale != 1 else rgb
+    )
+    canvas = _pad_thin(np.ascontiguousarray(canvas))
+    radius = max(7, round(max(canvas.shape[:2]) / 50))
+    # last keypoint first, so that the most prominent one lies on top
+    for index in reversed(np.flatnonzero(result.found).tolist()):
+        x = (result.xy[index, 0] + 0.5) * size[0] / result.width - 0.5
+        y = (result.xy[index, 1] + 0.5) * size[1] / result.height - 0.5
+        _disc(canvas, x, y, radius, str(index + 1), COLORS[index % len(COLORS)])
+    return canvas
+
+
+def _pad_thin(canvas: Rgb) -> Rgb:
+    """White below or beside a very thin picture, so that discs have room."""
+    height, width = canvas.shape[:2]
+    missing = (max(0, 48 - height), max(0, 48 - width))
+    return np.pad(canvas, ((0, missing[0]), (0, missing[1]), (0, 0)), constant_values=255) if any(missing) else canvas
+
+
+def _disc(canvas: Rgb, x: float, y: float, radius: int, text: str, color: tuple[int, int, int]) -> None:
+    shift = 4  # cv2 counts in sixteenths of a pixel then
+    center = (round(x * 2**shift), round(y * 2**shift))
+    for extra, paint in ((2, (0, 0, 0)), (0, color)):
+        cv2.circle(canvas, center, (radius + extra) << shift, paint, -1, cv2.LINE_AA, shift)
+    font, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(1, radius // 6)
+    scale = radius / (14 if len(text) == 1 else 20)
+    (text_width, text_height), _ = cv2.getTextSize(text, font, scale, thickness)
+    origin = (round(x - text_width / 2), round(y + text_height / 2))
+    cv2.putText(canvas, text, origin, font, scale, (0, 0, 0), thickness, cv2.LINE_AA)
+
+
+def contact_sheet(pictures: Sequence[Rgb], columns: int = 6, side: int = 240) -> Rgb:
+    """Pictures side by side, each fitted into a square of `side` pixels on white."""
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    gap = 6
+    sheet = np.full((rows * (side + gap) + gap, columns * (side + gap) + gap, 3), 255, np.uint8)
+    for index, picture in enumerate(pictures):
+        top, left = ((position * (side + gap)) + gap for position in divmod(index, columns))
+        sheet[top : top + side, left : left + side] = fit(picture, side)
+    return sheet
+
+
+def fit(rgb: Rgb, side: int) -> Rgb:
+    """The whole picture centred in a white square."""
+    scale = side / max(rgb.shape[:2])
+    width, height = (max(1, round(length * scale)) for length in (rgb.shape[1], rgb.shape[0]))
+    small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    square = np.full((side, side, 3), 255, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = small
+    return square
+
+
+def heat_overlay(rgb: Rgb, activation: NDArray[np.float32], top: float) -> Rgb:
+    """A map drawn over a picture: bilinear, cell centres in place, warm where it answers most.
+
+    Args:
+        rgb: (h, w, 3).
+        activation: (H, W) map over the whole picture.
+        top: the value that is drawn strongest.
+    """
+    height, width = rgb.shape[:2]
+    share = np.clip(cv2.resize(activation, (width, height), interpolation=cv2.INTER_LINEAR) / max(top, 1e-12), 0, 1)
+    colors = cv2.cvtColor(cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    alpha = (0.65 * share)[..., None]
+    return np.asarray(rgb * (1 - alpha) + colors * alpha).round().astype(np.uint8)
+
+
+def draw_curves(history: Sequence[dict[str, Any]]) -> Rgb:
+    """Loss and accuracy of network and replica over the epochs."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
+    for panel, (title, kind) in enumerate((("loss", "loss"), ("accuracy", "accuracy")), start=1):
+        axes = figure.add_subplot(1, 2, panel)
+        for phase, style in (("network", "-"), ("replica", "--")):
+            rows = [row for row in history if row["phase"] == phase]
+            for part, color in (("train", "#0072B2"), ("val", "#D55E00")):
+                values = [row[f"{part}_{kind}"] for row in rows]
+                if values and not all(np.isnan(values)):
+                    label = f"{phase}, {'training' if part == 'train' else 'validation'}"
+                    axes.plot([row["epoch"] for row in rows], values, style, color=color, marker=".", label=label)
+        axes.set(title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        if panel == 1:
+            axes.legend(fontsize=8)
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def save_jpeg(path: Path, rgb: Rgb) -> None:
+    """Writes a JPEG file aside and renames it."""
+    write_atomically(path, lambda aside: Image.fromarray(rgb).save(aside, format="JPEG", quality=88))
+
+
+def save_png(path: Path, rgb: Rgb) -> None:
+    """Writes a PNG file aside and renames it."""
+    write_atomically(path, lambda aside: Image.fromarray(rgb).save(aside, format="PNG"))

@@ -1,0 +1,156 @@
+"""The machine underneath: device, precision, threads, seeds, versions; `run.json`; files that are whole or absent."""
+
+import json
+import os
+import platform
+import random
+import shutil
+import sys
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lmpnet_cli.errors import DeviceError, OutputError
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` takes cuda, then mps, then cpu; a device asked for by name must be there.
+
+    Raises:
+        DeviceError: when it is not, or the name is none of auto, cpu, cuda, cuda:N, mps.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and (kind != "cuda" or not index.isdigit())):
+        raise DeviceError(f"Unknown device {name!r}. Use auto, cpu, cuda, cuda:N or mps.")
+    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
+    if int(index or 0) >= count:
+        there = f"{count} cuda device(s)" if kind == "cuda" else f"no {kind} device"
+        raise DeviceError(f"Device {name} is not available: PyTorch sees {there} here. Use --device auto or cpu.")
+    return torch.device(name)
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """True where bfloat16 is faster than float32: recent GPUs, and processors with AVX-512 BF16 or AMX."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu" or not sys.platform.startswith("linux"):
+        return False
+    flags = Path("/proc/cpuinfo")
+    return flags.exists() and any(flag in flags.read_text() for flag in ("avx512_bf16", "amx_bf16"))
+
+
+def resolve_workers(workers: int | None) -> int:
+    """Decoding processes: one for each two processors, at most eight, unless given."""
+    if workers is not None:
+        return workers
+    return min(8, max(1, (os.cpu_count() or 1) // 2))
+
+
+def seed_everything(seed: int) -> None:
+    """Python, NumPy and torch; loader workers derive theirs from the sample they prepare."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the package, of Python and of the libraries that decide numbers."""
+    found = {"python": platform.python_version()}
+    for package in (
+        "lmpnet-cli",
+        "torch",
+        "torchvision",
+        "timm",
+        "lightning",
+        "numpy",
+        "pillow",
+        "opencv-python-headless",
+    ):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def now() -> str:
+    """The time in UTC, to the second, as ISO 8601."""
+    return datetime.now(UTC).replace(microsecond=0).isoformat()
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls `write` with a name beside `path` and renames: the file is whole or absent, whatever happens.
+
+    Raises:
+        OutputError: when the folder cannot be written.
+    """
+    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(aside)
+        aside.replace(path)
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}. Choose another --out.") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, whole or not at all."""
+    write_atomically(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Writes indented JSON; NaN and infinity are errors."""
+    write_text(path, json.dumps(document, indent=2, allow_nan=False, default=str) + "\n")
+
+
+def prepare_output(folder: Path, results: Iterable[str], overwrite: bool) -> None:
+    """Checks, before any work, that `folder` can take the results, and clears old ones where that was asked for.
+
+    Raises:
+        OutputError: when the path is no folder, a result is there already, or nothing can be written.
+    """
+    present = [name for name in results if (folder / name).exists()]
+    if present and not overwrite:
+        raise OutputError(
+            f"{folder} already holds {', '.join(present)}. Choose another --out, or add --overwrite to replace them."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".write-test-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+        for name in present:
+            if (folder / name).is_dir():
+                shutil.rmtree(folder / name)
+    except OSError as error:
+        raise OutputError(f"Cannot write into {folder}: {error.strerror or error}. Choose another --out.") from error
+
+
+def write_run(folder: Path, command: str, options: dict[str, Any], seconds: float, **facts: Any) -> None:
+    """`run.json`: everything needed to repeat a run."""
+    write_json(
+        folder / "run.json",
+        {
+            "command": command,
+            "arguments": sys.argv[1:],
+            "options": options,
+            "date": now(),
+            "seconds": round(seconds, 2),
+            **facts,
+            "platform": platform.platform(),
+            "processors": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "versions": versions(),
+        },
+    )

@@ -1,0 +1,163 @@
+"""`lmpnet train`: the network to convergence, then, with the network frozen, the replica on masked images.
+
+1. `train` reads the data, holds out a validation part and starts the processes (Lightning Fabric).
+2. `initial_model` builds both networks with their initial weights.
+3. `trainer.Trainer` runs both phases in each process.
+"""
+
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.fabric import Fabric
+
+from lmpnet_cli.config import TrainConfig, default_out
+from lmpnet_cli.datasets import ClassData, hold_out, read_classes
+from lmpnet_cli.errors import DatasetError, InputError, OptionError
+from lmpnet_cli.lmp.backbone import BackboneSpec, load_initial_weights, provenance
+from lmpnet_cli.lmp.network import LMPNet, NetworkSpec, build
+from lmpnet_cli.progress import Progress
+from lmpnet_cli.runtime import (
+    fast_bfloat16,
+    prepare_output,
+    resolve_device,
+    seed_everything,
+    write_run,
+)
+from lmpnet_cli.trainer import Trainer
+from lmpnet_cli.training_data import unreadable
+from lmpnet_cli.training_state import RESULTS, TrainingState
+
+Phase = Literal["network", "replica"]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Where the results lie and how well the best epochs did.
+
+    Attributes:
+        accuracy, replica_accuracy: validation accuracy in [0, 1] of the best epochs; NaN without validation images.
+        skipped: pictures that could not be read, with the reason.
+        complete: False when the run was interrupted.
+    """
+
+    out: Path
+    accuracy: float
+    replica_accuracy: float
+    epochs: int
+    seconds: float
+    skipped: dict[Path, str]
+    complete: bool = True
+
+
+def train(data: Any, *, progress: Progress | None = None, **options: Any) -> TrainResult:
+    """Learns an LMPNet, network and replica, from class-labelled images.
+
+    Args:
+        data: CUB folders and class folders, one or several.
+        progress: told about epochs and batches.
+        **options: the fields of `TrainConfig`.
+
+    Raises:
+        LmpnetError: for data, options or an output folder that cannot be used, and when the training diverges.
+    """
+    config = TrainConfig(data=data, **options)
+    progress = progress or Progress()
+    out = config.out or default_out("train")
+    if config.resume:
+        config = TrainingState.stored_config(out, config)
+    else:
+        prepare_output(out, RESULTS, config.overwrite)
+    classes, skipped = _readable(read_classes(config.data), progress)
+    classes = hold_out(classes, config.val_fraction, config.seed)
+    started = time.perf_counter()
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # it announces its defaults
+    device = resolve_device(config.device)
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=[device.index] if device.index is not None else config.devices,
+        num_nodes=config.num_nodes,
+        strategy=_strategy(config),
+        precision=_precision(config, device),
+    )
+    launch: Any = fabric.launch  # its annotation has no room for the arguments that it passes on
+    outcome: dict[str, Any] = launch(_run, config, out, classes, progress)
+    seconds = time.perf_counter() - started
+    result = TrainResult(out=out, seconds=seconds, skipped=skipped, **outcome)
+    write_run(
+        out,
+        "train",
+        config.options(),
+        seconds,
+        images={split: len(classes.of(split)) for split in ("train", "val", "test")},
+        classes=len(classes.classes),
+        skipped=[{"file_name": path.as_posix(), "reason": reason} for path, reason in skipped.items()],
+        **outcome,
+    )
+    return result
+
+
+def _strategy(config: TrainConfig) -> str:
+    if "TORCHELASTIC_RUN_ID" in os.environ or "LOCAL_RANK" in os.environ:
+        return "ddp"  # torchrun has started the processes
+    if config.num_nodes > 1:
+        raise OptionError(
+            "--num-nodes above 1 needs torchrun: torchrun --nnodes N --nproc-per-node M -m lmpnet_cli train ..."
+        )
+    return "ddp_spawn" if config.devices > 1 else "auto"
+
+
+def _precision(config: TrainConfig, device: torch.device) -> Any:
+    if config.precision == "32" or (config.precision == "auto" and not fast_bfloat16(device)):
+        return "32-true"
+    return "bf16-mixed"
+
+
+def _readable(data: ClassData, progress: Progress) -> tuple[ClassData, dict[Path, str]]:
+    skipped = unreadable(data.samples)
+    for path, reason in skipped.items():
+        progress.warn(f"{path} is skipped: {reason}")
+    samples = tuple(sample for sample in data.samples if sample.path not in skipped)
+    if not any(sample.split == "train" for sample in samples):
+        raise InputError("None of the training images can be read." if skipped else "There are no training images.")
+    trained = {sample.class_name for sample in samples if sample.split == "train"}
+    if len(trained) < 2:
+        raise DatasetError(f"Only the class {', '.join(trained)} has training images that can be read; two are needed.")
+    return ClassData(
+        tuple(s for s in samples if s.class_name in trained), tuple(sorted(trained)), data.official
+    ), skipped
+
+
+def initial_model(config: TrainConfig, classes: tuple[str, ...]) -> tuple[LMPNet, str]:
+    """The model before training, and where its weights come from."""
+    backbone = BackboneSpec(config.backbone, config.layer, config.output_stride, config.stride_in_1x1)
+    spec = NetworkSpec(
+        backbone,
+        classes,
+        config.pooling,
+        config.epsilon,
+        config.size,
+        mask_radius=config.mask_radius,
+        reject=config.background > 0,
+    )
+    seed_everything(config.seed)
+    model = build(spec, replica=config.epochs_of_replica > 0, pretrained=config.init == "pretrained")
+    networks = [network for network in (model.network, model.replica) if network is not None]
+    metadata: dict[str, str] = {}
+    for network in networks:
+        if config.init not in ("pretrained", "none"):
+            metadata = load_initial_weights(network.backbone, Path(config.init))
+        if config.freeze is not None:
+            network.backbone.freeze_through(config.freeze)
+    kind = Path(config.init).name if config.init not in ("pretrained", "none") else config.init
+    return model, provenance(kind, metadata)
+
+
+def _run(fabric: Fabric, config: TrainConfig, out: Path, data: ClassData, progress: Progress) -> dict[str, Any]:
+    model, origin = initial_model(config, data.classes)
+    trainer = Trainer(fabric, config, out, data, model, origin, progress if fabric.is_global_zero else Progress())
+    return trainer.run()

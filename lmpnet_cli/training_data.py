@@ -1,0 +1,136 @@
+"""Training samples as tensors: decoding, augmentation and an order that depends on seed and epoch alone.
+
+The sampler hands (epoch, index) to the workers, so a sample's random numbers depend on seed, epoch and index: not on
+the number of workers or processes, and not on whether the run was interrupted.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lmpnet_cli.augmentation import Augmentation, Rgb, corner_background, paste
+from lmpnet_cli.datasets import Sample
+from lmpnet_cli.errors import InputError
+from lmpnet_cli.images import UnreadableImage, read_image, to_input
+
+Key = tuple[int, int]  # epoch, index
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """Images (B, 3, S, S) as bytes and labels (B,); the label len(classes) means "none"."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class TrainingSet(Dataset[tuple[Tensor, int]]):
+    """Augmented samples; with `background`, pasted and empty ones among them."""
+
+    def __init__(
+        self, samples: Sequence[Sample], classes: Sequence[str], size: int, seed: int, background: float
+    ) -> None:
+        self.samples = list(samples)
+        self.labels = {name: index for index, name in enumerate(classes)}
+        self.size, self.seed, self.background = size, seed, background
+        self.augmentation = Augmentation(size)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, int]:
+        epoch, index = key
+        random = np.random.default_rng([self.seed, epoch, index])
+        rgb, sample = self._readable(index)
+        draw = random.random()
+        if draw < self.background:
+            empty = corner_background(self._other(random), self.size, random)
+            return self.augmentation.whole(empty, random), len(self.labels)
+        label = self.labels[sample.class_name]
+        if self.background and random.random() < 0.6:
+            under = rgb if random.random() < 0.5 else self._other(random)
+            pasted = paste(rgb, corner_background(under, self.size, random), random)
+            return self.augmentation.whole(pasted, random), label
+        return self.augmentation.crop(rgb, random), label
+
+    def _other(self, random: np.random.Generator) -> Rgb:
+        return self._readable(int(random.integers(len(self.samples))))[0]
+
+    def _readable(self, index: int) -> tuple[Rgb, Sample]:
+        """The picture of that index, or of the next one that can be read, so that batches keep their size."""
+        for step in range(len(self.samples)):
+            sample = self.samples[(index + step) % len(self.samples)]
+            try:
+                return read_image(sample.path, at_least=2 * self.size).rgb, sample
+            except UnreadableImage:
+                continue
+        raise InputError("None of the training images can be read.")
+
+
+class PlainSet(Dataset[tuple[Tensor, int]]):
+    """Samples without augmentation, the whole picture warped to the input, for validation."""
+
+    def __init__(self, samples: Sequence[Sample], classes: Sequence[str], size: int) -> None:
+        self.samples = list(samples)
+        self.labels = {name: index for index, name in enumerate(classes)}
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        sample = self.samples[index]
+        try:
+            rgb = to_input(read_image(sample.path, at_least=2 * self.size).rgb, self.size)
+        except UnreadableImage:
+            return torch.zeros(3, self.size, self.size, dtype=torch.uint8), -1  # -1 counts for nothing
+        return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))), self.labels[sample.class_name]
+
+
+class EpochSampler(Sampler[list[Key]]):
+    """Batches of (epoch, index) for one process; all processes together go through one global order.
+
+    The last incomplete batch is left out. Fewer samples than a batch make one smaller batch.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        self.batch = max(world, min(batch_size * world, count))  # of all processes
+        self.count, self.seed, self.rank, self.world = count, seed, rank, world
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.count // self.batch
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
+        for start in range(0, len(self) * self.batch, self.batch):
+            chosen = order[start : start + self.batch][self.rank :: self.world]
+            yield [(self.epoch, int(index)) for index in chosen]
+
+
+def loader(dataset: Dataset[Any], sampler: EpochSampler, workers: int, pin: bool) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Training batches."""
+    return DataLoader(
+        dataset, batch_sampler=sampler, num_workers=workers, pin_memory=pin, persistent_workers=workers > 0
+    )
+
+
+def unreadable(samples: Sequence[Sample]) -> dict[Path, str]:
+    """Files whose header cannot be read, with the reason: a quick look before a long training."""
+    bad = {}
+    for sample in samples:
+        try:
+            with Image.open(sample.path) as image:
+                image.draft("RGB", (8, 8))
+                if image.width * image.height == 0:
+                    raise UnreadableImage("no pixels")
+        except Exception as error:  # as in read_image: decoders raise whatever they like
+            bad[sample.path] = str(error).replace(repr(str(sample.path)), "file") or type(error).__name__
+    return bad
