@@ -4,6 +4,7 @@ Positions are turned into the pixel convention of `keypoints.py`: CUB's are 1-ba
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,16 +73,15 @@ def _read_cub(root: Path, split: str) -> Annotations:
     samples = {sample.source: sample for sample in read_cub(root).samples}
     names = tuple(row[1] for row in read_table(root / "parts" / "parts.txt", 2))
     parts: dict[str, NDArray[np.float64]] = {}
-    try:
-        for image_id, part, x, y, visible in read_table(root / "parts" / "part_locs.txt", 5):
-            position = parts.setdefault(image_id, np.full((len(names), 2), np.nan))
-            if float(visible) > 0:
-                position[int(part) - 1] = float(x) - 1, float(y) - 1
-        boxes = {row[0]: [float(value) for value in row[1:]] for row in read_table(root / "bounding_boxes.txt", 5)}
-    except (ValueError, IndexError) as error:
-        raise DatasetError(
-            f"{root}/parts/part_locs.txt or bounding_boxes.txt holds a value that is no number ({error})."
-        ) from error
+    for image_id, (part, x, y, visible) in _numbers(root / "parts" / "part_locs.txt"):
+        position = parts.setdefault(image_id, np.full((len(names), 2), np.nan))
+        if not 1 <= part <= len(names):
+            raise DatasetError(
+                f"{root / 'parts' / 'part_locs.txt'}: image {image_id} has a part {part:g} of {len(names)}."
+            )
+        if visible > 0:
+            position[int(part) - 1] = x - 1, y - 1
+    boxes = dict(_numbers(root / "bounding_boxes.txt"))
     images = []
     for image_id, name in read_table(root / "images.txt", 2):
         if split not in ("all", samples[name].split):
@@ -99,6 +99,20 @@ def _read_cub(root: Path, split: str) -> Annotations:
     if not images:
         raise DatasetError(f"{root} has no images in its {split} split. Use --split train or --split all.")
     return Annotations(root.name, tuple(sorted(images, key=lambda image: image.name)), names)
+
+
+def _numbers(path: Path) -> list[tuple[str, list[float]]]:
+    """Image id and four numbers of each row."""
+    rows = []
+    for image_id, *values in read_table(path, 5):
+        try:
+            numbers = [float(value) for value in values]
+        except ValueError as error:
+            raise DatasetError(f"{path}: image {image_id} has a value that is no number ({error}).") from error
+        if not all(map(math.isfinite, numbers)):
+            raise DatasetError(f"{path}: image {image_id} has a value that is not finite ({' '.join(values)}).")
+        rows.append((image_id, numbers))
+    return rows
 
 
 def _read_coco(path: Path) -> Annotations:
@@ -120,7 +134,7 @@ def _read_coco(path: Path) -> Annotations:
                     f"{path}: image {files[image_id]} has two annotated objects; lmpnet scores one an image."
                 )
             seen = (points[:, 2] > 0) & np.isfinite(points).all(1)
-            bbox = annotation.get("bbox")
+            bbox = [float(value) for value in annotation.get("bbox") or ()]
             images[image_id] = AnnotatedImage(
                 _inside(path.parent, files[image_id]),
                 files[image_id],
@@ -139,6 +153,6 @@ def _read_coco(path: Path) -> Annotations:
 
 def _inside(folder: Path, name: str) -> Path:
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if Path(name).is_absolute() or ".." in Path(name).parts:  # links are the user's own, and may lead elsewhere
         raise DatasetError(f"An annotation names {name}, which lies outside {folder}.")
     return path if path.exists() or not (folder / "images" / name).exists() else folder / "images" / name

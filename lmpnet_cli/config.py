@@ -12,6 +12,7 @@ from lmpnet_cli.errors import OptionError
 
 MAX_KEYPOINTS = 100
 MAX_THRESHOLD = 20.0  # the diagonal of the 14 x 14 grid
+MAX_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _at_least("--batch-size", self.batch_size, 1)
-        _at_least("--seed", self.seed, 0)
+        _between("--seed", self.seed, 0, MAX_SEED)
         if self.workers is not None:
             _between("--workers", self.workers, 0, 256)
         _one_of("--precision", self.precision, ("auto", "32", "bf16"))
@@ -120,7 +121,7 @@ class EvaluateConfig(KeypointConfig):
 
     Attributes:
         data: CUB folder or COCO keypoint file; None takes the bundled example pictures.
-        thr: one or several erasing distances; one row of results for each.
+        thr: one or several erasing distances; one row of results for each, without repetitions.
         alpha: tolerance as a share of the shorter image side (or longer box side).
         split: which part of a data set with an official split is scored.
     """
@@ -133,7 +134,10 @@ class EvaluateConfig(KeypointConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         given: Any = self.thr
-        object.__setattr__(self, "thr", tuple(given) if isinstance(given, Sequence) else (float(given),))
+        given = given if isinstance(given, Sequence) else (given,)
+        object.__setattr__(self, "thr", tuple(dict.fromkeys(map(float, given))))
+        if not self.thr:
+            raise OptionError("--thr needs a value: name one erasing distance or several.")
         for threshold in self.thr:
             check_threshold(threshold)
         if not 0 < self.alpha <= 1:
@@ -234,21 +238,28 @@ class TrainConfig(RunConfig):
         _one_of("--pooling", self.pooling, ("leaky_max", "max", "average"))
         for flag, value, low in (
             ("--epochs", self.epochs, 1),
+            ("--replica-epochs", self.epochs_of_replica, 0),
             ("--devices", self.devices, 1),
+            ("--num-nodes", self.num_nodes, 1),
             ("--size", self.size, 32),
+            ("--head-factor", self.head_factor, 0),
+            ("--weight-decay", self.weight_decay, 0),
+            ("--clip", self.clip, 0),
         ):
             _at_least(flag, value, low)
         for flag, share, top in (
             ("--epsilon", self.epsilon, 10.0),
             ("--epsilon-warmup", self.epsilon_warmup, 1.0),
+            ("--momentum", self.momentum, 1.0),
+            ("--warmup", self.warmup, 1.0),
             ("--label-smoothing", self.label_smoothing, 0.9),
             ("--val-fraction", self.val_fraction, 0.5),
             ("--background", self.background, 0.5),
             ("--mask-radius", self.mask_radius, MAX_THRESHOLD),
         ):
             _between(flag, share, 0, top)
-        if self.learning_rate <= 0:
-            raise OptionError(f"--learning-rate {self.learning_rate} is out of range: it must be above 0.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise OptionError(f"--learning-rate {self.learning_rate} is out of range: a finite number above 0.")
 
     @property
     def epochs_of_replica(self) -> int:
@@ -287,13 +298,13 @@ def _plain(value: Any) -> Any:
 
 
 def _at_least(flag: str, value: float, low: float) -> None:
-    if value < low:
+    if not value >= low:  # NaN is out of range, too
         raise OptionError(f"{flag} {value:g} is out of range: it must be at least {low:g}.")
 
 
 def _between(flag: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise OptionError(f"{flag} {value:g} is out of range: it must lie between {low:g} and {high:g}.")
+        raise OptionError(f"{flag} {value:.10g} is out of range: it must lie between {low:g} and {high:.10g}.")
 
 
 def _one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -82,7 +82,7 @@ def read_table(path: Path, columns: int) -> list[list[str]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"Cannot read {path}: {error}. A CUB folder needs it.") from error
-    rows = [line.split(maxsplit=columns - 1) for line in lines]
+    rows = [line.strip().split(maxsplit=columns - 1) for line in lines]
     for number, row in enumerate(rows, start=1):
         if row and len(row) != columns:
             raise DatasetError(f"{path}, line {number}: expected {columns} columns, found {len(row)}.")

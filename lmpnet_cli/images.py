@@ -7,7 +7,8 @@ name it.
 import os
 import stat
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,20 +72,14 @@ def list_images(inputs: Iterable[str | Path]) -> list[ListedImage]:
     if not files:
         looked = ", ".join(map(str, paths))
         raise InputError(f"No images in {looked} (looked for {', '.join(EXTENSIONS)}, sub-folders included).")
-    if len(paths) == 1:
-        root = paths[0] if paths[0].is_dir() else paths[0].parent
-    else:
-        root = Path(
-            os.path.commonpath([path.absolute() if path.is_dir() else path.absolute().parent for path in paths])
-        )
-    listed = {_relative(path, root): path for path in files}
+    root = os.path.commonpath([_absolute(path) if path.is_dir() else _absolute(path).parent for path in paths])
+    listed = {_absolute(path).relative_to(root).as_posix(): path for path in files}
     return [ListedImage(listed[name], name) for name in sorted(listed)]
 
 
-def _relative(path: Path, root: Path) -> str:
-    return (
-        path.relative_to(root).as_posix() if path.is_relative_to(root) else path.absolute().relative_to(root).as_posix()
-    )
+def _absolute(path: Path) -> Path:
+    """Without `..`, which would lead a result out of its folder; links stay as they are named."""
+    return Path(os.path.normpath(path.absolute()))
 
 
 def _walk(folder: Path) -> list[Path]:
@@ -108,57 +103,59 @@ def read_image(path: Path, max_pixels: int = 500_000_000, at_least: int | None =
     Raises:
         UnreadableImage: with the reason.
     """
+    with _opened(path) as image:
+        return _decode(image, max_pixels, at_least)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height as a viewer shows the picture, from its header (a TIFF file is decoded).
+
+    Raises:
+        UnreadableImage: with the reason.
+    """
+    with _opened(path) as image:
+        return _upright_size(image)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The opened file; whatever goes wrong with it until the end is `UnreadableImage`."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise UnreadableImage("not a regular file")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged EXIF and large pictures: the limits here decide, not warnings
-            return _decode(path, max_pixels, at_least)
-    except (UnreadableImage, KeyboardInterrupt):
+            with Image.open(path) as image:
+                yield image
+    except UnreadableImage:
         raise
     except MemoryError as error:
         raise UnreadableImage("too large for the memory of this machine") from error
     except Exception as error:  # decoders raise whatever they like on damaged files
-        reason = str(error).replace(str(path), "file").replace(repr(str(path)), "file")
+        reason = (isinstance(error, OSError) and error.strerror) or str(error).replace(f" {str(path)!r}", "")
         raise UnreadableImage(reason or type(error).__name__) from error
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Width and height as a viewer shows the picture, from its header.
-
-    Raises:
-        UnreadableImage: with the reason.
-    """
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(_ORIENTATION_TAG) in _SWAPPED_ORIENTATIONS
-            return (image.height, image.width) if turned else (image.width, image.height)
-    except Exception as error:  # as in read_image
-        raise UnreadableImage(str(error) or type(error).__name__) from error
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    if image.format == "TIFF":
+        image.load()  # Pillow turns TIFF files itself as it loads them, and then forgets the orientation
+    turned = image.getexif().get(_ORIENTATION_TAG) in _SWAPPED_ORIENTATIONS
+    return (image.height, image.width) if turned else (image.width, image.height)
 
 
-def _decode(path: Path, max_pixels: int, at_least: int | None) -> Picture:
-    with Image.open(path) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise UnreadableImage(f"{width} x {height} pixels, more than --max-pixels {max_pixels}")
-        if image.getexif().get(_ORIENTATION_TAG) in _SWAPPED_ORIENTATIONS:
-            width, height = height, width
-        if at_least and max(image.size) > 2 * at_least:
-            scale = at_least / max(image.size)
-            image.draft("RGB", (max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-            factor = max(image.size) // at_least
-            picture: Image.Image = (
-                image.reduce((min(factor, image.width), min(factor, image.height)))
-                if (factor > 1 and image.mode in ("RGB", "L", "CMYK"))
-                else image
-            )
-        else:
-            picture = image
-        if picture is not image:
+def _decode(image: Image.Image, max_pixels: int, at_least: int | None) -> Picture:
+    if image.width * image.height > max_pixels:
+        raise UnreadableImage(f"{image.width} x {image.height} pixels, more than --max-pixels {max_pixels}")
+    width, height = _upright_size(image)
+    picture = image
+    if at_least and max(image.size) > 2 * at_least:
+        scale = at_least / max(image.size)
+        image.draft("RGB", (max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+        factor = max(image.size) // at_least
+        if factor > 1 and image.mode in ("RGB", "L", "CMYK"):
+            picture = image.reduce((min(factor, image.width), min(factor, image.height)))
             picture.info.update(image.info)  # reduce() drops the EXIF block that holds the orientation
-        turned = ImageOps.exif_transpose(picture)
-        return Picture(np.ascontiguousarray(_to_rgb(turned)), width, height)
+    return Picture(np.ascontiguousarray(_to_rgb(ImageOps.exif_transpose(picture))), width, height)
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:

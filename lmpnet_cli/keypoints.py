@@ -97,10 +97,11 @@ def to_coco(
 def _annotation(result: Keypoints) -> dict[str, Any]:
     found = result.found
     xy = np.round(result.xy, 2)
+    # readers take x = y = 0 for "not labelled", so a point in the very corner moves by a hundredth of a pixel
+    xy[(xy == 0).all(axis=1), 0] = 0.01
     flat: list[float | int] = []
     for (x, y), seen in zip(xy.tolist(), found.tolist(), strict=True):
-        # readers take x = y = 0 for "not labelled", so a point in the very corner moves by a hundredth of a pixel
-        flat += [x or 0.01 * (y == 0), y, 2] if seen else [0, 0, 0]
+        flat += [x, y, 2] if seen else [0, 0, 0]
     bbox = [0.0, 0.0, 0.0, 0.0]
     if found.any():
         low, high = xy[found].min(axis=0), xy[found].max(axis=0)
@@ -145,13 +146,14 @@ def read_keypoints(path: str | Path) -> list[Keypoints]:
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
         images = {image["id"]: image for image in document["images"]}
+        rank = {image_id: position for position, image_id in enumerate(images)}
         results = []
-        for annotation in document["annotations"]:
+        for annotation in sorted(document["annotations"], key=lambda each: rank[each["image_id"]]):
             image = images[annotation["image_id"]]
             points = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
             seen = points[:, 2] > 0
-            given = annotation.get("keypoint_scores") or [1.0] * len(points)
-            scores = np.array([np.nan if score is None else score for score in given], dtype=np.float64)
+            scores = _column(annotation.get("keypoint_scores") or [1.0] * len(points))
+            shares = annotation.get("keypoint_replica_shares")
             results.append(
                 Keypoints(
                     file_name=image["file_name"],
@@ -159,6 +161,7 @@ def read_keypoints(path: str | Path) -> list[Keypoints]:
                     height=int(image["height"]),
                     xy=np.where(seen[:, None], points[:, :2], np.nan),
                     scores=np.where(seen, scores, np.nan),
+                    replica_shares=None if shares is None else _column(shares),
                     class_name=(annotation.get("predicted_class") or {}).get("name"),
                     class_score=(annotation.get("predicted_class") or {}).get("score"),
                 )
@@ -168,3 +171,7 @@ def read_keypoints(path: str | Path) -> list[Keypoints]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a COCO keypoint annotation file ({error!r}).") from error
     return results
+
+
+def _column(values: Sequence[float | None]) -> NDArray[np.float64]:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

@@ -57,7 +57,8 @@ def greedy_pck(predicted: Points, truth: Points, tolerance: float, one_to_one: b
     if not one_to_one:
         return np.asarray(near.any(axis=1))
     # a match that is not near costs more than all near ones together, so their number comes first
-    cost = np.where(near, distances, (min(distances.shape) + 1) * max(tolerance, 1.0))
+    farthest = distances[near].max(initial=0.0)
+    cost = np.where(near, distances, (min(distances.shape) + 1) * (farthest + 1.0))
     rows, columns = linear_sum_assignment(cost)
     correct = np.zeros(len(predicted), dtype=np.bool_)
     correct[rows] = near[rows, columns]
@@ -106,6 +107,7 @@ def score(predictions: Sequence[Points], scenes: Sequence[Scene], alpha: float, 
     found = np.array([~np.isnan(points[:, 0]) for points in predictions])  # (N, k)
     row: dict[str, object] = {"found": round(float(found.sum(1).mean()), 4)}
     for name, tolerances in (("greedy_pck", sides), ("greedy_pck_bbox", boxes)):
+        known = ~np.isnan(tolerances)
         for suffix, one_to_one in (("", False), ("_one_to_one", True)):
             hits = np.array(
                 [
@@ -114,7 +116,7 @@ def score(predictions: Sequence[Points], scenes: Sequence[Scene], alpha: float, 
                     if not np.isnan(tolerance)
                 ]
             )
-            row[f"{name}{suffix}"] = _summary(hits, found, seed) if len(hits) else None
+            row[f"{name}{suffix}"] = _summary(hits, found[known], seed) if len(hits) else None
     covered = [coverage(*each) for each in zip(predictions, (scene.visible for scene in scenes), sides, strict=True)]
     row["coverage"] = _percent(np.array(covered))
     row["duplicate_rate"] = _percent(np.array([duplicate_rate(*each) for each in zip(predictions, sides, strict=True)]))
@@ -122,11 +124,11 @@ def score(predictions: Sequence[Points], scenes: Sequence[Scene], alpha: float, 
 
 
 def _summary(hits: NDArray[np.bool_], found: NDArray[np.bool_], seed: int) -> dict[str, object]:
-    """Percentages of an (N, k) table of hits, with a bootstrap over images for the mean."""
+    """Percentages of an (N, k) table of hits, `found` likewise, with a bootstrap over images for the mean."""
     means = hits.mean(1)
     draws = np.random.default_rng(seed).integers(len(means), size=(1000, len(means)))
     low, high = np.percentile(means[draws].mean(1), [2.5, 97.5])
-    among = hits.sum() / found.sum() if found.sum() and len(found) == len(hits) else float("nan")
+    among = hits.sum() / found.sum() if found.any() else float("nan")
     return {
         "kp": [_percent(hits[:, index]) for index in range(hits.shape[1])],
         "mean": _percent(means),

@@ -41,7 +41,7 @@ def draw_overlay(rgb: Rgb, result: Keypoints) -> Rgb:
     canvas = (
         cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR) if scale != 1 else rgb
     )
-    canvas = _pad_thin(np.ascontiguousarray(canvas))
+    canvas = _pad_thin(np.array(canvas, np.uint8))  # the caller's picture stays as it is
     radius = max(7, round(max(canvas.shape[:2]) / 50))
     # last keypoint first, so that the most prominent one lies on top
     for index in reversed(np.flatnonzero(result.found).tolist()):
@@ -120,7 +120,7 @@ def draw_curves(history: Sequence[dict[str, Any]]) -> Rgb:
             rows = [row for row in history if row["phase"] == phase]
             for part, color in (("train", "#0072B2"), ("val", "#D55E00")):
                 values = [row[f"{part}_{kind}"] for row in rows]
-                if values and not all(np.isnan(values)):
+                if any(value is not None for value in values):
                     label = f"{phase}, {'training' if part == 'train' else 'validation'}"
                     axes.plot([row["epoch"] for row in rows], values, style, color=color, marker=".", label=label)
         axes.set(title=title, xlabel="epoch")

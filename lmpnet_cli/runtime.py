@@ -4,9 +4,11 @@ import json
 import os
 import platform
 import random
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,13 +31,13 @@ def resolve_device(name: str) -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and (kind != "cuda" or not index.isdigit())):
+    if not re.fullmatch("cpu|mps|cuda(:[0-9]+)?", name):
         raise DeviceError(f"Unknown device {name!r}. Use auto, cpu, cuda, cuda:N or mps.")
     count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
     if int(index or 0) >= count:
         there = f"{count} cuda device(s)" if kind == "cuda" else f"no {kind} device"
         raise DeviceError(f"Device {name} is not available: PyTorch sees {there} here. Use --device auto or cpu.")
-    return torch.device(name)
+    return torch.device(kind, int(index)) if index else torch.device(kind)
 
 
 def fast_bfloat16(device: torch.device) -> bool:
@@ -101,7 +103,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}. Choose another --out.") from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # not written, or no folder to write into
+            aside.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -115,7 +118,8 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def prepare_output(folder: Path, results: Iterable[str], overwrite: bool) -> None:
-    """Checks, before any work, that `folder` can take the results, and clears old ones where that was asked for.
+    """Checks, before any work, that `folder` can take the results, and removes old folders where that was asked for;
+    an old file stays until the new one takes its place.
 
     Raises:
         OutputError: when the path is no folder, a result is there already, or nothing can be written.

@@ -56,6 +56,8 @@ class Trainer:
         epochs: dict[Phase, int] = {"network": config.epochs, "replica": config.epochs_of_replica}
         if config.resume:
             state.load()
+        else:
+            state.write()  # so that an interruption in the first epoch can be resumed too
         complete = True
         try:
             for phase in ("network", "replica"):
@@ -166,10 +168,10 @@ class Trainer:
             _, maps = self.model.network(inputs)
             return self.model.hide_first_keypoint(inputs, maps)
 
-    def _validate(self, phase: Phase, network: KeypointNetwork) -> dict[str, float]:
+    def _validate(self, phase: Phase, network: KeypointNetwork) -> dict[str, float | None]:
         samples = self.data.of("val")
         if not samples:
-            return {"val_loss": float("nan"), "val_accuracy": float("nan")}
+            return {"val_loss": None, "val_accuracy": None}
         self.model.eval()
         dataset = PlainSet(samples, self.data.classes, self.config.size)
         own = Subset(dataset, range(self.fabric.global_rank, len(samples), self.fabric.world_size))

@@ -40,14 +40,14 @@ class TrainResult:
     """Where the results lie and how well the best epochs did.
 
     Attributes:
-        accuracy, replica_accuracy: validation accuracy in [0, 1] of the best epochs; NaN without validation images.
+        accuracy, replica_accuracy: validation accuracy in [0, 1] of the best epochs; None without validation images.
         skipped: pictures that could not be read, with the reason.
         complete: False when the run was interrupted.
     """
 
     out: Path
-    accuracy: float
-    replica_accuracy: float
+    accuracy: float | None
+    replica_accuracy: float | None
     epochs: int
     seconds: float
     skipped: dict[Path, str]
@@ -84,8 +84,7 @@ def train(data: Any, *, progress: Progress | None = None, **options: Any) -> Tra
         strategy=_strategy(config),
         precision=_precision(config, device),
     )
-    launch: Any = fabric.launch  # its annotation has no room for the arguments that it passes on
-    outcome: dict[str, Any] = launch(_run, config, out, classes, progress)
+    outcome: dict[str, Any] = fabric.launch(_Job(config, out, classes, progress))
     seconds = time.perf_counter() - started
     result = TrainResult(out=out, seconds=seconds, skipped=skipped, **outcome)
     write_run(
@@ -157,7 +156,13 @@ def initial_model(config: TrainConfig, classes: tuple[str, ...]) -> tuple[LMPNet
     return model, provenance(kind, metadata)
 
 
-def _run(fabric: Fabric, config: TrainConfig, out: Path, data: ClassData, progress: Progress) -> dict[str, Any]:
-    model, origin = initial_model(config, data.classes)
-    trainer = Trainer(fabric, config, out, data, model, origin, progress if fabric.is_global_zero else Progress())
-    return trainer.run()
+class _Job:
+    """What each process does. A plain object: Fabric looks into dataclasses that it passes on and refuses frozen ones."""
+
+    def __init__(self, config: TrainConfig, out: Path, data: ClassData, progress: Progress) -> None:
+        self.config, self.out, self.data, self.progress = config, out, data, progress
+
+    def __call__(self, fabric: Fabric) -> dict[str, Any]:
+        model, origin = initial_model(self.config, self.data.classes)
+        progress = self.progress if fabric.is_global_zero else Progress()
+        return Trainer(fabric, self.config, self.out, self.data, model, origin, progress).run()

@@ -38,7 +38,7 @@ class TrainingState:
         self.phase = "network"
         self.epoch = 0  # whole epochs of this phase
         self.history: list[dict[str, Any]] = []
-        self.best = {"network": float("nan"), "replica": float("nan")}
+        self.best: dict[str, float | None] = {"network": None, "replica": None}
         self._momentum: dict[str, Tensor] = {}
 
     @staticmethod
@@ -65,7 +65,6 @@ class TrainingState:
             ) from error
         self.phase, self.epoch = header["phase"], header["epoch"]
         self.history, self.best = header["history"], header["best"]
-        self.best = {key: float("nan") if value is None else value for key, value in self.best.items()}
         self._momentum = tensors
 
     def enter(self, phase: str) -> None:
@@ -92,7 +91,7 @@ class TrainingState:
         accuracy = row["val_accuracy"]
         best = self.best[self.phase]
         # without validation images every epoch counts as the best; among equals the later one, trained longer
-        improved = not accuracy < best
+        improved = accuracy is None or best is None or accuracy >= best
         if improved:
             self.best[self.phase] = accuracy
         if not self.writes:
@@ -100,23 +99,29 @@ class TrainingState:
         if improved:
             self.save_best()
         self._save(self.out / LAST, half=False)
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self.write(optimizer)
+        self._write_history()
+
+    def write(self, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Writes `last.state`; without an optimiser, as at the very beginning, there is no momentum."""
+        if not self.writes:
+            return
         tensors = {f"model.{key}": value for key, value in model_tensors(self.model).items()}
-        tensors |= {
-            f"momentum.{index}": optimizer.state[parameter]["momentum_buffer"].detach().cpu().contiguous()
-            for index, parameter in enumerate(parameters)
-            if optimizer.state[parameter].get("momentum_buffer") is not None
-        }
+        groups = [] if optimizer is None else optimizer.param_groups
+        for index, parameter in enumerate(parameter for group in groups for parameter in group["params"]):
+            assert optimizer is not None
+            buffer = optimizer.state[parameter].get("momentum_buffer")
+            if buffer is not None:
+                tensors[f"momentum.{index}"] = buffer.detach().cpu().contiguous()
         header = {
             "phase": self.phase,
             "epoch": self.epoch,
-            "best": {key: None if value != value else value for key, value in self.best.items()},
+            "best": self.best,
             "history": self.history,
             "options": self.config.options(),
         }
         metadata = {"lmpnet": json.dumps(header)}
         write_atomically(self.out / STATE, lambda aside: save_file(tensors, aside, metadata=metadata))
-        self._write_history()
 
     def save_best(self) -> None:
         """Writes `lmpnet.safetensors`."""
@@ -130,7 +135,7 @@ class TrainingState:
             "position": [self.phase, self.epoch],
             "training": self.config.options(),
             "initial_weights": self.origin,
-            "validation_accuracy": {key: None if value != value else value for key, value in self.best.items()},
+            "validation_accuracy": self.best,
         }
         save_checkpoint(path, model, record, half)
 

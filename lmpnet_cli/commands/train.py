@@ -132,10 +132,8 @@ def train(
         result = run(progress=progress, **given)
     summary: dict[str, object] = {
         "epochs": result.epochs,
-        "accuracy": None if result.accuracy != result.accuracy else round(result.accuracy, 4),
-        "replica_accuracy": None
-        if result.replica_accuracy != result.replica_accuracy
-        else round(result.replica_accuracy, 4),
+        "accuracy": _rounded(result.accuracy),
+        "replica_accuracy": _rounded(result.replica_accuracy),
         "skipped": len(result.skipped),
         "seconds": round(result.seconds, 2),
         "complete": result.complete,
@@ -147,6 +145,10 @@ def train(
         _show(summary, data, out)
     if not result.complete:
         raise typer.Exit(130)
+
+
+def _rounded(accuracy: float | None) -> float | None:
+    return None if accuracy is None else round(accuracy, 4)
 
 
 def _show(summary: dict[str, object], data: list[Path], out: Path) -> None:

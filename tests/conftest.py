@@ -1,0 +1,56 @@
+"""Shared fixtures: drawn birds, a small trained model, photographs where LMPNET_DATA names them."""
+
+import os
+
+# before typer is imported anywhere: plain text, 200 columns, also where CI asks for colour
+os.environ |= {"COLUMNS": "200", "TERMINAL_WIDTH": "200", "_TYPER_FORCE_DISABLE_TERMINAL": "1", "HF_HUB_OFFLINE": "1"}
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "examples"))
+
+
+@pytest.fixture(scope="session")
+def birds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four drawn species in the CUB layout, 24 pictures each, half of them test."""
+    from draw_birds import write_cub
+
+    folder = tmp_path_factory.mktemp("data") / "birds"
+    write_cub(folder, per_species=24, seed=3, size=96, species=4)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(birds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Network and replica after one short epoch each: knows nothing, but is whole."""
+    from lmpnet_cli.training import train
+
+    out = tmp_path_factory.mktemp("checkpoint") / "run"
+    train(birds, out=out, **SMALL)
+    return out / "lmpnet.safetensors"
+
+
+SMALL = {
+    "backbone": "test_resnet",
+    "layer": "layer3",
+    "init": "none",
+    "size": 64,
+    "epochs": 1,
+    "batch_size": 16,
+    "workers": 0,
+    "device": "cpu",
+    "precision": "32",
+}
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Path:
+    """The folder that LMPNET_DATA names, with cub-full and cub-crops."""
+    folder = os.environ.get("LMPNET_DATA")
+    if not folder:
+        pytest.skip("LMPNET_DATA does not name a folder with photographs")
+    return Path(folder)

@@ -1,0 +1,115 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lmpnet_cli.annotations import read_annotations
+from lmpnet_cli.discovery import discover
+from lmpnet_cli.errors import DatasetError
+from lmpnet_cli.evaluation import evaluate
+from lmpnet_cli.metrics import greedy_pck
+
+OPTIONS = {"device": "cpu", "workers": 0}
+
+
+@pytest.fixture(scope="module")
+def metrics(birds: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    out = tmp_path_factory.mktemp("eval") / "out"
+    evaluate(birds, out=out, checkpoint=checkpoint, thr=(1, 3), k=4, **OPTIONS)
+    return json.loads((out / "metrics.json").read_text())
+
+
+def test_keys_as_the_contract_has_them(metrics):
+    assert {
+        "dataset",
+        "images",
+        "method",
+        "k",
+        "alpha",
+        "map_size",
+        "accuracy",
+        "entropy",
+        "results",
+        "baselines",
+    } <= set(metrics)
+    assert (metrics["images"], metrics["k"], metrics["alpha"], metrics["method"]) == (48, 4, 0.1, "lmpnet")
+    assert metrics["map_size"] == [4, 4]
+    assert [row["thr"] for row in metrics["results"]] == [1.0, 3.0]
+    assert set(metrics["baselines"]) == {"image_centre", "random", "mean_shape"}
+    for row in [*metrics["results"], *metrics["baselines"].values()]:
+        for name in ("greedy_pck", "greedy_pck_one_to_one", "greedy_pck_bbox", "greedy_pck_bbox_one_to_one"):
+            assert len(row[name]["kp"]) == 4
+            assert row[name]["mean"] == pytest.approx(np.mean(row[name]["kp"]), abs=0.02)
+            assert row[name]["ci95"][0] <= row[name]["mean"] <= row[name]["ci95"][1]
+            assert 0 <= row[name]["mean"] <= 100
+        assert 0 <= row["coverage"] <= 100
+    assert 0 <= metrics["accuracy"] <= 1
+    assert 0 < metrics["entropy"] <= np.log(16)
+
+
+def test_the_table_is_what_discover_finds(metrics, birds, checkpoint):
+    annotations = read_annotations(birds, "test")
+    found = {
+        each.file_name: each
+        for each in discover(birds / "images", checkpoint=checkpoint, thr=3, k=4, **OPTIONS).keypoints
+    }
+    hits = [
+        greedy_pck(found[image.name].xy, image.visible, 0.1 * min(found[image.name].width, found[image.name].height))
+        for image in annotations.images
+    ]
+    assert metrics["results"][1]["greedy_pck"]["kp"] == pytest.approx(100 * np.mean(hits, axis=0), abs=0.01)
+
+
+def test_the_baselines_are_the_trivial_ones(metrics):
+    centre = metrics["baselines"]["image_centre"]
+    assert len(set(centre["greedy_pck"]["kp"])) == 1
+    assert centre["duplicate_rate"] == 100
+    assert centre["greedy_pck_one_to_one"]["mean"] < centre["greedy_pck"]["mean"]
+
+
+def test_a_coco_file_made_by_discover_scores_itself_full(birds, checkpoint, tmp_path):
+    """Predictions as annotations: every keypoint is right, one-to-one too."""
+    out = tmp_path / "out"
+    discover(birds / "images", out=out, checkpoint=checkpoint, overlays=False, **OPTIONS)
+    (birds / "images" / "keypoints.json").write_bytes((out / "keypoints.json").read_bytes())
+    try:
+        result = evaluate(birds / "images" / "keypoints.json", checkpoint=checkpoint, **OPTIONS).metrics
+    finally:
+        (birds / "images" / "keypoints.json").unlink()
+    row = result["results"][0]
+    assert row["greedy_pck_one_to_one"]["found_only_mean"] == 100
+    assert row["coverage"] == 100
+    assert result["accuracy"] is None
+    assert result["baselines"]["mean_shape"] is None
+
+
+def test_pictures_without_annotation_are_left_out_and_counted(birds, checkpoint, tmp_path):
+    document = {
+        "images": [
+            {"id": 1, "file_name": "a.jpg"},
+            {"id": 2, "file_name": "b.jpg"},
+            {"id": 3, "file_name": "gone.jpg"},
+        ],
+        "categories": [{"id": 1, "name": "bird", "keypoints": ["beak"]}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "keypoints": [20, 20, 2]},
+            {"id": 2, "image_id": 2, "category_id": 1, "keypoints": [0, 0, 0]},
+            {"id": 3, "image_id": 3, "category_id": 1, "keypoints": [5, 5, 2]},
+        ],
+    }
+    (tmp_path / "annotations.json").write_text(json.dumps(document))
+    for name, source in zip(("a.jpg", "b.jpg"), sorted((birds / "images").rglob("*.jpg")), strict=False):
+        (tmp_path / name).write_bytes(source.read_bytes())
+    metrics = evaluate(tmp_path / "annotations.json", checkpoint=checkpoint, **OPTIONS).metrics
+    assert (metrics["images"], metrics["left_out"]) == (1, 1)
+    assert [entry["file_name"] for entry in metrics["skipped"]] == ["gone.jpg"]
+    assert metrics["results"][0]["greedy_pck_bbox"] is None
+
+
+def test_nothing_to_score(birds, checkpoint, tmp_path):
+    document = {"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{"id": 1, "keypoints": ["x"]}]}
+    document["annotations"] = [{"id": 1, "image_id": 1, "category_id": 1, "keypoints": [0, 0, 0]}]
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match="visible keypoint"):
+        evaluate(tmp_path / "a.json", checkpoint=checkpoint, **OPTIONS)

@@ -1,0 +1,79 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lmpnet_cli.config import VisualizeConfig
+from lmpnet_cli.errors import InputError, OptionError
+from lmpnet_cli.filter_views import evenly, visualize_filters
+from lmpnet_cli.images import list_images
+from lmpnet_cli.inference import Engine
+
+OPTIONS = {"device": "cpu", "workers": 0, "rows": 3, "columns": 4, "tile": 32}
+
+
+def test_evenly_sampled_with_both_ends():
+    assert evenly(10, 4) == [0, 3, 6, 9]
+    assert evenly(3, 8) == [0, 1, 2]
+    assert evenly(5, 1) == [0]
+
+
+def test_columns_by_maximum_and_rows_by_rank(birds, checkpoint, tmp_path):
+    result = visualize_filters(birds / "images", out=tmp_path / "out", checkpoint=checkpoint, **OPTIONS)
+    engine = Engine(VisualizeConfig(checkpoint=checkpoint, device="cpu", workers=0))
+    files = list_images([birds / "images"])
+    strengths = np.concatenate([pair.maps.amax((2, 3)).numpy() for _, pair in engine.batches(files)])
+    order = np.argsort(-strengths.max(0), kind="stable")
+    assert [view.filter for view in result.filters] == [int(order[i]) for i in evenly(len(order), 4)]
+    document = json.loads((tmp_path / "out/filters.json").read_text())
+    names = [file.name for file in files]
+    for view in document["filters"]:
+        column = strengths[:, view["filter"]]
+        assert view["max_activation"] == pytest.approx(column.max(), abs=1e-3)
+        ranked = np.sort(column)[::-1]
+        shown = [
+            (r, a, f) for t in view["tiles"] for r, a, f in zip(t["ranks"], t["activations"], t["files"], strict=True)
+        ]
+        assert shown[0][0] == 1
+        assert shown[-1][0] == len(files)
+        for rank, activation, name in shown:
+            assert activation == pytest.approx(ranked[rank - 1], abs=1e-3)
+            assert activation == pytest.approx(column[names.index(name)], abs=1e-3)
+        assert all(len(tile["files"]) == 4 for tile in view["tiles"])
+    with Image.open(tmp_path / "out/filters.png") as picture:
+        width, height = picture.size
+    assert width > 4 * 64
+    assert height > 3 * 64
+
+
+def test_the_replica_has_filters_of_its_own(birds, checkpoint):
+    network, replica = (
+        visualize_filters(birds / "images", checkpoint=checkpoint, replica=which, **OPTIONS) for which in (False, True)
+    )
+    assert [view.max_activation for view in network.filters] != [view.max_activation for view in replica.filters]
+
+
+def test_fewer_images_than_a_tile(birds, checkpoint):
+    picture = sorted((birds / "images").rglob("*.jpg"))[0]
+    result = visualize_filters(picture, checkpoint=checkpoint, **OPTIONS)
+    assert [len(tile["files"]) for tile in result.filters[0].tiles] == [1]
+
+
+def test_unreadable_pictures_are_listed(birds, checkpoint, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"broken\.png"):
+        visualize_filters(tmp_path, checkpoint=checkpoint, **OPTIONS)
+    Image.new("RGB", (20, 20)).save(tmp_path / "good.png")
+    result = visualize_filters(tmp_path, checkpoint=checkpoint, **OPTIONS)
+    assert [name for name, _ in result.skipped] == ["broken.png"]
+
+
+def test_a_checkpoint_without_replica(birds, tmp_path):
+    from conftest import SMALL
+
+    from lmpnet_cli.training import train
+
+    run = train(birds, out=tmp_path / "run", **SMALL | {"replica_epochs": 0})
+    with pytest.raises(OptionError, match="no replica"):
+        visualize_filters(birds / "images", checkpoint=run.out / "lmpnet.safetensors", replica=True, **OPTIONS)

@@ -1,0 +1,198 @@
+import math
+from itertools import combinations, permutations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lmpnet_cli.metrics import (
+    Scene,
+    coverage,
+    duplicate_rate,
+    feature_map_entropy,
+    greedy_pck,
+    image_centre,
+    mean_shape,
+    place_shape,
+    random_points,
+    score,
+)
+
+NAN = math.nan
+
+
+def points(*rows):
+    return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+
+def slow_any_match(predicted, truth, tolerance):
+    return [any(math.dist(p, t) < tolerance for t in truth) for p in predicted]
+
+
+def slow_matchings(predicted, truth, tolerance):
+    """Every one-to-one matching: (matches, sum of distances, matched predictions)."""
+    near = {(i, j): math.dist(p, t) for i, p in enumerate(predicted) for j, t in enumerate(truth)}
+    near = {pair: distance for pair, distance in near.items() if distance < tolerance}
+    size = max(len(predicted), len(truth))
+    for order in permutations(range(size)):
+        pairs = [pair for pair in enumerate(order) if pair in near]
+        yield len(pairs), sum(near[pair] for pair in pairs), [i in dict(pairs) for i in range(len(predicted))]
+
+
+def slow_one_to_one(predicted, truth, tolerance):
+    return min(slow_matchings(predicted, truth, tolerance), key=lambda each: (-each[0], each[1]))[2]
+
+
+def random_scene(seed):
+    random = np.random.default_rng(seed)
+    predicted, truth = (random.uniform(0, 10, (random.integers(0, 6), 2)) for _ in range(2))
+    for rows in (predicted, truth):
+        rows[random.random(len(rows)) < 0.2] = NAN
+    return predicted, truth, random.uniform(0.5, 6)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_greedy_pck_equals_its_slow_twins(seed):
+    predicted, truth, tolerance = random_scene(seed)
+    assert greedy_pck(predicted, truth, tolerance).tolist() == slow_any_match(predicted, truth, tolerance)
+    assert greedy_pck(predicted, truth, tolerance, True).tolist() == slow_one_to_one(predicted, truth, tolerance)
+
+
+grid = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(grid, grid, st.sampled_from([0.0, 1.0, 1.5, 2.5, 1e9]))
+def test_a_matching_has_most_matches_and_then_the_smallest_sum_also_with_ties(predicted, truth, tolerance):
+    predicted, truth = points(*predicted), points(*truth)
+    all_of_them = list(slow_matchings(predicted, truth, tolerance))
+    best = min((-count, total) for count, total, _ in all_of_them)
+    correct = greedy_pck(predicted, truth, tolerance, one_to_one=True).tolist()
+    reached = min((-count, total) for count, total, rows in all_of_them if rows == correct)
+    assert reached == pytest.approx(best)
+
+
+@pytest.mark.parametrize("one_to_one", [False, True])
+def test_trivial_realistic_and_outlier(one_to_one):
+    truth = points((10, 10), (50, 20), (30, 80), (90, 90))
+    assert greedy_pck(truth, truth, 1.0, one_to_one).all()
+    assert greedy_pck(truth[::-1] + 0.5, truth, 1.0, one_to_one).all()
+    away = truth.copy()
+    away[2] = 1000, 1000
+    assert greedy_pck(away, truth, 1.0, one_to_one).tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("one_to_one", [False, True])
+def test_a_point_at_exactly_the_tolerance_is_wrong(one_to_one):
+    truth = points((0, 0))
+    assert not greedy_pck(points((3, 4)), truth, 5.0, one_to_one).any()
+    assert greedy_pck(points((3, 4)), truth, np.nextafter(5.0, 6.0), one_to_one).all()
+
+
+@pytest.mark.parametrize("one_to_one", [False, True])
+@pytest.mark.parametrize("tolerance", [1.0, 1e300, math.inf, math.nan])
+def test_missing_rows_match_nothing_whatever_the_tolerance(one_to_one, tolerance):
+    correct = greedy_pck(points((NAN, NAN), (1, 1)), points((1, 1), (NAN, NAN)), tolerance, one_to_one)
+    assert correct.tolist() == [False, not math.isnan(tolerance)]
+    assert greedy_pck(points((1, 1)), points(), tolerance, one_to_one).tolist() == [False]
+    assert greedy_pck(points(), points((1, 1)), tolerance, one_to_one).tolist() == []
+
+
+def test_identical_predictions_count_once_one_to_one():
+    assert greedy_pck(points(*[(5, 5)] * 5), points((5, 5), (99, 99)), 2.0).sum() == 5
+    assert greedy_pck(points(*[(5, 5)] * 5), points((5, 5), (99, 99)), 2.0, one_to_one=True).sum() == 1
+
+
+@pytest.mark.parametrize("shapes", [((3,), (2, 2)), ((2, 2), (2, 3)), ((1, 2, 2), (2, 2))])
+def test_other_shapes_are_refused(shapes):
+    with pytest.raises(ValueError, match="expected arrays"):
+        greedy_pck(np.zeros(shapes[0]), np.zeros(shapes[1]), 1.0)
+
+
+def test_entropy_by_hand():
+    uniform, peak, halves = torch.ones(7, 7), torch.zeros(7, 7), torch.full((7, 7), -3.0)
+    peak[2, 3], halves[0, 0], halves[6, 6] = 5.0, 0.25, 0.25  # what is negative counts as zero
+    entropy = feature_map_entropy(torch.stack([uniform, peak, halves, torch.zeros(7, 7), -uniform])[None])
+    assert entropy.shape == (1, 5)
+    assert entropy[0, :3].tolist() == pytest.approx([math.log(49), 0.0, math.log(2)])
+    assert entropy[0, 3:].isnan().all()
+
+
+def test_entropy_equals_its_numpy_twin():
+    maps = torch.randn(3, 6, 5, 9, generator=torch.Generator().manual_seed(0))
+    for maps_of_image, row in zip(maps.numpy(), feature_map_entropy(maps), strict=True):
+        for values, entropy in zip(maps_of_image, row, strict=True):
+            share = np.maximum(values, 0) / np.maximum(values, 0).sum()
+            assert entropy.item() == pytest.approx(-sum(p * math.log(p) for p in share.flat if p > 0), rel=1e-5)
+    torch.testing.assert_close(feature_map_entropy(maps * 1e-6), feature_map_entropy(maps))
+
+
+def test_coverage_by_hand():
+    truth = points((0, 0), (10, 0), (20, 0), (NAN, NAN))
+    assert coverage(points((0.5, 0), (0, 0.5), (NAN, NAN), (21, 0)), truth, 1.0) == pytest.approx(1 / 3)
+    assert coverage(points((NAN, NAN)), truth, 1.0) == 0
+    assert math.isnan(coverage(points((0, 0)), points((NAN, NAN)), 1.0))
+
+
+def test_duplicate_rate_by_hand():
+    predicted = points((0, 0), (1, 0), (3, 0), (NAN, NAN))
+    pairs = list(combinations([0, 1, 3], 2))
+    assert duplicate_rate(predicted, 2.0) == sum(b - a < 2 for a, b in pairs) / len(pairs) == 1 / 3
+    assert math.isnan(duplicate_rate(points((0, 0), (NAN, NAN)), 2.0))
+
+
+SCENES = [
+    Scene(points((10, 10), (50, 50)), (200, 100), (0.0, 0.0, 20.0, 50.0)),  # tolerances 10 and 5
+    Scene(points((0, 0)), (100, 300), None),  # tolerance 10, no box
+]
+PREDICTIONS = [points((17, 10), (10, 12), (NAN, NAN)), points((0, 5), (80, 80), (99, 299))]
+
+
+def test_score_by_hand():
+    row = score(PREDICTIONS, SCENES, alpha=0.1)
+    assert list(row) == [
+        "found",
+        "greedy_pck",
+        "greedy_pck_one_to_one",
+        "greedy_pck_bbox",
+        "greedy_pck_bbox_one_to_one",
+        "coverage",
+        "duplicate_rate",
+    ]
+    assert row["found"] == 2.5
+    low, high = row["greedy_pck"].pop("ci95")
+    assert 33.33 <= low <= 50 <= high <= 66.67
+    assert row["greedy_pck"] == {"kp": [100.0, 50.0, 0.0], "mean": 50.0, "found_only_mean": 60.0}
+    one_to_one = row["greedy_pck_one_to_one"]
+    assert (one_to_one["kp"], one_to_one["mean"]) == ([50.0, 50.0, 0.0], 33.33)
+    box = row["greedy_pck_bbox"]  # of the first scene alone
+    assert (box["kp"], box["mean"], box["found_only_mean"]) == ([0.0, 100.0, 0.0], 33.33, 50.0)
+    assert row["coverage"] == 75.0
+    assert row["duplicate_rate"] == 50.0  # 1 of 1 pair, 0 of 3
+
+
+def test_score_is_the_same_for_the_same_seed_and_without_boxes_or_keypoints_has_no_figure():
+    assert score(PREDICTIONS, SCENES, 0.1, seed=4) == score(PREDICTIONS, SCENES, 0.1, seed=4)
+    row = score([np.full((3, 2), NAN)], SCENES[1:], 0.1)
+    assert row["greedy_pck_bbox"] is None and row["duplicate_rate"] is None
+    assert row["greedy_pck"] == {"kp": [0.0] * 3, "mean": 0.0, "found_only_mean": None, "ci95": [0.0, 0.0]}
+
+
+def test_baselines_stand_where_they_say():
+    scene = SCENES[0]
+    assert image_centre(scene, 2).tolist() == [[99.5, 49.5]] * 2
+    anywhere = random_points(scene, 5000, np.random.default_rng(0))
+    assert (anywhere >= -0.5).all() and (anywhere < (199.5, 99.5)).all()
+    assert np.ptp(anywhere, axis=0) == pytest.approx([200, 100], rel=0.01)
+
+
+def test_mean_shape_is_a_share_of_the_image_and_is_placed_in_another():
+    parts = [points((49.5, 19.5), (NAN, NAN), (NAN, NAN)), points((9.5, 9.5), (4.5, 4.5), (NAN, NAN))]
+    shape = mean_shape(parts, [(100, 100), (10, 10)])
+    np.testing.assert_allclose(shape, [[0.75, 0.6], [0.5, 0.5], [NAN, NAN]])
+    np.testing.assert_allclose(place_shape(shape, scene := SCENES[0], 2), [[149.5, 59.5], [99.5, 49.5]])
+    placed = place_shape(shape, scene, 5)
+    assert placed.shape == (5, 2) and np.isnan(placed[2:]).all() and not np.isnan(placed[:2]).any()
+    assert np.isnan(place_shape(np.full((3, 2), NAN), scene, 2)).all()

@@ -1,0 +1,180 @@
+import math
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from lmpnet_cli.errors import OutputError
+from lmpnet_cli.keypoints import Keypoints, cells_to_pixels
+from lmpnet_cli.rendering import (
+    COLORS,
+    contact_sheet,
+    draw_curves,
+    draw_overlay,
+    fit,
+    heat_overlay,
+    save_jpeg,
+    save_png,
+)
+
+NAN = math.nan
+GREY = (90, 90, 90)
+
+
+def plain(height, width, color=GREY):
+    return np.full((height, width, 3), color, np.uint8)
+
+
+def keypoints(width, height, *xy):
+    xy = np.array(xy, dtype=np.float64).reshape(-1, 2)
+    return Keypoints("a.jpg", width, height, xy, np.where(np.isnan(xy[:, 0]), NAN, 1.0))
+
+
+def centre_of(picture, color):
+    """x, y of the middle of all pixels of this colour."""
+    rows, columns = np.nonzero((picture == color).all(2))
+    assert len(rows), f"nothing is drawn in {color}"
+    return (columns.min() + columns.max()) / 2, (rows.min() + rows.max()) / 2
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "expected"),
+    [
+        (400, 300, (400, 300)),
+        (2048, 1024, (1024, 512)),
+        (8, 8, (320, 320)),
+        (3000, 100, (1024, 48)),  # 34 rows, and white below
+        (100, 3000, (48, 1024)),
+        (1, 1, (320, 320)),
+    ],
+)
+def test_a_disc_lies_on_its_keypoint_at_any_size(width, height, expected):
+    x, y = 0.7 * width - 0.5, 0.5 * height - 0.5
+    overlay = draw_overlay(plain(height, width), keypoints(width, height, (x, y)))
+    assert (overlay.shape[1], overlay.shape[0]) == expected and overlay.dtype == np.uint8
+    scale = max(expected) / max(width, height)
+    place = np.array([x + 0.5, y + 0.5]) * scale - 0.5
+    whole = np.minimum(place, np.array(expected) - place) > 22  # across a thin strip the disc is cut off
+    assert whole.any()
+    assert np.array(centre_of(overlay, COLORS[0]))[whole] == pytest.approx(place[whole], abs=1.0)
+    assert (overlay[0, 0] == GREY).all()
+
+
+def test_a_preview_at_reduced_scale_shows_the_same_place():
+    whole = draw_overlay(plain(300, 400), keypoints(4000, 3000, (1000, 2000), (NAN, NAN), (3500, 500)))
+    assert whole.shape == (300, 400, 3)
+    for color, (x, y) in ((COLORS[0], (1000, 2000)), (COLORS[2], (3500, 500))):
+        assert centre_of(whole, color) == pytest.approx([(x + 0.5) / 10 - 0.5, (y + 0.5) / 10 - 0.5], abs=1.0)
+    assert not (whole == COLORS[1]).all(2).any()  # the missing one
+
+
+def test_a_disc_is_round_ringed_and_numbered():
+    overlay = draw_overlay(plain(500, 500), keypoints(500, 500, (250, 250)))
+    drawn = (overlay != GREY).any(2)
+    rows, columns = np.nonzero(drawn)
+    assert np.ptp(rows) == np.ptp(columns) == pytest.approx(2 * 12, abs=2)
+    assert drawn.sum() == pytest.approx(math.pi * 13**2, rel=0.1)
+    assert (overlay[250, 239] == 0).all()  # the ring
+    number = (overlay[244:257, 244:257] == 0).all(2)  # written in black on the disc
+    assert 5 < number.sum() < 80
+
+
+def test_the_first_keypoint_lies_on_top_and_colours_start_again():
+    overlay = draw_overlay(plain(400, 400), keypoints(400, 400, *[(200, 200)] * 3))
+    assert (overlay == COLORS[0]).all(2).any() and not (overlay == COLORS[1]).all(2).any()
+    many = keypoints(900, 400, *[(60 * i + 40, 200) for i in range(14)])
+    overlay = draw_overlay(plain(400, 900), many)
+    for number in range(14):
+        corner = overlay[200 - 8 : 200 + 8, 60 * number + 40 - 14 : 60 * number + 40 + 15]
+        assert (corner == COLORS[number % len(COLORS)]).all(2).any()
+
+
+@pytest.mark.parametrize("shape", [(400, 400), (8, 8), (2000, 2000)])
+def test_the_picture_of_the_caller_stays_as_it_is(shape):
+    rgb = plain(*shape)
+    rgb.setflags(write=False)  # as Pillow hands them out
+    overlay = draw_overlay(rgb, keypoints(shape[1], shape[0], (1, 1)))
+    assert (overlay != GREY).any() and (rgb == GREY).all()
+    assert draw_overlay(rgb, keypoints(shape[1], shape[0])).shape == overlay.shape
+
+
+@pytest.mark.parametrize("place", [(-0.5, -0.5), (399.5, 299.5), (0, 299)])
+def test_a_keypoint_on_the_border_is_drawn_as_far_as_it_goes(place):
+    overlay = draw_overlay(plain(300, 400), keypoints(400, 300, place))
+    assert overlay.shape == (300, 400, 3) and (overlay == COLORS[0]).all(2).any()
+
+
+@pytest.mark.parametrize(("number", "shape"), [(1, (112, 112)), (3, (112, 324)), (5, (218, 430)), (8, (218, 430))])
+def test_a_contact_sheet_is_as_large_as_its_pictures(number, shape):
+    pictures = [plain(50, 100, (i, 0, 0)) for i in range(number)]
+    sheet = contact_sheet(pictures, columns=4, side=100)
+    assert sheet.shape == (*shape, 3)
+    for index in range(number):
+        row, column = divmod(index, 4)
+        assert (sheet[6 + 106 * row + 50, 6 + 106 * column : 106 * (column + 1)] == (index, 0, 0)).all()
+    assert (sheet[:6] == 255).all() and (sheet[:, -6:] == 255).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(50, 100), (400, 200), (1, 1000), (3, 3)])
+def test_fit_centres_the_whole_picture_on_white(height, width):
+    square = fit(plain(height, width), 40)
+    rows, columns = np.nonzero((square == GREY).all(2))
+    scale = 40 / max(height, width)
+    assert square.shape == (40, 40, 3)
+    assert np.ptp(rows) + 1 == max(1, round(height * scale)) and np.ptp(columns) + 1 == max(1, round(width * scale))
+    assert abs(rows.mean() - 19.5) <= 0.5 and abs(columns.mean() - 19.5) <= 0.5
+
+
+@pytest.mark.parametrize(("width", "height"), [(140, 280), (333, 100)])
+@pytest.mark.parametrize("cell", [(0, 0), (3, 9), (13, 6)])
+def test_heat_is_warmest_at_the_centre_of_its_cell(width, height, cell):
+    activation = np.zeros((14, 14), np.float32)
+    activation[cell] = 2.0
+    heat = heat_overlay(plain(height, width, (0, 0, 0)), activation, top=2.0).astype(float).sum(2)
+    rows, columns = np.nonzero(heat == heat.max())
+    expected = cells_to_pixels(np.array(cell[0]), np.array(cell[1]), (14, 14), (width, height))
+    within = np.array([width, height]) / 28 if min(cell) == 0 or max(cell) == 13 else 1.0  # plateaus at the border
+    assert (np.abs(np.array([columns.mean(), rows.mean()]) - expected) <= within).all()
+
+
+def test_heat_leaves_a_silent_picture_alone_and_stops_at_the_top():
+    astronaut = skimage.data.astronaut()
+    zeros, ones = np.zeros((7, 7), np.float32), np.ones((7, 7), np.float32)
+    np.testing.assert_array_equal(heat_overlay(astronaut, zeros, top=1.0), astronaut)
+    np.testing.assert_array_equal(heat_overlay(astronaut, zeros, top=0.0), astronaut)
+    np.testing.assert_array_equal(heat_overlay(astronaut, 9 * ones, 1.0), heat_overlay(astronaut, ones, 1.0))
+
+
+def history(val=0.5, phases=("network", "replica")):
+    row = {"train_loss": 1.0, "train_accuracy": 0.5, "val_loss": val, "val_accuracy": val}
+    return [{"phase": phase, "epoch": epoch, **row} for phase in phases for epoch in (1, 2, 3)]
+
+
+def test_curves_are_drawn_with_and_without_validation():
+    with_val, without = draw_curves(history()), draw_curves(history(val=None))
+    assert with_val.dtype == np.uint8 and with_val.shape == without.shape and with_val.shape[2] == 3
+    vermilion = np.array([213, 94, 0])  # the colour of validation
+    assert (np.abs(with_val.astype(int) - vermilion).max(2) < 10).any()
+    assert not (np.abs(without.astype(int) - vermilion).max(2) < 10).any()
+    late = history()
+    late[0]["val_loss"] = late[0]["val_accuracy"] = None
+    assert (draw_curves(late) != with_val).any()
+    assert draw_curves(history(phases=["network"])[:1]).shape == with_val.shape
+
+
+def test_saved_files_are_pictures(tmp_path):
+    astronaut = skimage.data.astronaut()
+    save_png(tmp_path / "sub" / "a.png", astronaut)
+    save_jpeg(tmp_path / "sub" / "b.PNG.jpg", astronaut)
+    with Image.open(tmp_path / "sub" / "a.png") as png, Image.open(tmp_path / "sub" / "b.PNG.jpg") as jpeg:
+        np.testing.assert_array_equal(np.asarray(png), astronaut)
+        assert jpeg.format == "JPEG" and np.abs(np.asarray(jpeg).astype(int) - astronaut).mean() < 6
+    assert sorted(path.name for path in (tmp_path / "sub").iterdir()) == ["a.png", "b.PNG.jpg"]
+
+
+@pytest.mark.parametrize("save", [save_jpeg, save_png])
+def test_a_place_that_cannot_be_written_is_an_error_for_the_user(tmp_path, save):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="Cannot write"):
+        save(tmp_path / "file" / "a.jpg", plain(4, 4))
