@@ -174,7 +174,7 @@ def test_a_file_that_is_no_json_document_is_refused(tmp_path, content):
 
 
 def test_a_place_without_annotations_is_refused(tmp_path):
-    with pytest.raises(InputError, match="There is no data set .*none"):
+    with pytest.raises(InputError, match=r"There is no data set .*none"):
         read_annotations(tmp_path / "none")
     with pytest.raises(DatasetError, match="holds no annotations: neither"):
         read_annotations(tmp_path)

@@ -70,7 +70,7 @@ def test_a_device_that_is_not_there_is_an_error_with_advice(machine, name):
 @pytest.mark.parametrize("name", ["", "gpu", "CPU", "cpu:", "cpu:0", "cuda:", "cuda:-1", "cuda:x", "cuda:²", "mps:0"])
 def test_an_unknown_device_is_an_error_with_the_names_that_are_known(machine, name):
     machine(cuda=1, mps=True)
-    with pytest.raises(DeviceError, match="Unknown device .* Use auto, cpu, cuda, cuda:N or mps") as caught:
+    with pytest.raises(DeviceError, match=r"Unknown device .* Use auto, cpu, cuda, cuda:N or mps") as caught:
         resolve_device(name)
     assert repr(name) in str(caught.value)
 
@@ -99,7 +99,7 @@ def test_a_seed_repeats_every_generator(seed):
 def test_versions_name_the_libraries_that_decide_numbers():
     found = versions()
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert found["torch"] == torch.__version__
+    assert torch.__version__.startswith(found["torch"]) and found["numpy"] == np.__version__
     assert {"torchvision", "timm", "numpy", "pillow", "lmpnet-cli"} <= set(found)
 
 
@@ -197,7 +197,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path, overwrite):
 @pytest.mark.parametrize("step", ["mkdir", "touch"])
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_lost(earlier, monkeypatch, step):
     monkeypatch.setattr(Path, step, refuse)
-    with pytest.raises(OutputError, match="Cannot write into .*: Permission denied. Choose another --out"):
+    with pytest.raises(OutputError, match=r"Cannot write into .*: Permission denied\. Choose another --out"):
         prepare_output(earlier, RESULTS, overwrite=True)
     assert (earlier / "overlays" / "sub" / "old.jpg").exists()
 

@@ -1,0 +1,42 @@
+# `make demo` and `make test` do all the set-up themselves.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+DEMO_OUT ?= results/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo install format check test bench clean
+
+help: ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lmpnet needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --constraint constraints.txt --group dev --editable .
+	@touch $@
+
+install: $(VENV)/installed ## make the environment in .venv
+
+demo: $(VENV)/installed ## find keypoints on the drawn birds in examples/
+	$(BIN)/lmpnet discover examples/birds/images --k 5 --out $(DEMO_OUT) --overwrite
+	@echo "Look at $(DEMO_OUT)/overview.jpg"
+
+format: $(VENV)/installed ## put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: $(VENV)/installed ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: $(VENV)/installed ## run the tests (photographs too, where LMPNET_DATA names them)
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/installed ## measure the speed of discover on this machine
+	$(BIN)/python benchmarks/discover.py
+
+clean: ## remove the environment and the results
+	rm -rf $(VENV) results

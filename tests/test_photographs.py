@@ -1,0 +1,27 @@
+"""The bundled model on real photographs, where LMPNET_DATA names them."""
+
+import pytest
+
+from lmpnet_cli.discovery import discover
+from lmpnet_cli.evaluation import evaluate
+
+pytestmark = pytest.mark.photographs
+
+
+def test_greedy_pck_beats_the_baselines_on_whole_photographs(photographs):
+    metrics = evaluate(photographs / "cub-full", thr=(1.0, 3.0), device="cpu").metrics
+    centre = metrics["baselines"]["image_centre"]
+    loose = metrics["results"][0]
+    assert metrics["images"] == 143
+    assert loose["greedy_pck"]["mean"] > centre["greedy_pck"]["mean"]
+    assert loose["greedy_pck_one_to_one"]["mean"] > 2 * centre["greedy_pck_one_to_one"]["mean"]
+    for row in metrics["results"]:
+        assert row["greedy_pck_one_to_one"]["mean"] > metrics["baselines"]["random"]["greedy_pck_one_to_one"]["mean"]
+
+
+def test_discover_reads_every_photograph(photographs, tmp_path):
+    pictures = sorted((photographs / "cub-full" / "images").iterdir())[0]
+    result = discover(pictures, out=tmp_path / "out", device="cpu")
+    assert len(result.keypoints) == len(list(pictures.iterdir()))
+    assert not result.skipped
+    assert all(each.found[0] for each in result.keypoints)

@@ -1,0 +1,41 @@
+"""The README is tested: its Python blocks run, its commands are commands, every option it names exists."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lmpnet_cli.cli import app
+
+README = Path(__file__).parent.parent / "README.md"
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+COMMANDS = [
+    line.strip()
+    for kind, text in BLOCKS
+    if kind == "sh"
+    for line in text.replace("\\\n", " ").splitlines()
+    if line.strip().startswith("lmpnet ")
+]
+
+
+def test_there_are_blocks():
+    assert len(COMMANDS) >= 4
+    assert any(kind == "python" for kind, _ in BLOCKS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_and_options_exist(command):
+    name, *arguments = shlex.split(command, comments=True)[1:]
+    text = CliRunner().invoke(app, [name, "--help"]).stdout
+    assert "Usage" in text
+    for option in (argument for argument in arguments if argument.startswith("-")):
+        assert re.search(rf"{option}\b", text), option
+
+
+@pytest.mark.parametrize("code", [text for kind, text in BLOCKS if kind == "python"])
+def test_python_blocks_run(code, tmp_path, monkeypatch, birds):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").symlink_to(next((birds / "images").iterdir()))
+    exec(compile(code, "README.md", "exec"), {})
