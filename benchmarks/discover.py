@@ -60,7 +60,8 @@ def main() -> None:
     found = versions()
     facts = (
         f"{now()}, commit {commit.strip()}, {len(files)} images, {platform.processor() or platform.machine()}, "
-        f"{torch.get_num_threads()} threads, torch {found['torch']}, timm {found['timm']}, float32, batch {config.batch_size}"
+        f"{torch.get_num_threads()} threads, torch {found['torch']}, "
+        f"timm {found['timm']}, float32, batch {config.batch_size}"
     )
     text = "\n".join(["# Speed of discover on the CPU", "", facts, "", *lines, ""])
     target = Path(__file__).parent.parent / "docs" / "results" / "speed-discover.md"

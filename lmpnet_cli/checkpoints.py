@@ -28,11 +28,12 @@ def save_checkpoint(path: Path, model: LMPNet, record: dict[str, Any], half: boo
 
     Args:
         record: training settings, provenance and the like, kept as they are.
-        half: store floating-point weights as float16, for half the size.
+        half: store the weights of convolutions and classifiers as float16, for half the size.
     """
     tensors = model_tensors(model)
     if half:
-        tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
+        # only the large tensors: batch norm variances reach beyond the range of float16, and they are small
+        tensors = {key: value.half() if value.ndim > 1 else value for key, value in tensors.items()}
     header = {
         "format_version": FORMAT_VERSION,
         "spec": asdict(model.spec),

@@ -154,7 +154,6 @@ def _decode(image: Image.Image, max_pixels: int, at_least: int | None) -> Pictur
         factor = max(image.size) // at_least
         if factor > 1 and image.mode in ("RGB", "L", "CMYK"):
             picture = image.reduce((min(factor, image.width), min(factor, image.height)))
-            picture.info.update(image.info)  # reduce() drops the EXIF block that holds the orientation
     return Picture(np.ascontiguousarray(_to_rgb(ImageOps.exif_transpose(picture))), width, height)
 
 

@@ -99,12 +99,19 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(aside)
+        aside.chmod(0o666 & ~_umask())  # some writers make files for their owner alone
         aside.replace(path)
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}. Choose another --out.") from error
     finally:
         with suppress(OSError):  # not written, or no folder to write into
             aside.unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def write_text(path: Path, text: str) -> None:

@@ -78,6 +78,8 @@ class Trainer:
         config, fabric, state = self.config, self.fabric, self.state
         if state.phase != phase:
             state.enter(phase)
+        if state.epoch >= epochs:
+            return
         bare = self.model.network if phase == "network" else self.model.replica
         assert bare is not None
         self.model.requires_grad_(False)

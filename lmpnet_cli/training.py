@@ -157,7 +157,7 @@ def initial_model(config: TrainConfig, classes: tuple[str, ...]) -> tuple[LMPNet
 
 
 class _Job:
-    """What each process does. A plain object: Fabric looks into dataclasses that it passes on and refuses frozen ones."""
+    """What each process does. No dataclass: Fabric looks into those that it passes on and refuses frozen ones."""
 
     def __init__(self, config: TrainConfig, out: Path, data: ClassData, progress: Progress) -> None:
         self.config, self.out, self.data, self.progress = config, out, data, progress

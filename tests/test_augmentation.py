@@ -98,6 +98,7 @@ def test_paste_keeps_the_picture_inside_and_the_background_outside(shape):
         assert result.shape == blue.shape
         share_of_red = result[..., 0] / 255
         np.testing.assert_allclose(result[..., 2] / 255, 1 - share_of_red, atol=0.01)  # nothing but the two
+        assert ((share_of_red > 0.1) & (share_of_red < 0.9)).any()  # soft edges
         rows, columns = np.nonzero(share_of_red.max(1))[0], np.nonzero(share_of_red.max(0))[0]
         height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
         assert share_of_red[int(rows.mean()), int(columns.mean())] == 1

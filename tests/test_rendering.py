@@ -134,6 +134,7 @@ def test_heat_is_warmest_at_the_centre_of_its_cell(width, height, cell):
     heat = heat_overlay(plain(height, width, (0, 0, 0)), activation, top=2.0).astype(float).sum(2)
     rows, columns = np.nonzero(heat == heat.max())
     expected = cells_to_pixels(np.array(cell[0]), np.array(cell[1]), (14, 14), (width, height))
+    assert len(rows) < width * height / 14**2 / 4 or cell != (3, 9)  # a peak, no block
     within = np.array([width, height]) / 28 if min(cell) == 0 or max(cell) == 13 else 1.0  # plateaus at the border
     assert (np.abs(np.array([columns.mean(), rows.mean()]) - expected) <= within).all()
 
