@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from lmpnet_cli.bundled import bundled_examples
@@ -41,7 +42,10 @@ def main() -> None:
     files = list_images([options.images])
     config = DiscoverConfig(images=(options.images,), device="cpu")
     engine = Engine(config)
-    pixels = [torch.stack([p.pixels for p in batch if p.pixels is not None]) for batch, _ in engine.batches(files)]
+    pixels = [
+        torch.from_numpy(np.stack([p.pixels for p in batch if p.pixels is not None]))
+        for batch, _ in engine.batches(files)
+    ]
     lines = ["| overlays | forward, images/s | discover, images/s | ratio |", "| --- | --- | --- | --- |"]
     for overlays in (True, False):
         pairs = []

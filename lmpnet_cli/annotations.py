@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,39 +117,43 @@ def _numbers(path: Path) -> list[tuple[str, list[float]]]:
 
 
 def _read_coco(path: Path) -> Annotations:
+    """Pictures without keypoints, or with several annotated objects, get no visible part: scores leave them out."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        categories = {category["id"]: category for category in document["categories"] if "keypoints" in category}
-        files = {image["id"]: image["file_name"] for image in document["images"]}
-        names = tuple(next(iter(categories.values()))["keypoints"])
-        images: dict[int, AnnotatedImage] = {}
+        names = tuple(next(entry["keypoints"] for entry in document["categories"] if "keypoints" in entry))
+        objects: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in document["images"]}
         for annotation in document["annotations"]:
-            image_id = annotation["image_id"]
-            points = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
-            if len(points) != len(names):
-                raise DatasetError(
-                    f"{path}: annotation {annotation.get('id')} has {len(points)} keypoints, expected {len(names)}."
-                )
-            if image_id in images:
-                raise DatasetError(
-                    f"{path}: image {files[image_id]} has two annotated objects; lmpnet scores one an image."
-                )
-            seen = (points[:, 2] > 0) & np.isfinite(points).all(1)
-            bbox = [float(value) for value in annotation.get("bbox") or ()]
-            images[image_id] = AnnotatedImage(
-                _inside(path.parent, files[image_id]),
-                files[image_id],
-                np.where(seen[:, None], points[:, :2], np.nan),
-                (bbox[0], bbox[1], bbox[2], bbox[3]) if bbox else None,
-                None,
-            )
+            if annotation.get("keypoints"):
+                objects[annotation["image_id"]].append(annotation)
+        images = [
+            _coco_image(path, image["file_name"], objects[image["id"]], len(names)) for image in document["images"]
+        ]
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, IndexError, StopIteration, AttributeError) as error:
-        raise DatasetError(f"{path} is not a COCO keypoint annotation file ({error!r}).") from error
-    if not images:
-        raise DatasetError(f"{path} holds no annotations.")
-    return Annotations(path.stem, tuple(sorted(images.values(), key=lambda image: image.name)), names)
+    except (ValueError, KeyError, TypeError, IndexError, StopIteration, AttributeError, RecursionError) as error:
+        raise DatasetError(
+            f"{path} is not a COCO keypoint annotation file ({f'{type(error).__name__}: {error}'[:200]}). "
+            "Name a CUB folder, or a COCO keypoint .json beside its images."
+        ) from error
+    if not any(objects.values()):
+        raise DatasetError(f"{path} holds no annotations with keypoints.")
+    return Annotations(path.stem, tuple(sorted(images, key=lambda image: image.name)), names)
+
+
+def _coco_image(path: Path, name: str, objects: list[dict[str, Any]], count: int) -> AnnotatedImage:
+    parts, bbox = np.full((count, 2), np.nan), None
+    for annotation in objects:
+        points = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
+        if len(points) != count:
+            raise DatasetError(
+                f"{path}: annotation {annotation.get('id')} has {len(points)} keypoints, expected {count}."
+            )
+        if len(objects) == 1:
+            seen = (points[:, 2] > 0) & np.isfinite(points).all(1)
+            parts = np.where(seen[:, None], points[:, :2], np.nan)
+            box = [float(value) for value in annotation.get("bbox") or ()]
+            bbox = (box[0], box[1], box[2], box[3]) if box else None
+    return AnnotatedImage(_inside(path.parent, name), name, parts, bbox, None)
 
 
 def _inside(folder: Path, name: str) -> Path:

@@ -42,7 +42,7 @@ class Augmentation:
 
     def _seeded(self, transform: v2.Compose, rgb: Rgb, random: Generator) -> Tensor:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(random.integers(2**31)))
+            torch.default_generator.manual_seed(int(random.integers(2**31)))
             result: Tensor = transform(torch.from_numpy(rgb.transpose(2, 0, 1).copy()))
         return result
 

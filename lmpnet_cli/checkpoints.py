@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lmpnet_cli.bundled import bundled_checkpoint
-from lmpnet_cli.errors import CheckpointError, LmpnetError
+from lmpnet_cli.errors import CheckpointError, LmpnetError, OutputError
 from lmpnet_cli.keypoints import FORMAT_VERSION
 from lmpnet_cli.lmp.backbone import BackboneSpec
 from lmpnet_cli.lmp.network import LMPNet, NetworkSpec, build
@@ -42,7 +42,19 @@ def save_checkpoint(path: Path, model: LMPNet, record: dict[str, Any], half: boo
         "versions": versions(),
     }
     metadata = {"lmpnet": json.dumps(header, default=str)}
-    write_atomically(path, lambda aside: save_file(tensors, aside, metadata=metadata))
+    write_tensors(path, tensors, metadata)
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Writes a safetensors file aside and renames it.
+
+    Raises:
+        OutputError: when it cannot be written, as on a full disk.
+    """
+    try:
+        write_atomically(path, lambda aside: save_file(tensors, aside, metadata=metadata))
+    except SafetensorError as error:
+        raise OutputError(f"Cannot write {path}: {error}. Choose another --out.") from error
 
 
 def model_tensors(model: torch.nn.Module) -> dict[str, Tensor]:

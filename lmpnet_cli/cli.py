@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 an error that the user can mend, 2 wrong usage, 130 interrupted.
 """
 
+import errno
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +26,17 @@ class _Group(TyperGroup):
 
             print_error(str(error))
             raise typer.Exit(error.exit_code) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader of stdout has left: nothing to tell anybody
+                raise
+            from lmpnet_cli.console import print_error
+
+            where = f"{error.filename}: " if error.filename else ""
+            print_error(f"{where}{error.strerror or error}. Check the path and its permissions.")
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            typer.echo("Interrupted. Results that were there before are as they were.", err=True)
+            raise
 
 
 app = typer.Typer(

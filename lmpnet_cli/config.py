@@ -23,7 +23,7 @@ class RunConfig:
         out: folder for the results; None writes nothing (Python only).
         overwrite: replace results that are there.
         device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto, 32 or bf16. `auto` is bf16 on GPUs and, in training, on processors that are faster with it.
+        precision: auto, 32 or bf16. `auto` is 32 and, in training, bf16 where that is faster.
         batch_size: images in one forward pass (for each process, in training).
         workers: decoding processes; None decides by the number of processors, 0 decodes in the main process.
         seed: of everything that is left to chance.
@@ -38,7 +38,7 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _at_least("--batch-size", self.batch_size, 1)
+        _between("--batch-size", self.batch_size, 1, 65536)
         _between("--seed", self.seed, 0, MAX_SEED)
         if self.workers is not None:
             _between("--workers", self.workers, 0, 256)
@@ -76,13 +76,13 @@ class KeypointConfig(ModelConfig):
 
     Attributes:
         k: keypoints to look for on each image.
-        filters: strongest filters kept of each network, on each image; None keeps all.
-        iterations: inner iterations of Algorithm 1.
+        filters: strongest filters kept of each network, on each image; more than there are keeps all.
+        iterations: inner iterations of Algorithm 1; they change its maps, never positions or scores.
         method: lmpnet.
     """
 
     k: int = 5
-    filters: int | None = None
+    filters: int = 512
     iterations: int = 5
     method: Literal["lmpnet"] = "lmpnet"
 
@@ -90,8 +90,7 @@ class KeypointConfig(ModelConfig):
         super().__post_init__()
         _between("--k", self.k, 1, MAX_KEYPOINTS)
         _at_least("--iterations", self.iterations, 1)
-        if self.filters is not None:
-            _at_least("--filters", self.filters, 1)
+        _at_least("--filters", self.filters, 1)
         _one_of("--method", self.method, ("lmpnet",))
 
 
@@ -112,6 +111,7 @@ class DiscoverConfig(KeypointConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "images", paths(self.images))
+        object.__setattr__(self, "thr", float(self.thr))
         check_threshold(self.thr)
 
 
@@ -185,7 +185,8 @@ class TrainConfig(RunConfig):
         backbone, layer, output_stride, stride_in_1x1: as in `BackboneSpec`.
         init: `pretrained` (timm's weights), `none` (random), or a safetensors file.
         pooling, epsilon: leaky max, max or average.
-        epsilon_warmup: share of the epochs over which epsilon rises from 0 to its value.
+        epsilon_warmup: share of the epochs over which epsilon rises from 0 to its value; not in the paper, but with the
+            full epsilon from the first step the loss explodes.
         size: side of the square input in pixels.
         epochs, replica_epochs: of the network and of its replica; 0 replica epochs train no replica.
         replica_from_network: the replica starts from the trained network, not from the initial weights; not in the
@@ -195,8 +196,8 @@ class TrainConfig(RunConfig):
         freeze: leave the backbone up to and including this layer, batch norm included, as it was initialised.
         mask_radius: attention mask-out, cells of a 14 x 14 grid: 1 hides the first keypoint's cell.
         val_fraction: part of the training images held out to choose the best epoch, where there is no val/ folder.
-        background: share of the batch shown as image corners without label, and as many images pasted onto such
-            corners; not in the paper.
+        background: share of inputs that show an image corner and no object, labelled "none"; where it is above 0,
+            60 % of all other pictures are pasted onto such corners. Not in the paper.
         half: store the weights as float16.
         resume: continue the run in `out`.
         devices, num_nodes: processes on this machine, and machines.

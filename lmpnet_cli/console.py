@@ -91,6 +91,11 @@ def print_error(message: str) -> None:
     Console(stderr=True).print(f"Error: {escape(printable(message))}", style="red", highlight=False, soft_wrap=True)
 
 
+def print_note(message: str) -> None:
+    """One line on stderr that is not wrapped, so that commands in it can be copied."""
+    Console(stderr=True).print(escape(printable(message)), highlight=False, soft_wrap=True)
+
+
 def print_summary(title: str, facts: Mapping[str, object]) -> None:
     """What was done and what was written where, on stderr."""
     console = Console(stderr=True)

@@ -3,6 +3,7 @@
 `read_classes` recognises the layout. Annotations are read by `annotations.py` and never reach the training.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -35,6 +36,11 @@ class ClassData:
     samples: tuple[Sample, ...]
     classes: tuple[str, ...]
     official: bool
+
+    def fingerprint(self) -> str:
+        """The same for the same pictures, classes and splits in the same order, wherever the folders lie."""
+        text = repr([(sample.source, sample.class_name, sample.split) for sample in self.samples])
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
     def of(self, *splits: Split) -> list[Sample]:
         """The samples of these splits."""
@@ -117,8 +123,9 @@ def read_cub(root: Path) -> ClassData:
 def _read_folders(folder: Path) -> ClassData:
     inner = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     splits = {entry: _SPLIT_FOLDERS[entry.name.lower()] for entry in inner if entry.name.lower() in _SPLIT_FOLDERS}
-    if not any(split == "train" for split in splits.values()):
-        splits = {folder: "train"}
+    if splits and "train" not in splits.values():
+        raise DatasetError(f"{folder} holds {', '.join(entry.name for entry in splits)}, but no train folder beside.")
+    splits = splits or {folder: "train"}
     samples = []
     for base, split in splits.items():
         for entry in sorted(base.iterdir()):

@@ -5,6 +5,8 @@
 3. Overlays are drawn by threads while the next batch runs; `keypoints.json` is written last.
 """
 
+import os
+import shutil
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -16,15 +18,15 @@ from typing import Any
 import numpy as np
 
 from lmpnet_cli.config import DiscoverConfig, KeypointConfig
-from lmpnet_cli.errors import InputError
-from lmpnet_cli.images import list_images
+from lmpnet_cli.errors import InputError, OutputError
+from lmpnet_cli.images import ListedImage, list_images
 from lmpnet_cli.inference import Engine, Prepared
 from lmpnet_cli.keypoints import FORMAT_VERSION, Keypoints, cells_to_pixels, dump_coco, to_coco
 from lmpnet_cli.lmp.fusion import Detections, fuse
 from lmpnet_cli.lmp.network import LMPNet, PairMaps
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import OVERLAY_SIDE, Rgb, contact_sheet, draw_overlay, fit, save_jpeg
-from lmpnet_cli.runtime import now, prepare_output, seed_everything, versions, write_run, write_text
+from lmpnet_cli.runtime import clear_folder, now, prepare_output, seed_everything, versions, write_run, write_text
 
 RESULTS = ("keypoints.json", "overlays", "overview.jpg", "run.json")
 OVERVIEW, OVERVIEW_SIDE = 24, 240  # pictures on the contact sheet, and their size
@@ -37,7 +39,6 @@ class DiscoverResult:
     Attributes:
         skipped: (file name, reason) of unreadable images.
         out: folder of the files, None where none were asked for.
-        forward_seconds: time spent in the two networks and the keypoint branch.
     """
 
     keypoints: list[Keypoints]
@@ -67,9 +68,9 @@ def find_keypoints(
 
 
 def _to_pixels(detections: Detections, pictures: Sequence[Prepared]) -> list[tuple[str, int, int, Any, Any, Any]]:
-    positions = detections.positions.double().cpu().numpy()
-    scores = detections.scores.double().cpu().numpy()
-    shares = detections.replica_shares.double().cpu().numpy()
+    positions = detections.positions.cpu().double().numpy()
+    scores = detections.scores.cpu().double().numpy()
+    shares = detections.replica_shares.cpu().double().numpy()
     results = []
     for index, picture in enumerate(pictures):
         size = (picture.width, picture.height)
@@ -98,7 +99,7 @@ def discover(
     progress = progress or Progress()
     if config.out:
         prepare_output(config.out, RESULTS, config.overwrite)
-    files = list_images(config.images)
+    files = _without_own_results(list_images(config.images), config.out)
     seed_everything(config.seed)
     engine = Engine(config, model)
     started = time.perf_counter()
@@ -107,7 +108,7 @@ def discover(
     drawing = bool(config.out) and config.overlays
     progress.start("discover", len(files))
     with _Drawings(config.out if drawing else None, [file.name for file in files]) as drawings:
-        for batch, pair in engine.batches(files, config.filters, OVERLAY_SIDE if drawing else None):
+        for batch, pair in engine.batches(files, OVERLAY_SIDE if drawing else None):
             readable = [picture for picture in batch if picture.pixels is not None]
             for picture in batch:
                 if picture.pixels is None:
@@ -127,6 +128,21 @@ def discover(
     if config.out:
         _write(config.out, config, engine, result)
     return result
+
+
+def _without_own_results(files: list[ListedImage], out: Path | None) -> list[ListedImage]:
+    """Pictures that an earlier run into the same folder has drawn are no input.
+
+    Raises:
+        OutputError: when nothing else is left.
+    """
+    if out is None:
+        return files
+    own = {(out / name).resolve() for name in ("overlays", "overview.jpg")}
+    kept = [file for file in files if own.isdisjoint([file.path.resolve(), *file.path.resolve().parents])]
+    if not kept:
+        raise OutputError(f"All images lie among the results in {out}. Choose another --out.")
+    return kept
 
 
 def _write(out: Path, config: DiscoverConfig, engine: Engine, result: DiscoverResult) -> None:
@@ -158,11 +174,16 @@ def _write(out: Path, config: DiscoverConfig, engine: Engine, result: DiscoverRe
 
 
 class _Drawings:
-    """Overlays drawn by two threads, with a bounded queue, and the contact sheet at the end."""
+    """Overlays drawn by two threads, with a bounded queue, and the contact sheet at the end.
+
+    They are drawn into a folder aside, which takes the place of an earlier one when all is done: an interrupted run
+    leaves what was there.
+    """
 
     def __init__(self, out: Path | None, names: Sequence[str]) -> None:
         self.out = out
         self.paths = overlay_names(names)
+        self.aside = None if out is None else out / f".overlays-{os.getpid()}"
         self.pool = ThreadPoolExecutor(2)
         self.waiting: deque[Future[None]] = deque()
         self.sheet: dict[int, Rgb] = {}
@@ -173,7 +194,7 @@ class _Drawings:
 
     def add(self, pictures: Sequence[Prepared], results: Sequence[Keypoints]) -> None:
         """Queues one batch."""
-        if self.out is None:
+        if self.aside is None:
             return
         for picture, result in zip(pictures, results, strict=True):
             self.waiting.append(self.pool.submit(self._draw, picture, result, self.count))
@@ -182,20 +203,26 @@ class _Drawings:
             self.waiting.popleft().result()
 
     def _draw(self, picture: Prepared, result: Keypoints, number: int) -> None:
-        assert picture.preview is not None and self.out is not None
+        assert picture.preview is not None and self.aside is not None
         overlay = draw_overlay(picture.preview, result)
-        save_jpeg(self.out / self.paths[result.file_name], overlay)
+        save_jpeg(self.aside / self.paths[result.file_name], overlay)
         if number < OVERVIEW:
             self.sheet[number] = fit(overlay, OVERVIEW_SIDE)
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         self.pool.shutdown(cancel_futures=kind is not None)
-        if kind is None:
-            for future in self.waiting:
-                future.result()
-            if self.sheet and self.out is not None:
+        if self.out is None or self.aside is None:
+            return
+        try:
+            if kind is None:
+                for future in self.waiting:
+                    future.result()
+                clear_folder(self.out / "overlays")
+                (self.aside / "overlays").rename(self.out / "overlays")
                 pictures = [self.sheet[number] for number in sorted(self.sheet)]
                 save_jpeg(self.out / "overview.jpg", contact_sheet(pictures, side=OVERVIEW_SIDE))
+        finally:
+            shutil.rmtree(self.aside, ignore_errors=True)
 
 
 def overlay_names(names: Sequence[str]) -> dict[str, str]:

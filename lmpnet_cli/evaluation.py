@@ -26,6 +26,7 @@ from lmpnet_cli.metrics import (
     Scene,
     feature_map_entropy,
     image_centre,
+    leave_one_out_shapes,
     mean_shape,
     place_shape,
     random_points,
@@ -99,7 +100,7 @@ def evaluate(
             {"thr": threshold, **score(run.predictions[threshold], run.scenes, config.alpha, config.seed)}
             for threshold in config.thr
         ],
-        "baselines": run.baselines(_training_shape(config)),
+        **run.baselines(_training_shape(config)),
         "checkpoint": engine.checkpoint_record(),
     }
     result = EvaluateResult(metrics, run.skipped, config.out, time.perf_counter() - started, str(engine.device))
@@ -125,6 +126,7 @@ class _Run:
         self.config, self.engine, self.images = config, engine, images
         self.predictions: dict[float, list[Points]] = {threshold: [] for threshold in config.thr}
         self.scenes: list[Scene] = []
+        self.parts: list[Points] = []  # (P, 2) for each scene, NaN where not visible
         self.skipped: list[tuple[str, str]] = []
         self.map_size = (0, 0)
         self.hits: dict[str, list[bool]] = {"accuracy": [], "replica_accuracy": []}
@@ -134,7 +136,7 @@ class _Run:
         classes = self.engine.model.spec.classes
         files = [ListedImage(image.path, image.name) for image in self.images]
         progress.start("eval", len(files))
-        for batch, pair in self.engine.batches(files, self.config.filters):
+        for batch, pair in self.engine.batches(files):
             readable = [picture for picture in batch if picture.pixels is not None]
             for picture in batch:
                 if picture.pixels is None:
@@ -147,6 +149,7 @@ class _Run:
                     Scene(image.visible, (picture.width, picture.height), image.bbox)
                     for image, picture in zip(own, readable, strict=True)
                 ]
+                self.parts += [image.parts for image in own]
                 for threshold in self.config.thr:
                     found = find_keypoints(pair, readable, self.config, threshold, classes)
                     self.predictions[threshold] += [keypoints.xy for keypoints in found]
@@ -174,18 +177,24 @@ class _Run:
         known = [value for value in self._entropies if not np.isnan(value)]
         return round(float(np.mean(known)), 4) if known else None
 
-    def baselines(self, shape: NDArray[np.float64] | None) -> dict[str, dict[str, object] | None]:
-        """The trivial predictors on the same pictures; the mean shape is None where there is no training split."""
+    def baselines(self, shape: NDArray[np.float64] | None) -> dict[str, object]:
+        """The trivial predictors on the same pictures, and where the mean shape comes from.
+
+        Args:
+            shape: mean shape of the training split; None takes, for each picture, that of the other scored pictures.
+        """
         k, alpha, seed = self.config.k, self.config.alpha, self.config.seed
         random = np.random.default_rng(seed)
-        predictors: dict[str, list[Points] | None] = {
+        sizes = [scene.size for scene in self.scenes]
+        shapes = [shape] * len(sizes) if shape is not None else leave_one_out_shapes(self.parts, sizes)
+        predictors: dict[str, list[Points]] = {
             "image_centre": [image_centre(scene, k) for scene in self.scenes],
             "random": [random_points(scene, k, random) for scene in self.scenes],
-            "mean_shape": None if shape is None else [place_shape(shape, scene, k) for scene in self.scenes],
+            "mean_shape": [place_shape(own, scene, k) for own, scene in zip(shapes, self.scenes, strict=True)],
         }
         return {
-            name: None if points is None else score(points, self.scenes, alpha, seed)
-            for name, points in predictors.items()
+            "baselines": {name: score(points, self.scenes, alpha, seed) for name, points in predictors.items()},
+            "mean_shape_of": "the other scored images" if shape is None else "the training split",
         }
 
 

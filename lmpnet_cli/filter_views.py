@@ -107,7 +107,7 @@ def _measure(
     replica = _of_replica(engine)
     progress.start("strength of every filter", len(files))
     strengths: list[NDArray[np.float32]] = []
-    entropies: list[NDArray[np.float64]] = []
+    entropy_sum, entropy_count = np.zeros(1), np.zeros(1)  # over images, for each filter
     readable: list[int] = []
     skipped: list[tuple[str, str]] = []
     for batch, pair in engine.batches(files):
@@ -121,15 +121,15 @@ def _measure(
             maps = pair.replica_maps if replica else pair.maps
             assert maps is not None
             strengths.append(maps.float().amax((2, 3)).cpu().numpy())
-            entropies.append(feature_map_entropy(maps).double().cpu().numpy())
+            entropy = feature_map_entropy(maps).cpu().double().numpy()
+            entropy_sum = entropy_sum + np.nansum(entropy, axis=0)
+            entropy_count = entropy_count + (~np.isnan(entropy)).sum(0)
         progress.advance(len(batch))
     if not readable:
         raise InputError(
             f"None of the {len(files)} images could be read; the first: {skipped[0][0]} ({skipped[0][1]})."
         )
-    table = np.concatenate(entropies)
-    known = ~np.isnan(table)
-    mean = np.where(known, table, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+    mean = np.where(entropy_count > 0, entropy_sum / np.maximum(entropy_count, 1), np.nan)
     return np.concatenate(strengths), mean, readable, skipped
 
 

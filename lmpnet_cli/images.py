@@ -71,7 +71,9 @@ def list_images(inputs: Iterable[str | Path]) -> list[ListedImage]:
             raise InputError(f"There is no image or folder {path}. Check the spelling and the current folder.")
     if not files:
         looked = ", ".join(map(str, paths))
-        raise InputError(f"No images in {looked} (looked for {', '.join(EXTENSIONS)}, sub-folders included).")
+        raise InputError(
+            f"No images in {looked} (looked for {', '.join(EXTENSIONS)}, sub-folders included). Name another folder."
+        )
     root = os.path.commonpath([_absolute(path) if path.is_dir() else _absolute(path).parent for path in paths])
     listed = {_absolute(path).relative_to(root).as_posix(): path for path in files}
     return [ListedImage(listed[name], name) for name in sorted(listed)]
@@ -97,8 +99,8 @@ def read_image(path: Path, max_pixels: int = 500_000_000, at_least: int | None =
 
     Args:
         max_pixels: larger pictures are refused, before they are decoded.
-        at_least: where given, the result may be smaller than the file as long as its longer side has this many pixels;
-            JPEG files are then decoded at a fraction of the cost.
+        at_least: where given, the result may be smaller than the file as long as its shorter side has this many
+            pixels; JPEG files are then decoded at a fraction of the cost.
 
     Raises:
         UnreadableImage: with the reason.
@@ -148,18 +150,19 @@ def _decode(image: Image.Image, max_pixels: int, at_least: int | None) -> Pictur
         raise UnreadableImage(f"{image.width} x {image.height} pixels, more than --max-pixels {max_pixels}")
     width, height = _upright_size(image)
     picture = image
-    if at_least and max(image.size) > 2 * at_least:
-        scale = at_least / max(image.size)
-        image.draft("RGB", (max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-        factor = max(image.size) // at_least
-        if factor > 1 and image.mode in ("RGB", "L", "CMYK"):
-            picture = image.reduce((min(factor, image.width), min(factor, image.height)))
+    if at_least:
+        image.draft("RGB", (at_least, at_least))
+        if image.mode in ("1", "P"):
+            picture = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        factor = min(image.size) // at_least
+        if factor > 1 and picture.mode in ("RGB", "RGBA", "LA", "L", "CMYK", "I", "F"):
+            picture = picture.reduce(factor)
     return Picture(np.ascontiguousarray(_to_rgb(ImageOps.exif_transpose(picture))), width, height)
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
+        values = np.asarray(image, dtype=np.float32)
         top = 65535.0 if image.mode != "F" else float(np.nanmax(values, initial=0.0))
         grey = np.nan_to_num(np.clip(values / (top or 1.0), 0, 1)) * 255
         return np.repeat(grey.round().astype(np.uint8)[..., None], 3, axis=2)

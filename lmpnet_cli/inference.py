@@ -4,12 +4,13 @@
 2. `Engine.batches` decodes pictures in worker processes and yields them with the maps of both networks, in order.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -17,10 +18,11 @@ from torch.utils.data import DataLoader, Dataset
 from lmpnet_cli.bundled import bundled_checkpoint
 from lmpnet_cli.checkpoints import file_sha256, load_checkpoint
 from lmpnet_cli.config import ModelConfig
-from lmpnet_cli.images import ListedImage, UnreadableImage, read_image, to_input
+from lmpnet_cli.errors import InputError
+from lmpnet_cli.images import ListedImage, Picture, UnreadableImage, read_image, to_input
 from lmpnet_cli.lmp.network import LMPNet, PairMaps
-from lmpnet_cli.rendering import Rgb
-from lmpnet_cli.runtime import fast_bfloat16, resolve_device, resolve_workers
+from lmpnet_cli.rendering import OVERLAY_SIDE, Rgb
+from lmpnet_cli.runtime import resolve_device, resolve_workers
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,14 @@ class Prepared:
     """One picture as a worker hands it over; `reason` says why where it could not be read.
 
     Attributes:
-        pixels: (3, S, S) bytes, the network input.
+        pixels: (3, S, S) bytes, the network input; an array, since tensors of workers each hold a file descriptor.
         preview: the picture for drawing, at most as large as was asked for.
         width, height: of the file, EXIF orientation applied.
     """
 
     index: int
     name: str
-    pixels: Tensor | None = None
+    pixels: NDArray[np.uint8] | None = None
     preview: Rgb | None = None
     width: int = 0
     height: int = 0
@@ -59,20 +61,22 @@ class PictureSet(Dataset[Prepared]):
     def __getitem__(self, index: int) -> Prepared:
         image = self.images[index]
         try:
-            picture = read_image(image.path, self.max_pixels, at_least=max(2 * self.size, self.preview or 0))
+            # the same pixels reach the network whether pictures are drawn or not
+            picture = read_image(image.path, self.max_pixels, at_least=max(2 * self.size, OVERLAY_SIDE))
         except UnreadableImage as error:
             return Prepared(index, image.name, reason=str(error))
-        pixels = torch.from_numpy(np.ascontiguousarray(to_input(picture.rgb, self.size).transpose(2, 0, 1)))
-        preview = _shrink(picture.rgb, self.preview) if self.preview else None
+        pixels = np.ascontiguousarray(to_input(picture.rgb, self.size).transpose(2, 0, 1))
+        preview = _shrink(picture, self.preview) if self.preview else None
         return Prepared(index, image.name, pixels, preview, picture.width, picture.height)
 
 
-def _shrink(rgb: Rgb, longest: int) -> Rgb:
-    scale = longest / max(rgb.shape[:2])
-    if scale >= 1:
-        return rgb
-    size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
-    return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+def _shrink(picture: Picture, longest: int) -> Rgb:
+    """The picture in its own proportions, with at most so many pixels on the longer side."""
+    scale = min(1.0, longest / max(picture.width, picture.height))
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    if picture.rgb.shape[1::-1] == size:
+        return picture.rgb
+    return np.asarray(Image.fromarray(picture.rgb).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
 
 
 class Engine:
@@ -91,24 +95,23 @@ class Engine:
         self.checkpoint = config.checkpoint or (bundled_checkpoint() if model is None else None)
         self.model = model or load_checkpoint(self.checkpoint, str(self.device))
         self.size = config.size or self.model.spec.input_size
-        fast = self.device.type == "cuda" and fast_bfloat16(self.device)
-        self.bfloat16 = config.precision == "bf16" or (config.precision == "auto" and fast)
+        self.checksum = None if self.checkpoint is None else file_sha256(self.checkpoint)
+        # bfloat16 makes neighbouring cells equal, so it is for those who ask for it
+        self.bfloat16 = config.precision == "bf16"
 
     def checkpoint_record(self) -> dict[str, Any]:
         """Name and checksum of the weights, for the results."""
-        if self.checkpoint is None:
-            return {"name": None, "sha256": None}
-        return {"name": self.checkpoint.name, "sha256": file_sha256(self.checkpoint)}
+        return {"name": self.checkpoint and self.checkpoint.name, "sha256": self.checksum}
 
-    def maps(self, pixels: Tensor, filters: int | None = None) -> PairMaps:
+    def maps(self, pixels: Tensor) -> PairMaps:
         """Both networks on (B, 3, S, S) bytes."""
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             images = pixels.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-            pair: PairMaps = self.model(self.model.normalize(images), filters)
+            pair: PairMaps = self.model(self.model.normalize(images))
         return pair
 
     def batches(
-        self, images: Sequence[ListedImage], filters: int | None = None, preview: int | None = None
+        self, images: Sequence[ListedImage], preview: int | None = None
     ) -> Iterator[tuple[list[Prepared], PairMaps | None]]:
         """Pictures with their maps, in the order of `images`.
 
@@ -125,6 +128,17 @@ class Engine:
             pin_memory=False,
             prefetch_factor=2 if workers else None,
         )
-        for batch in loader:
+        for batch in _enough_memory(loader):
             pixels = [picture.pixels for picture in batch if picture.pixels is not None]
-            yield batch, self.maps(torch.stack(pixels), filters) if pixels else None
+            yield batch, self.maps(torch.from_numpy(np.stack(pixels))) if pixels else None
+
+
+def _enough_memory(batches: Iterable[list[Prepared]]) -> Iterator[list[Prepared]]:
+    """The batches; a worker that was killed, or memory that ran out, becomes a message for the user."""
+    try:
+        yield from batches
+    except (RuntimeError, MemoryError) as error:
+        raise InputError(
+            f"A decoding process failed ({str(error).splitlines()[0]}). Try a lower --workers, --batch-size or "
+            "--max-pixels."
+        ) from error

@@ -65,19 +65,17 @@ def greedy_pck(predicted: Points, truth: Points, tolerance: float, one_to_one: b
     return correct
 
 
-def coverage(predicted: Points, truth: Points, tolerance: float) -> float:
-    """Share of true keypoints within the tolerance of any prediction, in [0, 1]; NaN without a visible one."""
+def coverage(predicted: Points, truth: Points, tolerance: float) -> tuple[int, int]:
+    """How many of the visible true keypoints lie within the tolerance of any prediction: covered, visible."""
     visible = truth[~np.isnan(truth[:, 0])]
-    return float((cdist(predicted, visible) < tolerance).any(axis=0).mean()) if len(visible) else float("nan")
+    return int((cdist(predicted, visible) < tolerance).any(axis=0).sum()), len(visible)
 
 
-def duplicate_rate(predicted: Points, tolerance: float) -> float:
-    """Share of pairs of found predictions that are closer than the tolerance, in [0, 1]; NaN with fewer than two."""
+def duplicates(predicted: Points, tolerance: float) -> tuple[int, int]:
+    """How many pairs of found predictions are closer than the tolerance: close pairs, all pairs."""
     found = predicted[~np.isnan(predicted[:, 0])]
-    if len(found) < 2:
-        return float("nan")
-    upper = np.triu_indices(len(found), 1)
-    return float((cdist(found, found)[upper] < tolerance).mean())
+    distances = cdist(found, found)[np.triu_indices(len(found), 1)]
+    return int((distances < tolerance).sum()), len(distances)
 
 
 @dataclass(frozen=True)
@@ -117,17 +115,21 @@ def score(predictions: Sequence[Points], scenes: Sequence[Scene], alpha: float, 
                 ]
             )
             row[f"{name}{suffix}"] = _summary(hits, found[known], seed) if len(hits) else None
-    covered = [coverage(*each) for each in zip(predictions, (scene.visible for scene in scenes), sides, strict=True)]
-    row["coverage"] = _percent(np.array(covered))
-    row["duplicate_rate"] = _percent(np.array([duplicate_rate(*each) for each in zip(predictions, sides, strict=True)]))
+    for name, count in (
+        ("coverage", [coverage(*each) for each in zip(predictions, (s.visible for s in scenes), sides, strict=True)]),
+        ("duplicate_rate", [duplicates(*each) for each in zip(predictions, sides, strict=True)]),
+    ):
+        part, whole = np.sum(count, axis=0)
+        row[name] = round(100 * float(part / whole), 2) if whole else None
     return row
 
 
 def _summary(hits: NDArray[np.bool_], found: NDArray[np.bool_], seed: int) -> dict[str, object]:
     """Percentages of an (N, k) table of hits, `found` likewise, with a bootstrap over images for the mean."""
     means = hits.mean(1)
-    draws = np.random.default_rng(seed).integers(len(means), size=(1000, len(means)))
-    low, high = np.percentile(means[draws].mean(1), [2.5, 97.5])
+    random = np.random.default_rng(seed)
+    draws = [means[random.integers(len(means), size=len(means))].mean() for _ in range(1000)]
+    low, high = np.percentile(draws, [2.5, 97.5])
     among = hits.sum() / found.sum() if found.any() else float("nan")
     return {
         "kp": [_percent(hits[:, index]) for index in range(hits.shape[1])],
@@ -160,6 +162,18 @@ def mean_shape(parts: Sequence[Points], sizes: Sequence[tuple[int, int]]) -> Poi
         count = (~np.isnan(shares)).sum(0)
         total = np.nansum(shares, axis=0)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def leave_one_out_shapes(parts: Sequence[Points], sizes: Sequence[tuple[int, int]]) -> list[Points]:
+    """For each image the mean shape of all others, as a share of the image."""
+    shares = np.array([(each + 0.5) / np.array(size) for each, size in zip(parts, sizes, strict=True)])
+    seen = ~np.isnan(shares)
+    total, count = np.nansum(shares, axis=0), seen.sum(0)
+    shapes = []
+    for own, visible in zip(np.nan_to_num(shares), seen, strict=True):
+        left = count - visible
+        shapes.append(np.where(left > 0, (total - own) / np.maximum(left, 1), np.nan))
+    return shapes
 
 
 def place_shape(shape: Points, scene: Scene, k: int) -> Points:

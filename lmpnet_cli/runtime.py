@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -95,7 +96,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         OutputError: when the folder cannot be written.
     """
-    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    aside = path.with_name(f".{os.getpid()}-{threading.get_ident()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(aside)
@@ -125,27 +126,37 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def prepare_output(folder: Path, results: Iterable[str], overwrite: bool) -> None:
-    """Checks, before any work, that `folder` can take the results, and removes old folders where that was asked for;
-    an old file stays until the new one takes its place.
+    """Checks, before any work, that `folder` can take the results. What is there stays until it is replaced.
 
     Raises:
         OutputError: when the path is no folder, a result is there already, or nothing can be written.
     """
-    present = [name for name in results if (folder / name).exists()]
-    if present and not overwrite:
-        raise OutputError(
-            f"{folder} already holds {', '.join(present)}. Choose another --out, or add --overwrite to replace them."
-        )
     try:
+        present = [name for name in results if (folder / name).exists()]
+        if present and not overwrite:
+            raise OutputError(
+                f"{folder} already holds {', '.join(present)}. Choose another --out, or add --overwrite to replace "
+                "them."
+            )
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".write-test-{os.getpid()}"
         probe.touch()
         probe.unlink()
-        for name in present:
-            if (folder / name).is_dir():
-                shutil.rmtree(folder / name)
     except OSError as error:
         raise OutputError(f"Cannot write into {folder}: {error.strerror or error}. Choose another --out.") from error
+
+
+def clear_folder(folder: Path) -> None:
+    """Removes an old folder of results, just before the new one is made.
+
+    Raises:
+        OutputError: when it cannot be removed.
+    """
+    try:
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise OutputError(f"Cannot replace {folder}: {error.strerror or error}. Choose another --out.") from error
 
 
 def write_run(folder: Path, command: str, options: dict[str, Any], seconds: float, **facts: Any) -> None:

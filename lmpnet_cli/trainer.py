@@ -1,8 +1,8 @@
 """The training loop: the network to convergence, then, with the network frozen, the replica on masked images.
 
 After every epoch `TrainingState` writes `last.safetensors` and `last.state`, from which `--resume` goes on to the same
-weights, and `lmpnet.safetensors` when the epoch was the best so far. Every random number derives from seed, phase and
-epoch, so nothing but momentum needs to be remembered.
+weights, and `lmpnet.safetensors` when the epoch was the best so far. Random numbers derive from seed and epoch (those
+of a picture also from its index and the phase), so nothing but momentum needs to be remembered.
 """
 
 import time
@@ -24,7 +24,7 @@ from lmpnet_cli.progress import Progress
 from lmpnet_cli.runtime import resolve_workers, seed_everything
 from lmpnet_cli.schedule import Schedule
 from lmpnet_cli.training_data import EpochSampler, PlainSet, TrainingSet, loader
-from lmpnet_cli.training_state import BEST, TrainingState
+from lmpnet_cli.training_state import TrainingState
 
 Phase = Literal["network", "replica"]
 
@@ -44,7 +44,8 @@ class Trainer:
     ) -> None:
         self.fabric, self.config, self.data, self.progress = fabric, config, data, progress
         self.model = place(model, fabric.device)
-        self.state = TrainingState(out, config, self.model, origin, writes=fabric.is_global_zero)
+        torch.backends.cudnn.deterministic = True
+        self.state = TrainingState(out, config, self.model, origin, data.fingerprint(), writes=fabric.is_global_zero)
 
     def _total(self, sums: Tensor) -> list[float]:
         """The sum over all processes."""
@@ -57,7 +58,7 @@ class Trainer:
         if config.resume:
             state.load()
         else:
-            state.write()  # so that an interruption in the first epoch can be resumed too
+            state.begin()
         complete = True
         try:
             for phase in ("network", "replica"):
@@ -65,7 +66,7 @@ class Trainer:
                     self._phase(phase, epochs[phase])
         except KeyboardInterrupt:
             complete = False
-            if not (state.out / BEST).exists():
+            if not state.history:
                 state.save_best()
         return {
             "accuracy": state.best["network"],
@@ -174,6 +175,8 @@ class Trainer:
         samples = self.data.of("val")
         if not samples:
             return {"val_loss": None, "val_accuracy": None}
+        for buffer in network.buffers():
+            buffer.copy_(self.fabric.broadcast(buffer))  # the statistics of the process that writes
         self.model.eval()
         dataset = PlainSet(samples, self.data.classes, self.config.size)
         own = Subset(dataset, range(self.fabric.global_rank, len(samples), self.fabric.world_size))

@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 import torch
 from lightning.fabric import Fabric
+from torch.multiprocessing.spawn import ProcessRaisedException
 
+from lmpnet_cli import errors
 from lmpnet_cli.config import TrainConfig, default_out
 from lmpnet_cli.datasets import ClassData, hold_out, read_classes
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
@@ -84,7 +86,10 @@ def train(data: Any, *, progress: Progress | None = None, **options: Any) -> Tra
         strategy=_strategy(config),
         precision=_precision(config, device),
     )
-    outcome: dict[str, Any] = fabric.launch(_Job(config, out, classes, progress))
+    try:
+        outcome: dict[str, Any] = fabric.launch(_Job(config, out, classes, progress))
+    except ProcessRaisedException as error:  # an error of another process, as text
+        raise _of_a_process(error) from error
     seconds = time.perf_counter() - started
     result = TrainResult(out=out, seconds=seconds, skipped=skipped, **outcome)
     write_run(
@@ -100,12 +105,22 @@ def train(data: Any, *, progress: Progress | None = None, **options: Any) -> Tra
     return result
 
 
+def _of_a_process(error: Exception) -> Exception:
+    name, _, message = str(error).strip().splitlines()[-1].partition(": ")
+    kind = getattr(errors, name.rpartition(".")[2], None)
+    return kind(message) if isinstance(kind, type) else error
+
+
 def _strategy(config: TrainConfig) -> str:
-    if "TORCHELASTIC_RUN_ID" in os.environ or "LOCAL_RANK" in os.environ:
-        return "ddp"  # torchrun has started the processes
+    world = int(os.environ.get("WORLD_SIZE", "0"))
+    if "TORCHELASTIC_RUN_ID" in os.environ or world:
+        if world and config.devices * config.num_nodes != world:
+            raise OptionError(f"torchrun started {world} processes: --devices times --num-nodes must be {world}.")
+        return "ddp"
     if config.num_nodes > 1:
         raise OptionError(
-            "--num-nodes above 1 needs torchrun: torchrun --nnodes N --nproc-per-node M -m lmpnet_cli train ..."
+            "--num-nodes above 1 needs torchrun: torchrun --nnodes N --nproc-per-node M -m lmpnet_cli train DATA "
+            "--num-nodes N --devices M."
         )
     return "ddp_spawn" if config.devices > 1 else "auto"
 

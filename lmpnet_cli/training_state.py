@@ -14,15 +14,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from lmpnet_cli.checkpoints import load_checkpoint, model_tensors, save_checkpoint
+from lmpnet_cli.checkpoints import load_checkpoint, model_tensors, save_checkpoint, write_tensors
 from lmpnet_cli.config import TrainConfig
 from lmpnet_cli.errors import CheckpointError, TrainingError
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.rendering import draw_curves, save_png
-from lmpnet_cli.runtime import write_atomically, write_text
+from lmpnet_cli.runtime import write_text
 
 BEST, LAST, STATE = "lmpnet.safetensors", "last.safetensors", "last.state"
 RESULTS = (BEST, LAST, STATE, "history.csv", "curves.png", "run.json")
@@ -33,8 +33,11 @@ _OF_THE_RUN = ("out", "overwrite", "resume", "device", "workers", "data")
 class TrainingState:
     """Position, history and best accuracies of one training."""
 
-    def __init__(self, out: Path, config: TrainConfig, model: LMPNet, origin: str, writes: bool) -> None:
+    def __init__(
+        self, out: Path, config: TrainConfig, model: LMPNet, origin: str, fingerprint: str, writes: bool
+    ) -> None:
         self.out, self.config, self.model, self.origin, self.writes = out, config, model, origin, writes
+        self.fingerprint = fingerprint
         self.phase = "network"
         self.epoch = 0  # whole epochs of this phase
         self.history: list[dict[str, Any]] = []
@@ -55,22 +58,22 @@ class TrainingState:
     def load(self) -> None:
         """Takes up the run in `out`: weights, momentum, history and position."""
         header = _read_state(self.out)
+        if header["data"] != self.fingerprint:
+            raise TrainingError(
+                f"{self.out} was begun with other pictures, classes or splits than this data holds now. "
+                " Name the data that the training began with, or train anew with --overwrite."
+            )
         tensors = load_file(self.out / STATE)
         weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
-        try:
-            self.model.load_state_dict(weights)
-        except RuntimeError as error:
-            raise TrainingError(
-                f"{self.out / STATE} does not fit the classes of this data. Name the data that the training began with."
-            ) from error
+        self.model.load_state_dict(weights)
         self.phase, self.epoch = header["phase"], header["epoch"]
         self.history, self.best = header["history"], header["best"]
-        self._momentum = tensors
+        self._momentum = {key: value for key, value in tensors.items() if key.startswith("momentum.")}
 
     def enter(self, phase: str) -> None:
         """A phase begins. The replica learns beside the best network, as the best checkpoint holds it."""
         self.phase, self.epoch, self._momentum = phase, 0, {}
-        if phase == "replica" and (self.out / BEST).exists():
+        if phase == "replica":
             best = load_checkpoint(self.out / BEST).network.state_dict()
             self.model.network.load_state_dict(best)
             if self.config.replica_from_network and self.model.replica is not None:
@@ -102,6 +105,13 @@ class TrainingState:
         self.write(optimizer)
         self._write_history()
 
+    def begin(self) -> None:
+        """A new training: files of an earlier one go, and even the first epoch can be resumed."""
+        if self.writes:
+            for name in RESULTS:
+                (self.out / name).unlink(missing_ok=True)
+        self.write()
+
     def write(self, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Writes `last.state`; without an optimiser, as at the very beginning, there is no momentum."""
         if not self.writes:
@@ -118,10 +128,11 @@ class TrainingState:
             "epoch": self.epoch,
             "best": self.best,
             "history": self.history,
+            "data": self.fingerprint,
             "options": self.config.options(),
         }
         metadata = {"lmpnet": json.dumps(header)}
-        write_atomically(self.out / STATE, lambda aside: save_file(tensors, aside, metadata=metadata))
+        write_tensors(self.out / STATE, tensors, metadata)
 
     def save_best(self) -> None:
         """Writes `lmpnet.safetensors`."""

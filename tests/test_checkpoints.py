@@ -1,4 +1,5 @@
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_the_record_is_kept(saved):
     header = read_header(saved)
     assert header["training"] == {"epochs": 3}
     assert header["replica"] is True
-    assert header["versions"]["torch"] == torch.__version__.split("+")[0] or header["versions"]["torch"]
+    assert header["versions"]["torch"] == version("torch")
     with safe_open(saved, "pt") as file:
         assert list(file.metadata()) == ["lmpnet"]
 
@@ -60,6 +61,15 @@ def test_half_precision_on_disk_is_float32_in_memory(saved, tmp_path):
     half = load_checkpoint(tmp_path / "half.safetensors")
     assert next(half.parameters()).dtype == torch.float32
     torch.testing.assert_close(half.network.classifier.weight, model.network.classifier.weight, atol=1e-3, rtol=1e-3)
+
+
+def test_half_precision_keeps_large_batch_norm_variances(tmp_path):
+    """Caffe's ResNet has variances beyond 65,504, the largest float16."""
+    model = build(SPEC, replica=False)
+    model.network.backbone.network["layer1"][0].bn1.running_var[0] = 2e5
+    save_checkpoint(tmp_path / "half.safetensors", model, {}, half=True)
+    loaded = load_checkpoint(tmp_path / "half.safetensors")
+    assert loaded.network.backbone.network["layer1"][0].bn1.running_var[0] == 2e5
 
 
 def test_a_network_without_replica(tmp_path):

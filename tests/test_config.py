@@ -32,7 +32,7 @@ def test_defaults_are_those_of_the_contract():
         shared = (config.device, config.workers, config.seed, config.overwrite, config.out)
         assert shared == ("auto", None, 0, False, None)
     for config in (discover, evaluate):
-        assert (config.k, config.filters, config.method, config.checkpoint) == (5, None, "lmpnet", None)
+        assert (config.k, config.filters, config.method, config.checkpoint) == (5, 512, "lmpnet", None)
     assert (discover.thr, evaluate.thr, evaluate.alpha, evaluate.split) == (3.0, (3.0,), 0.1, "test")
     assert (field_default(TrainConfig, "batch_size"), TrainConfig(data=("x",)).epsilon) == (32, 0.1)
 
@@ -50,7 +50,7 @@ RANGES = [  # configuration, field, flag, values at the borders, values beyond
     (ModelConfig, "size", "--size", [None, 32, 2048], [31, 2049, -224]),
     (ModelConfig, "max_pixels", "--max-pixels", [1], [0]),
     (KeypointConfig, "k", "--k", [1, 100], [0, 101, -5]),
-    (KeypointConfig, "filters", "--filters", [None, 1], [0]),
+    (KeypointConfig, "filters", "--filters", [1, 9999], [0]),
     (KeypointConfig, "iterations", "--iterations", [1], [0]),
     (KeypointConfig, "method", "--method", ["lmpnet"], ["saliency2", ""]),
     (DiscoverConfig, "thr", "--thr", [0.001, 3, 20], [0, -1, 20.1, math.nan, math.inf]),

@@ -115,7 +115,7 @@ def test_a_planted_peak_comes_out_at_its_pixel():
     """Cell (3, 9) of a 14 x 14 map over 280 x 140 pixels: x = 9.5 * 20 - 0.5, y = 3.5 * 10 - 0.5."""
     maps = torch.zeros(1, 2, 14, 14)
     maps[0, :, 3, 9] = 1.0
-    picture = Prepared(0, "a.jpg", torch.zeros(3, 8, 8), None, 280, 140)
+    picture = Prepared(0, "a.jpg", np.zeros((3, 8, 8), np.uint8), None, 280, 140)
     config = DiscoverConfig(images=("a.jpg",), k=2)
     result = find_keypoints(PairMaps(maps, torch.tensor([[0.0, 3.0, 9.0]])), [picture], config, 3.0, ("a", "b"))[0]
     assert result.xy[0].tolist() == [189.5, 34.5]
@@ -142,6 +142,40 @@ def test_overwriting_leaves_no_old_overlay(folder, checkpoint, tmp_path):
     discover(folder, out=out, checkpoint=checkpoint, **OPTIONS)
     discover(folder / "b.jpg", out=out, checkpoint=checkpoint, overwrite=True, **OPTIONS)
     assert [path.name for path in (out / "overlays").rglob("*.jpg")] == ["b.jpg"]
+
+
+def test_an_interrupted_run_leaves_the_earlier_result(folder, checkpoint, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    discover(folder, out=out, checkpoint=checkpoint, **OPTIONS)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lmpnet_cli.discovery.find_keypoints", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        discover(folder / "b.jpg", out=out, checkpoint=checkpoint, overwrite=True, **OPTIONS)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_its_own_drawings_are_no_input(folder, checkpoint):
+    first = discover(folder, out=folder / "results", checkpoint=checkpoint, **OPTIONS)
+    again = discover(folder, out=folder / "results", checkpoint=checkpoint, overwrite=True, **OPTIONS)
+    assert [each.file_name for each in again.keypoints] == [each.file_name for each in first.keypoints]
+    with pytest.raises(OutputError, match="among the results"):
+        discover(folder / "results/overlays", out=folder / "results", checkpoint=checkpoint, overwrite=True, **OPTIONS)
+
+
+def test_drawing_changes_no_keypoint(checkpoint, tmp_path):
+    random = np.random.default_rng(0).integers(0, 255, (60, 75, 3), dtype=np.uint8)
+    Image.fromarray(random).resize((3000, 2400), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg")
+    drawn, plain = (
+        discover(
+            tmp_path / "large.jpg", out=tmp_path / str(on), overlays=on, checkpoint=checkpoint, **OPTIONS
+        ).keypoints[0]
+        for on in (True, False)
+    )
+    np.testing.assert_array_equal(drawn.xy, plain.xy)
 
 
 def test_nothing_readable_writes_nothing(tmp_path, checkpoint):

@@ -81,7 +81,8 @@ def test_a_coco_file_made_by_discover_scores_itself_full(birds, checkpoint, tmp_
     assert row["greedy_pck_one_to_one"]["found_only_mean"] == 100
     assert row["coverage"] == 100
     assert result["accuracy"] is None
-    assert result["baselines"]["mean_shape"] is None
+    assert result["mean_shape_of"] == "the other scored images"
+    assert result["baselines"]["mean_shape"]["found"] > 4
 
 
 def test_pictures_without_annotation_are_left_out_and_counted(birds, checkpoint, tmp_path):
@@ -90,6 +91,7 @@ def test_pictures_without_annotation_are_left_out_and_counted(birds, checkpoint,
             {"id": 1, "file_name": "a.jpg"},
             {"id": 2, "file_name": "b.jpg"},
             {"id": 3, "file_name": "gone.jpg"},
+            {"id": 4, "file_name": "unlabelled.jpg"},
         ],
         "categories": [{"id": 1, "name": "bird", "keypoints": ["beak"]}],
         "annotations": [
@@ -102,7 +104,7 @@ def test_pictures_without_annotation_are_left_out_and_counted(birds, checkpoint,
     for name, source in zip(("a.jpg", "b.jpg"), sorted((birds / "images").rglob("*.jpg")), strict=False):
         (tmp_path / name).write_bytes(source.read_bytes())
     metrics = evaluate(tmp_path / "annotations.json", checkpoint=checkpoint, **OPTIONS).metrics
-    assert (metrics["images"], metrics["left_out"]) == (1, 1)
+    assert (metrics["images"], metrics["left_out"]) == (1, 2)
     assert [entry["file_name"] for entry in metrics["skipped"]] == ["gone.jpg"]
     assert metrics["results"][0]["greedy_pck_bbox"] is None
 

@@ -11,6 +11,7 @@ import torch
 from lmpnet_cli import runtime
 from lmpnet_cli.errors import DeviceError, OutputError
 from lmpnet_cli.runtime import (
+    clear_folder,
     fast_bfloat16,
     prepare_output,
     resolve_device,
@@ -180,9 +181,19 @@ def test_existing_results_are_refused_by_name_and_left_alone(earlier):
     assert (earlier / "overlays" / "sub" / "old.jpg").exists()
 
 
-def test_overwrite_clears_old_folders_and_nothing_else(earlier):
+def test_overwrite_removes_nothing_before_the_work(earlier):
+    before = contents(earlier)
     prepare_output(earlier, RESULTS, overwrite=True)
+    assert contents(earlier) == before
+
+
+def test_an_old_folder_is_cleared_when_its_turn_comes(earlier, monkeypatch):
+    clear_folder(earlier / "overlays")
+    clear_folder(earlier / "overlays")
     assert contents(earlier) == ["keypoints.json", "mine.txt"]
+    monkeypatch.setattr("shutil.rmtree", refuse)
+    with pytest.raises(OutputError, match="Cannot replace"):
+        clear_folder(earlier)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

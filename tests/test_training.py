@@ -15,7 +15,7 @@ from lmpnet_cli import trainer
 from lmpnet_cli.checkpoints import load_checkpoint, read_header
 from lmpnet_cli.config import TrainConfig
 from lmpnet_cli.datasets import read_classes
-from lmpnet_cli.errors import DatasetError, OutputError, TrainingError
+from lmpnet_cli.errors import DatasetError, OptionError, OutputError, TrainingError
 from lmpnet_cli.schedule import Schedule
 from lmpnet_cli.training import train
 from lmpnet_cli.training_data import EpochSampler, TrainingSet
@@ -75,9 +75,9 @@ class StopsAfter:
         monkeypatch.setattr(trainer.Trainer, "_inputs", inputs)
 
 
-@pytest.mark.parametrize("batches", [0, 3, 5, 7])
+@pytest.mark.parametrize("batches", [0, 4, 7, 10])
 def test_resuming_gives_the_same_weights(birds, tmp_path, monkeypatch, batches):
-    """Two epochs of each network, two batches each; interrupted in the first, second, third and fourth epoch."""
+    """Two epochs of each network, three batches each; interrupted in the first, second, third and fourth epoch."""
     options = SMALL | {"epochs": 2, "val_fraction": 0.0}
     train(birds, out=tmp_path / "whole", **options)
     with monkeypatch.context() as patch:
@@ -90,6 +90,69 @@ def test_resuming_gives_the_same_weights(birds, tmp_path, monkeypatch, batches):
     assert resumed.epochs == 4
     assert same(tmp_path / "whole/last.safetensors", tmp_path / "run/last.safetensors")
     assert same(tmp_path / "whole/lmpnet.safetensors", tmp_path / "run/lmpnet.safetensors")
+
+
+def interrupt_after(monkeypatch, phase: str, epoch: int) -> None:
+    inner = trainer.Trainer._epoch
+
+    def stop(own, current, network, optimizer, batches, schedule, number):
+        if (current, number) == (phase, epoch):
+            raise KeyboardInterrupt
+        return inner(own, current, network, optimizer, batches, schedule, number)
+
+    monkeypatch.setattr(trainer.Trainer, "_epoch", stop)
+
+
+def test_resuming_with_validation_and_half_size_weights(birds, tmp_path, monkeypatch):
+    options = SMALL | {"epochs": 2, "val_fraction": 0.2, "half": True}
+    train(birds, out=tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, "replica", 1)
+        train(birds, out=tmp_path / "run", **options)
+    train(birds, out=tmp_path / "run", resume=True, device="cpu", workers=0)
+    assert same(tmp_path / "whole/last.safetensors", tmp_path / "run/last.safetensors")
+    assert same(tmp_path / "whole/lmpnet.safetensors", tmp_path / "run/lmpnet.safetensors")
+
+
+def test_the_replica_learns_beside_the_best_network(birds, tmp_path, monkeypatch):
+    """The first epoch of the network is the best, the second one of the replica is not."""
+
+    def validate_as(*accuracies: float) -> None:
+        scores = iter(accuracies)
+        monkeypatch.setattr(trainer.Trainer, "_validate", lambda *_: {"val_loss": 1.0, "val_accuracy": next(scores)})
+
+    validate_as(0.9, 0.1)
+    train(birds, out=tmp_path / "one", **SMALL | {"epochs": 2, "replica_epochs": 0})
+    validate_as(0.9, 0.1, 0.5, 0.2)
+    train(birds, out=tmp_path / "both", **SMALL | {"epochs": 2})
+    assert read_header(tmp_path / "one/lmpnet.safetensors")["position"] == ["network", 1]
+    assert read_header(tmp_path / "both/lmpnet.safetensors")["position"] == ["replica", 1]
+    best, last = weights(tmp_path / "one/lmpnet.safetensors"), weights(tmp_path / "one/last.safetensors")
+    pair = weights(tmp_path / "both/lmpnet.safetensors")
+    assert all(torch.equal(best[key], pair[key]) for key in best)
+    assert not all(torch.equal(last[key], pair[key]) for key in last)
+
+
+def test_an_interrupted_new_training_leaves_nothing_of_the_old_one(birds, tmp_path, monkeypatch):
+    train(birds, out=tmp_path / "run", **SMALL | {"seed": 1})
+    interrupt_after(monkeypatch, "network", 0)
+    assert not train(birds, out=tmp_path / "run", overwrite=True, **SMALL).complete
+    assert read_header(tmp_path / "run/lmpnet.safetensors")["position"] == ["network", 0]
+    assert not (tmp_path / "run/history.csv").exists()
+
+
+def test_other_data_cannot_be_resumed(birds, tmp_path):
+    train(birds, out=tmp_path / "run", **SMALL)
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / "other" / name).mkdir(parents=True)
+        Image.new("RGB", (30, 30)).save(tmp_path / "other" / name / "1.png")
+    with pytest.raises(TrainingError, match="begun with other pictures"):
+        train(tmp_path / "other", out=tmp_path / "run", resume=True, workers=0)
+
+
+def test_an_error_in_one_of_several_processes_is_the_same_error(birds, tmp_path):
+    with pytest.raises(OptionError, match="no feature layer 'layer9'"):
+        train(birds, out=tmp_path / "run", **SMALL | {"layer": "layer9", "devices": 2})
 
 
 def test_resuming_a_finished_training_changes_nothing(birds, tmp_path):
@@ -149,8 +212,9 @@ def test_class_folders_with_a_broken_picture(tmp_path):
     truncated = tmp_path / "data/heron/truncated.jpg"
     truncated.write_bytes((tmp_path / "data/heron/ö 0.jpg").read_bytes()[:-400])
     result = train(tmp_path / "data", out=tmp_path / "run", **SMALL)
-    assert [path.name for path in result.skipped] == ["broken.jpg"]
-    assert json.loads((tmp_path / "run/run.json").read_text())["skipped"][0]["file_name"].endswith("broken.jpg")
+    assert [path.name for path in result.skipped] == ["broken.jpg", "truncated.jpg"]
+    listed = json.loads((tmp_path / "run/run.json").read_text())["skipped"]
+    assert [Path(entry["file_name"]).name for entry in listed] == ["broken.jpg", "truncated.jpg"]
 
 
 def test_one_class_with_one_image(tmp_path):

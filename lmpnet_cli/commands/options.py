@@ -27,7 +27,12 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results."
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.", rich_help_panel=OUTPUT)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN)]
 Precise = Annotated[
-    Precision, typer.Option("--precision", help="auto is bf16 where that is faster.", rich_help_panel=RUN)
+    Precision,
+    typer.Option(
+        "--precision",
+        help="Of the convolutions; auto is 32, and in training bf16 where that is faster.",
+        rich_help_panel=RUN,
+    ),
 ]
 BatchSize = Annotated[int, typer.Option(help="Images in one forward pass.", rich_help_panel=RUN)]
 Workers = Annotated[int | None, typer.Option(help="Decoding processes (default: by processors).", rich_help_panel=RUN)]
@@ -47,10 +52,11 @@ Checkpoint = Annotated[
 ]
 K = Annotated[int, typer.Option("--k", help="Keypoints to look for on each image.", rich_help_panel=METHOD)]
 Filters = Annotated[
-    int | None,
-    typer.Option(help="Strongest filters kept of each network, on each image (default: all).", rich_help_panel=METHOD),
+    int, typer.Option(help="Strongest filters kept of each network, on each image.", rich_help_panel=METHOD)
 ]
-Iterations = Annotated[int, typer.Option(help="Inner iterations of Algorithm 1.", rich_help_panel=METHOD)]
+Iterations = Annotated[
+    int, typer.Option(help="Inner iterations of Algorithm 1; positions do not depend on them.", rich_help_panel=METHOD)
+]
 MethodOption = Annotated[Method, typer.Option("--method", help="How keypoints are found.", rich_help_panel=METHOD)]
 Size = Annotated[
     int | None, typer.Option(help="Side of the network input in pixels (default: as trained).", rich_help_panel=METHOD)

@@ -1,7 +1,6 @@
 """`lmpnet train DATA`."""
 
 import shlex
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 from lmpnet_cli.commands import options as o
 from lmpnet_cli.config import TrainConfig as Config
 from lmpnet_cli.config import default_out
-from lmpnet_cli.console import ConsoleProgress, print_json, print_summary
+from lmpnet_cli.console import ConsoleProgress, print_json, print_note, print_summary
 
 NETWORK, RECIPE = "Network", "Recipe"
 
@@ -141,9 +140,11 @@ def train(
     }
     if json:
         print_json(summary)
-    elif not quiet or not result.complete:
-        _show(summary, data, out)
+    elif not quiet:
+        _show(summary, out)
     if not result.complete:
+        again = shlex.join(["lmpnet", "train", *map(str, data), "--out", str(out), "--resume"])
+        print_note(f"Interrupted. {out / 'lmpnet.safetensors'} can be used as it is; to go on: {again}")
         raise typer.Exit(130)
 
 
@@ -151,18 +152,15 @@ def _rounded(accuracy: float | None) -> float | None:
     return None if accuracy is None else round(accuracy, 4)
 
 
-def _show(summary: dict[str, object], data: list[Path], out: Path) -> None:
+def _show(summary: dict[str, object], out: Path) -> None:
+    files = ("lmpnet.safetensors", "last.safetensors", "history.csv", "curves.png")
     facts = {
         "epochs": summary["epochs"],
         "validation accuracy": "-" if summary["accuracy"] is None else summary["accuracy"],
         "of the replica": "-" if summary["replica_accuracy"] is None else summary["replica_accuracy"],
         "skipped": o.skipped_line(int(str(summary["skipped"]))),
         "time": f"{summary['seconds']} s",
-        "written": f"{out / 'lmpnet.safetensors'} (best), {out / 'last.safetensors'}, {out / 'history.csv'}, {out / 'curves.png'}",
+        "written": ", ".join(str(out / name) for name in files if (out / name).exists()),
+        "next": f"lmpnet discover IMAGES -c {out / 'lmpnet.safetensors'}",
     }
-    if not summary["complete"]:
-        again = shlex.join([Path(sys.argv[0]).name, "train", *map(str, data), "--out", str(out), "--resume"])
-        facts["interrupted"] = f"go on with: {again}"
-    else:
-        facts["next"] = f"lmpnet discover IMAGES -c {out / 'lmpnet.safetensors'}"
     print_summary("train", facts)

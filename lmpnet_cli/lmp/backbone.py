@@ -74,6 +74,8 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, T) normalised images -> (B, C, H, W) maps, none negative."""
         maps: Tensor = self.network(images)[-1]
+        if str(getattr(self.network, "output_fmt", "NCHW")).endswith("NHWC"):  # Swin
+            maps = maps.permute(0, 3, 1, 2)
         return maps.relu()
 
     def freeze_through(self, layer: str) -> None:
@@ -91,8 +93,10 @@ class Backbone(nn.Module):
         # definition order is forward order in timm's feature networks
         leaves = [modules[name] for name in names[: names.index(inside[-1]) + 1]]
         self._frozen = [module for module in leaves if not any(True for _ in module.children())]
+        for module in leaves:
+            for parameter in module.parameters(recurse=False):  # scales and position tables stand outside the leaves
+                parameter.requires_grad_(False)
         for module in self._frozen:
-            module.requires_grad_(False)
             module.eval()
 
     def train(self, mode: bool = True) -> "Backbone":
@@ -156,6 +160,7 @@ def load_initial_weights(backbone: Backbone, path: Path) -> dict[str, str]:
         raise CheckpointError(f"{path} is not a safetensors file ({error}). Pickled weights are not read.") from error
     own = backbone.network.state_dict()
     own_keys = {key: key for key in own} | {key.replace("_", ".", 1): key for key in own}  # timm flattens names
+    own_keys |= {key.removeprefix("model."): key for key in own}  # and wraps vision transformers
     fitting = {own_keys[key]: value for key, value in tensors.items() if key in own_keys}
     wrong = [key for key, value in own.items() if key not in fitting or fitting[key].shape != value.shape]
     if wrong:

@@ -63,15 +63,16 @@ def cluster(proposals: Proposals, k: int, iterations: int = ITERATIONS, threshol
     maps, positions, found, members = [], [], [], []
     for _ in range(k):
         # the order of equally voted cells: the sum of raw maxima of the live proposals there
-        strengths = _vote(proposals.strengths.double(), cells, live, height * width)  # (B, HW)
+        strengths = _whole_sums(proposals.strengths.float(), cells, live, height * width)[0]  # (B, HW)
         weights = torch.ones(batch, count, device=cells.device)  # W[:, i]
         for _ in range(iterations):
             softmax = weights.softmax(1)
-            peak = _peak(_vote(softmax, cells, live, height * width), strengths)  # (B,)
+            peak = _peak(_whole_sums(softmax, cells, live, height * width)[0], strengths)  # (B,)
             distance = distances[peak].gather(1, cells)  # (B, C)
             similarity = torch.where(live, 1 / distance.clamp(min=DISTANCE_FLOOR), 0.0)
             weights = softmax + similarity
-        votes = _vote(weights.softmax(1), cells, live, height * width)
+        whole, unit = _whole_sums(weights.softmax(1), cells, live, height * width)
+        votes = whole * unit  # Y, (B, HW)
         erased = live & (distance < threshold)
         # at threshold 0 nothing is erased and the same keypoint is found again, as the letter has it
         any_left = live.any(1)
@@ -92,13 +93,19 @@ def cell_distances(height: int, width: int, device: torch.device | None = None) 
     return squared.float().sqrt()
 
 
-def _vote(weights: Tensor, cells: Tensor, live: Tensor, size: int) -> Tensor:
-    """Sum over live proposals of weight times one-hot map, (B, C) -> (B, HW)."""
-    empty = weights.new_zeros(weights.shape[0], size)
-    return empty.scatter_add_(1, cells, weights * live)
+def _whole_sums(weights: Tensor, cells: Tensor, live: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Sum over live proposals of weight times one-hot map, (B, C) -> (B, HW), in whole multiples of a unit (B, 1).
+
+    Whole numbers add up to the same sum in any order, so that equal votes are equal on a GPU too.
+    """
+    kept = torch.where(live, weights, 0.0)
+    top = kept.amax(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+    unit = torch.exp2(top.log2().ceil() - 40)  # 2^40 for each of at most 2^22 proposals stays within int64
+    whole = (kept / unit).round().long()
+    return whole.new_zeros(whole.shape[0], size).scatter_add_(1, cells, whole), unit
 
 
 def _peak(votes: Tensor, strengths: Tensor) -> Tensor:
     """The cell with most votes, ties by strength and then by index, (B, HW) -> (B,)."""
     tied = votes == votes.amax(1, keepdim=True)
-    return torch.where(tied, strengths, -1.0).argmax(1)
+    return torch.where(tied, strengths, -1).argmax(1)

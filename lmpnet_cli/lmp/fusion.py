@@ -62,7 +62,7 @@ def _positions(all_maps: list[Tensor], clusters: Clusters) -> Tensor:
     """Centroid of the 3 x 3 cells around each winner, weighted by the voting filters' raw maps; (B, K, 2)."""
     maps = torch.cat([each.flatten(2) for each in all_maps], 1)  # (B, C, HW)
     height, width = all_maps[0].shape[2:]
-    summed = torch.bmm(clusters.members.to(maps.dtype), maps).float()  # (B, K, HW)
+    summed = torch.bmm(clusters.members.float(), maps.float())  # (B, K, HW)
     cells = torch.arange(height * width, device=maps.device)
     rows, columns = cells // width, cells % width
     row, column = clusters.cells // width, clusters.cells % width  # (B, K)

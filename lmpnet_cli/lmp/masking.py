@@ -2,6 +2,7 @@
 
 The mask is the inverse of the first keypoint: 0 there, 1 elsewhere. The paper leaves its size open; radius 1 hides the
 keypoint's own cell and nothing else, radius r every cell strictly nearer than r, as a threshold of r erases.
+What is hidden becomes 0, the mean colour of normalised images.
 """
 
 import torch

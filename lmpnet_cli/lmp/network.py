@@ -13,7 +13,7 @@ from lmpnet_cli.lmp.backbone import Backbone, BackboneSpec
 from lmpnet_cli.lmp.clustering import cluster
 from lmpnet_cli.lmp.masking import keypoint_mask, mask_out
 from lmpnet_cli.lmp.pooling import POOLINGS, pooling
-from lmpnet_cli.lmp.selection import propose, select
+from lmpnet_cli.lmp.selection import propose
 
 GRID = 14  # thr and the mask radius are given in cells of a 14 x 14 grid over the image, whatever the map
 
@@ -105,20 +105,23 @@ class LMPNet(nn.Module):
         mean, std = self.get_buffer("mean"), self.get_buffer("std")
         return images.to(mean.dtype).sub(mean).div(std)
 
-    def hide_first_keypoint(self, images: Tensor, maps: Tensor, filters: int | None = None) -> Tensor:
-        """Attention mask-out: the replica's input for normalised images and the network's maps of them."""
+    def hide_first_keypoint(self, images: Tensor, maps: Tensor) -> Tensor:
+        """Attention mask-out: the replica's input for normalised images and the network's maps of them.
+
+        All filters vote for what is hidden, at test as in training (papers.md 1.11.16).
+        """
         threshold = 3.0 * maps.shape[2] / GRID  # the first keypoint does not depend on the threshold
-        first = cluster(select(propose(maps.detach().float()), filters), k=1, iterations=1, threshold=threshold)
+        first = cluster(propose(maps.detach().float()), k=1, iterations=1, threshold=threshold)
         size = (maps.shape[2], maps.shape[3])
         mask = keypoint_mask(first.cells[:, 0], first.found[:, 0], size, self.spec.mask_radius * size[0] / GRID)
         return mask_out(images, mask)
 
-    def forward(self, images: Tensor, filters: int | None = None) -> PairMaps:
+    def forward(self, images: Tensor) -> PairMaps:
         """Both networks on a batch of normalised images; gradients do not pass the mask."""
         logits, maps = self.network(images)
         if self.replica is None:
             return PairMaps(maps, logits)
-        replica_logits, replica_maps = self.replica(self.hide_first_keypoint(images, maps, filters))
+        replica_logits, replica_maps = self.replica(self.hide_first_keypoint(images, maps))
         return PairMaps(maps, logits, replica_maps, replica_logits)
 
 

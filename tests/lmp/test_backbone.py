@@ -125,6 +125,24 @@ def test_freezing_holds_weights_and_statistics():
         backbone.freeze_through("layer7")
 
 
+def test_freezing_reaches_scales_outside_the_leaves():
+    backbone = Backbone(BackboneSpec("test_convnext"))
+    backbone.freeze_through("stages_1")
+    free = {name.split(".")[0] for name, p in backbone.network.named_parameters() if p.requires_grad}
+    assert free == {"stages_2", "stages_3"}
+
+
+def test_networks_that_put_channels_last():
+    backbone = Backbone(BackboneSpec("swin_tiny_patch4_window7_224", "layers.0")).eval()
+    with torch.inference_mode():
+        assert backbone(torch.randn(1, 3, 224, 224)).shape == (1, 96, 56, 56)
+
+
+def test_initial_weights_of_a_vision_transformer(tmp_path):
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "vit.safetensors")
+    load_initial_weights(Backbone(BackboneSpec("test_vit")), tmp_path / "vit.safetensors")
+
+
 def test_provenance_is_one_line():
     assert provenance("none", {}) == "none"
     assert "\n" not in provenance("file", {"from": "two\nlines"})

@@ -135,6 +135,14 @@ def test_equal_votes_go_to_the_stronger_then_to_the_first_cell():
     assert cluster(Proposals(cells, torch.ones(1, 3), live, (4, 4)), 1).cells.item() == 3
 
 
+def test_ties_do_not_depend_on_the_scale_of_the_maps():
+    maps = torch.zeros(1, 3, 4, 4)
+    for filter_, cell, strength in ((0, 9, 1.0), (1, 3, 1.0), (2, 7, 1.5)):
+        maps[0, filter_].view(-1)[cell] = strength
+    for scale in (1e-12, 1.0, 1e12):
+        assert cluster(propose(maps * scale), 3).cells[0, 0] == 7
+
+
 def test_no_proposal_no_keypoint():
     result = learnable_clustering(torch.zeros(2, 4, 5, 5), k=3)
     assert result.shape == (2, 3, 5, 5)
