@@ -76,12 +76,14 @@ class KeypointConfig(ModelConfig):
 
     Attributes:
         k: keypoints to look for on each image.
+        replica: False leaves the replica out: half the time, and no second look; not in the paper.
         filters: strongest filters kept of each network, on each image; more than there are keeps all.
         iterations: inner iterations of Algorithm 1; they change its maps, never positions or scores.
         method: lmpnet.
     """
 
     k: int = 5
+    replica: bool = True
     filters: int = 512
     iterations: int = 5
     method: Literal["lmpnet"] = "lmpnet"

@@ -101,7 +101,7 @@ def discover(
         prepare_output(config.out, RESULTS, config.overwrite)
     files = _without_own_results(list_images(config.images), config.out)
     seed_everything(config.seed)
-    engine = Engine(config, model)
+    engine = Engine(config, model, config.replica)
     started = time.perf_counter()
     found: list[Keypoints] = []
     skipped: list[tuple[str, str]] = []

@@ -76,7 +76,7 @@ def evaluate(
     if not images:
         raise DatasetError(f"None of the {len(annotations.images)} annotated pictures has a visible keypoint.")
     seed_everything(config.seed)
-    engine = Engine(config, model)
+    engine = Engine(config, model, config.replica)
     started = time.perf_counter()
     run = _Run(config, engine, images)
     run.collect(progress)

@@ -82,10 +82,11 @@ def _shrink(picture: Picture, longest: int) -> Rgb:
 class Engine:
     """A model ready to work."""
 
-    def __init__(self, config: ModelConfig, model: LMPNet | None = None) -> None:
+    def __init__(self, config: ModelConfig, model: LMPNet | None = None, replica: bool = True) -> None:
         """
         Args:
             model: takes the place of the checkpoint that `config` names.
+            replica: False leaves the replica out.
 
         Raises:
             CheckpointError, DeviceError: when there is no such model or device.
@@ -94,6 +95,8 @@ class Engine:
         self.device = resolve_device(config.device)
         self.checkpoint = config.checkpoint or (bundled_checkpoint() if model is None else None)
         self.model = model or load_checkpoint(self.checkpoint, str(self.device))
+        if not replica:
+            self.model = LMPNet(self.model.spec, self.model.network).eval().to(self.device)
         self.size = config.size or self.model.spec.input_size
         self.checksum = None if self.checkpoint is None else file_sha256(self.checkpoint)
         # bfloat16 makes neighbouring cells equal, so it is for those who ask for it

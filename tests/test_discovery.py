@@ -166,6 +166,12 @@ def test_its_own_drawings_are_no_input(folder, checkpoint):
         discover(folder / "results/overlays", out=folder / "results", checkpoint=checkpoint, overwrite=True, **OPTIONS)
 
 
+def test_without_the_replica_no_vote_comes_from_it(folder, checkpoint):
+    both, alone = (discover(folder / "b.jpg", replica=on, checkpoint=checkpoint, **OPTIONS) for on in (True, False))
+    assert np.nansum(both.keypoints[0].replica_shares) > 0
+    assert np.nansum(alone.keypoints[0].replica_shares) == 0
+
+
 def test_drawing_changes_no_keypoint(checkpoint, tmp_path):
     random = np.random.default_rng(0).integers(0, 255, (60, 75, 3), dtype=np.uint8)
     Image.fromarray(random).resize((3000, 2400), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg")

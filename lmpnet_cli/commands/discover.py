@@ -21,6 +21,7 @@ def discover(
         ),
     ] = Config.thr,
     checkpoint: o.Checkpoint = Config.checkpoint,
+    replica: o.Replica = Config.replica,
     filters: o.Filters = Config.filters,
     iterations: o.Iterations = Config.iterations,
     method: o.MethodOption = o.Method(Config.method),

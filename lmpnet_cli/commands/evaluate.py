@@ -46,6 +46,7 @@ def evaluate(
         Config.split
     ),
     checkpoint: o.Checkpoint = Config.checkpoint,
+    replica: o.Replica = Config.replica,
     filters: o.Filters = Config.filters,
     iterations: o.Iterations = Config.iterations,
     method: o.MethodOption = o.Method(Config.method),
@@ -88,14 +89,14 @@ def _show(metrics: dict[str, Any], seconds: float, out: Path) -> None:
     }
     lines["greedy PCK"] = [f"{row['greedy_pck']['mean']:.1f}" for row in rows.values()]
     lines["  95 % interval"] = ["{:.1f}-{:.1f}".format(*row["greedy_pck"]["ci95"]) for row in rows.values()]
-    lines["  found ones only"] = [_or_dash(row["greedy_pck"]["found_only_mean"]) for row in rows.values()]
+    lines["  of those found"] = [_or_dash(row["greedy_pck"]["found_only_mean"]) for row in rows.values()]
     for name, key in (
         ("one-to-one", "greedy_pck_one_to_one"),
         ("by box", "greedy_pck_bbox"),
-        ("by box, one-to-one", "greedy_pck_bbox_one_to_one"),
+        ("by box, 1-to-1", "greedy_pck_bbox_one_to_one"),
     ):
         lines[name] = [_or_dash(row[key] and row[key]["mean"]) for row in rows.values()]
-    for name, key in (("coverage", "coverage"), ("duplicates", "duplicate_rate"), ("found an image", "found")):
+    for name, key in (("coverage", "coverage"), ("duplicates", "duplicate_rate"), ("found", "found")):
         lines[name] = [_or_dash(row[key]) for row in rows.values()]
     title = f"Greedy PCK in percent, alpha {metrics['alpha']:g} of the shorter image side"
     print_table(title, ["", *rows], [[name, *values] for name, values in lines.items()])

@@ -51,6 +51,14 @@ Checkpoint = Annotated[
     ),
 ]
 K = Annotated[int, typer.Option("--k", help="Keypoints to look for on each image.", rich_help_panel=METHOD)]
+Replica = Annotated[
+    bool,
+    typer.Option(
+        "--replica/--no-replica",
+        help="Leave the replica out: half the time (not in the paper).",
+        rich_help_panel=METHOD,
+    ),
+]
 Filters = Annotated[
     int, typer.Option(help="Strongest filters kept of each network, on each image.", rich_help_panel=METHOD)
 ]
