@@ -78,6 +78,7 @@ class KeypointConfig(ModelConfig):
         k: keypoints to look for on each image.
         replica: False leaves the replica out: half the time, and no second look; not in the paper.
         filters: strongest filters kept of each network, on each image; more than there are keeps all.
+        margin: outermost rows and columns of map cells without a vote, where padding answers; not in the paper.
         iterations: inner iterations of Algorithm 1; they change its maps, never positions or scores.
         method: lmpnet.
     """
@@ -85,6 +86,7 @@ class KeypointConfig(ModelConfig):
     k: int = 5
     replica: bool = True
     filters: int = 512
+    margin: int = 0
     iterations: int = 5
     method: Literal["lmpnet"] = "lmpnet"
 
@@ -93,6 +95,7 @@ class KeypointConfig(ModelConfig):
         _between("--k", self.k, 1, MAX_KEYPOINTS)
         _at_least("--iterations", self.iterations, 1)
         _at_least("--filters", self.filters, 1)
+        _between("--margin", self.margin, 0, 64)
         _one_of("--method", self.method, ("lmpnet",))
 
 

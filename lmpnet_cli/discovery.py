@@ -57,7 +57,7 @@ def find_keypoints(
         pictures: the readable pictures that the maps belong to.
         threshold: erasing distance in cells of a 14 x 14 grid over the image.
     """
-    detections = fuse(pair, config.k, threshold, config.filters, config.iterations)
+    detections = fuse(pair, config.k, threshold, config.filters, config.iterations, config.margin)
     best = pair.logits[:, : len(classes)].float().softmax(1).max(1)
     labels = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     results = _to_pixels(detections, pictures)

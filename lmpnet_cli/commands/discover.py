@@ -23,6 +23,7 @@ def discover(
     checkpoint: o.Checkpoint = Config.checkpoint,
     replica: o.Replica = Config.replica,
     filters: o.Filters = Config.filters,
+    margin: o.Margin = Config.margin,
     iterations: o.Iterations = Config.iterations,
     method: o.MethodOption = o.Method(Config.method),
     size: o.Size = Config.size,

@@ -48,6 +48,7 @@ def evaluate(
     checkpoint: o.Checkpoint = Config.checkpoint,
     replica: o.Replica = Config.replica,
     filters: o.Filters = Config.filters,
+    margin: o.Margin = Config.margin,
     iterations: o.Iterations = Config.iterations,
     method: o.MethodOption = o.Method(Config.method),
     size: o.Size = Config.size,

@@ -62,6 +62,12 @@ Replica = Annotated[
 Filters = Annotated[
     int, typer.Option(help="Strongest filters kept of each network, on each image.", rich_help_panel=METHOD)
 ]
+Margin = Annotated[
+    int,
+    typer.Option(
+        help="Outermost map cells without a vote, where padding answers (not in the paper).", rich_help_panel=METHOD
+    ),
+]
 Iterations = Annotated[
     int, typer.Option(help="Inner iterations of Algorithm 1; positions do not depend on them.", rich_help_panel=METHOD)
 ]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lmpnet_cli.lmp.clustering import ITERATIONS, Clusters, cluster
 from lmpnet_cli.lmp.network import GRID, PairMaps
-from lmpnet_cli.lmp.selection import Proposals, concatenate, propose, select
+from lmpnet_cli.lmp.selection import Proposals, concatenate, leave_border, propose, select
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,22 @@ class Detections:
 
 
 def fuse(
-    pair: PairMaps, k: int = 5, threshold: float = 3.0, filters: int | None = None, iterations: int = ITERATIONS
+    pair: PairMaps,
+    k: int = 5,
+    threshold: float = 3.0,
+    filters: int | None = None,
+    iterations: int = ITERATIONS,
+    margin: int = 0,
 ) -> Detections:
     """The keypoint branch on the maps of both networks.
 
     Args:
         threshold: erasing distance in cells of a 14 x 14 grid over the image.
         filters: strongest filters kept of each network; None keeps all.
+        margin: outermost rows and columns of cells without a vote; not in the paper.
     """
     all_maps = [pair.maps] if pair.replica_maps is None else [pair.maps, pair.replica_maps]
-    selected = [select(propose(maps.float()), filters) for maps in all_maps]
+    selected = [leave_border(select(propose(maps.float()), filters), margin) for maps in all_maps]
     proposals = selected[0] if len(selected) == 1 else concatenate(*selected)
     scaled = threshold * proposals.map_size[0] / GRID
     clusters = cluster(proposals, k, iterations, scaled)

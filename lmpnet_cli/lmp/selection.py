@@ -50,6 +50,18 @@ def select(proposals: Proposals, filters: int | None = None) -> Proposals:
     return Proposals(proposals.cells, proposals.strengths, proposals.live & kept, proposals.map_size)
 
 
+def leave_border(proposals: Proposals, margin: int = 0) -> Proposals:
+    """Drops proposals in the outermost cells, where padding answers; not in the paper.
+
+    Args:
+        margin: how many rows and columns on each side.
+    """
+    height, width = proposals.map_size
+    rows, columns = proposals.cells // width, proposals.cells % width
+    inside = (rows >= margin) & (rows < height - margin) & (columns >= margin) & (columns < width - margin)
+    return Proposals(proposals.cells, proposals.strengths, proposals.live & inside, proposals.map_size)
+
+
 def concatenate(first: Proposals, second: Proposals) -> Proposals:
     """The proposals of two networks as one list (papers.md 1.11.17); both maps must have the same size."""
     if first.map_size != second.map_size:

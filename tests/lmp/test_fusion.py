@@ -53,6 +53,19 @@ def test_threshold_counts_cells_of_a_14_grid_whatever_the_map():
     assert found == [2, 1]
 
 
+def test_the_margin_has_no_vote():
+    pair = PairMaps(stack(peak(0, 6, 9.0), peak(7, 13, 9.0), peak(1, 1), peak(12, 12)), NO_LOGITS)
+    found = [int((~fuse(pair, 5, margin=margin).scores.isnan()).sum()) for margin in (0, 1, 2)]
+    assert found == [4, 2, 0]
+
+
+def test_inner_iterations_change_neither_position_nor_score():
+    pair = PairMaps(torch.randn(4, 30, 9, 9).relu(), NO_LOGITS)
+    once, often = fuse(pair, iterations=1), fuse(pair, iterations=9)
+    torch.testing.assert_close(once.positions, often.positions, equal_nan=True)
+    torch.testing.assert_close(once.scores, often.scores, equal_nan=True)
+
+
 def test_filters_are_selected_for_each_network():
     pair = PairMaps(
         stack(peak(1, 1, 9.0), peak(7, 7, 8.0)), NO_LOGITS, stack(peak(12, 12, 1.0), peak(7, 1, 0.5)), NO_LOGITS
