@@ -51,6 +51,7 @@ RANGES = [  # configuration, field, flag, values at the borders, values beyond
     (ModelConfig, "max_pixels", "--max-pixels", [1], [0]),
     (KeypointConfig, "k", "--k", [1, 100], [0, 101, -5]),
     (KeypointConfig, "filters", "--filters", [1, 9999], [0]),
+    (KeypointConfig, "margin", "--margin", [0, 3], [-1, 65]),
     (KeypointConfig, "iterations", "--iterations", [1], [0]),
     (KeypointConfig, "method", "--method", ["lmpnet"], ["saliency2", ""]),
     (DiscoverConfig, "thr", "--thr", [0.001, 3, 20], [0, -1, 20.1, math.nan, math.inf]),
