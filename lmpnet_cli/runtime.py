@@ -138,8 +138,9 @@ def prepare_output(folder: Path, results: Iterable[str], overwrite: bool) -> Non
                 f"{folder} already holds {', '.join(present)}. Choose another --out, or add --overwrite to replace "
                 "them."
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".write-test-{os.getpid()}"
+        # nothing is made yet: a run that fails later leaves no empty folder behind
+        nearest = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+        probe = nearest / f".write-test-{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:

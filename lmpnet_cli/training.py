@@ -77,7 +77,8 @@ def train(data: Any, *, progress: Progress | None = None, **options: Any) -> Tra
     classes, skipped = _readable(read_classes(config.data), progress)
     classes = hold_out(classes, config.val_fraction, config.seed)
     started = time.perf_counter()
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # it announces its defaults
+    for name in ("lightning.fabric", "lightning.pytorch"):  # they announce their defaults
+        logging.getLogger(name).setLevel(logging.WARNING)
     device = resolve_device(config.device)
     fabric = Fabric(
         accelerator=device.type,

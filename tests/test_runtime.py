@@ -163,10 +163,10 @@ def earlier(tmp_path):
     return folder
 
 
-def test_a_new_folder_is_made_and_left_empty(tmp_path):
-    prepare_output(tmp_path / "a" / "b", RESULTS, overwrite=False)
-    assert contents(tmp_path / "a" / "b") == []
-    prepare_output(tmp_path / "a" / "b", RESULTS, overwrite=True)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_new_folder_is_not_made_before_there_is_something_to_write(tmp_path, overwrite):
+    prepare_output(tmp_path / "a" / "b", RESULTS, overwrite)
+    assert contents(tmp_path) == []
 
 
 def test_files_that_are_no_results_do_not_matter(tmp_path):
@@ -205,7 +205,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path, overwrite):
     assert (tmp_path / "out").is_file()
 
 
-@pytest.mark.parametrize("step", ["mkdir", "touch"])
+@pytest.mark.parametrize("step", ["touch", "unlink"])
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_lost(earlier, monkeypatch, step):
     monkeypatch.setattr(Path, step, refuse)
     with pytest.raises(OutputError, match=r"Cannot write into .*: Permission denied\. Choose another --out"):
