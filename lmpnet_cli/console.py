@@ -48,7 +48,7 @@ class ConsoleProgress(Progress):
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
             _Throughput(),
             TimeRemainingColumn(),

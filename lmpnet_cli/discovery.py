@@ -223,6 +223,8 @@ class _Drawings:
                 save_jpeg(self.out / "overview.jpg", contact_sheet(pictures, side=OVERVIEW_SIDE))
         finally:
             shutil.rmtree(self.aside, ignore_errors=True)
+            if kind is not None and self.out.is_dir() and not any(self.out.iterdir()):
+                self.out.rmdir()  # an interrupted run leaves no empty folder
 
 
 def overlay_names(names: Sequence[str]) -> dict[str, str]:

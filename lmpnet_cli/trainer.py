@@ -107,8 +107,7 @@ class Trainer:
         )
         state.restore(optimizer)
         network, wrapped = fabric.setup(bare, optimizer)
-        task = f"{phase}, {epochs} epochs"
-        self.progress.start(task, epochs * len(sampler) * sampler.batch)
+        self.progress.start(phase, epochs * len(sampler) * sampler.batch)
         self.progress.advance(state.epoch * len(sampler) * sampler.batch)
         for epoch in range(state.epoch, epochs):
             sampler.epoch = epoch
@@ -147,7 +146,7 @@ class Trainer:
                     "with --overwrite."
                 )
             count = len(labels) * self.fabric.world_size
-            note = f"epoch {epoch + 1}, loss {sums[0] / sums[2]:.3f}, accuracy {sums[1] / sums[2]:.3f}"
+            note = f"epoch {epoch + 1} loss {sums[0] / sums[2]:.3f} acc {sums[1] / sums[2]:.3f}"
             self.progress.advance(count, note)
         loss_sum, hit_sum, images_seen, pooled_sum = self._total(sums)
         seconds = time.perf_counter() - started

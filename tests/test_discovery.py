@@ -156,6 +156,9 @@ def test_an_interrupted_run_leaves_the_earlier_result(folder, checkpoint, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         discover(folder / "b.jpg", out=out, checkpoint=checkpoint, overwrite=True, **OPTIONS)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    with pytest.raises(KeyboardInterrupt):
+        discover(folder / "b.jpg", out=tmp_path / "new", checkpoint=checkpoint, **OPTIONS)
+    assert not (tmp_path / "new").exists()
 
 
 def test_its_own_drawings_are_no_input(folder, checkpoint):
