@@ -22,6 +22,7 @@ from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.discovery import discover
 from lmpnet_cli.images import list_images
 from lmpnet_cli.inference import Engine
+from lmpnet_cli.progress import Progress
 from lmpnet_cli.runtime import now, versions
 
 
@@ -44,7 +45,7 @@ def main() -> None:
     engine = Engine(config)
     pixels = [
         torch.from_numpy(np.stack([p.pixels for p in batch if p.pixels is not None]))
-        for batch, _ in engine.batches(files)
+        for batch, _ in engine.batches(files, Progress())
     ]
     lines = ["| overlays | forward, images/s | discover, images/s | ratio |", "| --- | --- | --- | --- |"]
     for overlays in (True, False):
@@ -63,7 +64,7 @@ def main() -> None:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     found = versions()
     facts = (
-        f"{now()}, commit {commit.strip()}, {len(files)} images, {platform.processor() or platform.machine()}, "
+        f"{now()}, commit {commit.strip()}, {len(files)} images of {options.images.name}, {platform.processor() or platform.machine()}, "
         f"{torch.get_num_threads()} threads, torch {found['torch']}, "
         f"timm {found['timm']}, float32, batch {config.batch_size}"
     )

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from lmpnet_cli.config import DiscoverConfig, KeypointConfig
-from lmpnet_cli.errors import InputError, OutputError
+from lmpnet_cli.errors import OutputError
 from lmpnet_cli.images import ListedImage, list_images
 from lmpnet_cli.inference import Engine, Prepared
 from lmpnet_cli.keypoints import FORMAT_VERSION, Keypoints, cells_to_pixels, dump_coco, to_coco
@@ -104,27 +104,15 @@ def discover(
     engine = Engine(config, model, config.replica)
     started = time.perf_counter()
     found: list[Keypoints] = []
-    skipped: list[tuple[str, str]] = []
     drawing = bool(config.out) and config.overlays
     progress.start("discover", len(files))
     with _Drawings(config.out if drawing else None, [file.name for file in files]) as drawings:
-        for batch, pair in engine.batches(files, OVERLAY_SIDE if drawing else None):
-            readable = [picture for picture in batch if picture.pixels is not None]
-            for picture in batch:
-                if picture.pixels is None:
-                    skipped.append((picture.name, picture.reason))
-                    progress.warn(f"{picture.name} is skipped: {picture.reason}")
-            if pair is not None:
-                results = find_keypoints(pair, readable, config, config.thr, engine.model.spec.classes)
-                found += results
-                drawings.add(readable, results)
-            progress.advance(len(batch))
-        if not found:
-            raise InputError(
-                f"None of the {len(files)} images could be read; the first: {skipped[0][0]} ({skipped[0][1]})."
-            )
+        for pictures, pair in engine.batches(files, progress, OVERLAY_SIDE if drawing else None):
+            results = find_keypoints(pair, pictures, config, config.thr, engine.model.spec.classes)
+            found += results
+            drawings.add(pictures, results)
     seconds = time.perf_counter() - started
-    result = DiscoverResult(found, skipped, config.out, seconds, str(engine.device))
+    result = DiscoverResult(found, engine.skipped, config.out, seconds, str(engine.device))
     if config.out:
         _write(config.out, config, engine, result)
     return result

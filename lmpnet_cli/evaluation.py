@@ -17,7 +17,7 @@ from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.config import EvaluateConfig
 from lmpnet_cli.datasets import cub_root
 from lmpnet_cli.discovery import find_keypoints
-from lmpnet_cli.errors import DatasetError, InputError
+from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.images import ListedImage, UnreadableImage, image_size
 from lmpnet_cli.inference import Engine
 from lmpnet_cli.lmp.network import LMPNet, PairMaps
@@ -80,16 +80,12 @@ def evaluate(
     started = time.perf_counter()
     run = _Run(config, engine, images)
     run.collect(progress)
-    if not run.scenes:
-        raise InputError(
-            f"None of the {len(images)} pictures could be read; the first: {run.skipped[0][0]} ({run.skipped[0][1]})."
-        )
     metrics = {
         "dataset": annotations.name,
         "split": config.split,
         "images": len(run.scenes),
         "left_out": len(annotations.images) - len(images),
-        "skipped": [{"file_name": name, "reason": reason} for name, reason in run.skipped],
+        "skipped": [{"file_name": name, "reason": reason} for name, reason in engine.skipped],
         "method": config.method,
         "k": config.k,
         "alpha": config.alpha,
@@ -103,7 +99,7 @@ def evaluate(
         **run.baselines(_training_shape(config)),
         "checkpoint": engine.checkpoint_record(),
     }
-    result = EvaluateResult(metrics, run.skipped, config.out, time.perf_counter() - started, str(engine.device))
+    result = EvaluateResult(metrics, engine.skipped, config.out, time.perf_counter() - started, str(engine.device))
     if config.out:
         write_json(config.out / "metrics.json", metrics)
         write_run(
@@ -127,7 +123,6 @@ class _Run:
         self.predictions: dict[float, list[Points]] = {threshold: [] for threshold in config.thr}
         self.scenes: list[Scene] = []
         self.parts: list[Points] = []  # (P, 2) for each scene, NaN where not visible
-        self.skipped: list[tuple[str, str]] = []
         self.map_size = (0, 0)
         self.hits: dict[str, list[bool]] = {"accuracy": [], "replica_accuracy": []}
         self._entropies: list[float] = []
@@ -136,26 +131,19 @@ class _Run:
         classes = self.engine.model.spec.classes
         files = [ListedImage(image.path, image.name) for image in self.images]
         progress.start("eval", len(files))
-        for batch, pair in self.engine.batches(files):
-            readable = [picture for picture in batch if picture.pixels is not None]
-            for picture in batch:
-                if picture.pixels is None:
-                    self.skipped.append((picture.name, picture.reason))
-                    progress.warn(f"{picture.name} is skipped: {picture.reason}")
-            if pair is not None:
-                own = [self.images[picture.index] for picture in readable]
-                self.map_size = (pair.maps.shape[2], pair.maps.shape[3])
-                self.scenes += [
-                    Scene(image.visible, (picture.width, picture.height), image.bbox)
-                    for image, picture in zip(own, readable, strict=True)
-                ]
-                self.parts += [image.parts for image in own]
-                for threshold in self.config.thr:
-                    found = find_keypoints(pair, readable, self.config, threshold, classes)
-                    self.predictions[threshold] += [keypoints.xy for keypoints in found]
-                self._entropies += feature_map_entropy(pair.maps).nanmean(1).tolist()
-                self._classify(pair, own)
-            progress.advance(len(batch))
+        for pictures, pair in self.engine.batches(files, progress):
+            own = [self.images[picture.index] for picture in pictures]
+            self.map_size = (pair.maps.shape[2], pair.maps.shape[3])
+            self.scenes += [
+                Scene(image.visible, (picture.width, picture.height), image.bbox)
+                for image, picture in zip(own, pictures, strict=True)
+            ]
+            self.parts += [image.parts for image in own]
+            for threshold in self.config.thr:
+                found = find_keypoints(pair, pictures, self.config, threshold, classes)
+                self.predictions[threshold] += [keypoints.xy for keypoints in found]
+            self._entropies += feature_map_entropy(pair.maps).nanmean(1).tolist()
+            self._classify(pair, own)
 
     def _classify(self, pair: PairMaps, images: Sequence[AnnotatedImage]) -> None:
         classes = self.engine.model.spec.classes

@@ -14,24 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.config import VisualizeConfig
-from lmpnet_cli.errors import InputError, OptionError
+from lmpnet_cli.errors import OptionError
 from lmpnet_cli.images import ListedImage, list_images
 from lmpnet_cli.inference import Engine
-from lmpnet_cli.lmp.network import LMPNet
+from lmpnet_cli.lmp.network import LMPNet, PairMaps
 from lmpnet_cli.metrics import feature_map_entropy
 from lmpnet_cli.progress import Progress
-from lmpnet_cli.rendering import Rgb, fit, heat_overlay, save_png
+from lmpnet_cli.rendering import Rgb, fit, heat_overlay, save_png, tile_grid
 from lmpnet_cli.runtime import prepare_output, seed_everything, write_json, write_run
 
 RESULTS = ("filters.png", "filters.json", "run.json")
 TILE = 4  # images to a tile, 2 x 2
-_MARGIN = 46  # pixels for the labels
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,8 @@ def visualize_filters(
     if config.replica and engine.model.replica is None:
         raise OptionError("This checkpoint holds no replica. Leave --replica out.")
     started = time.perf_counter()
-    strengths, entropy, readable, skipped = _measure(engine, files, progress)
+    strengths, entropy, readable = _measure(engine, files, config.replica, progress)
+    skipped = engine.skipped
     columns = _columns(config, strengths, entropy, [files[index].name for index in readable])
     tiles = _draw_tiles(engine, config, [files[index] for index in readable], columns, progress)
     grid = _draw_grid(config, columns, tiles)
@@ -101,40 +101,28 @@ def visualize_filters(
 
 
 def _measure(
-    engine: Engine, files: Sequence[ListedImage], progress: Progress
-) -> tuple[NDArray[np.float32], NDArray[np.float64], list[int], list[tuple[str, str]]]:
-    """Strength (N, C) of every filter on every readable image, mean entropy (C,), the images, and those skipped."""
-    replica = _of_replica(engine)
+    engine: Engine, files: Sequence[ListedImage], replica: bool, progress: Progress
+) -> tuple[NDArray[np.float32], NDArray[np.float64], list[int]]:
+    """Strength (N, C) of every filter on every readable image, mean entropy (C,), and those images."""
     progress.start("strength of every filter", len(files))
     strengths: list[NDArray[np.float32]] = []
     entropy_sum, entropy_count = np.zeros(1), np.zeros(1)  # over images, for each filter
     readable: list[int] = []
-    skipped: list[tuple[str, str]] = []
-    for batch, pair in engine.batches(files):
-        for picture in batch:
-            if picture.pixels is None:
-                skipped.append((picture.name, picture.reason))
-                progress.warn(f"{picture.name} is skipped: {picture.reason}")
-            else:
-                readable.append(picture.index)
-        if pair is not None:
-            maps = pair.replica_maps if replica else pair.maps
-            assert maps is not None
-            strengths.append(maps.float().amax((2, 3)).cpu().numpy())
-            entropy = feature_map_entropy(maps).cpu().double().numpy()
-            entropy_sum = entropy_sum + np.nansum(entropy, axis=0)
-            entropy_count = entropy_count + (~np.isnan(entropy)).sum(0)
-        progress.advance(len(batch))
-    if not readable:
-        raise InputError(
-            f"None of the {len(files)} images could be read; the first: {skipped[0][0]} ({skipped[0][1]})."
-        )
+    for pictures, pair in engine.batches(files, progress):
+        readable += [picture.index for picture in pictures]
+        maps = _of(pair, replica)
+        strengths.append(maps.amax((2, 3)).cpu().numpy())
+        entropy = feature_map_entropy(maps).cpu().double().numpy()
+        entropy_sum = entropy_sum + np.nansum(entropy, axis=0)
+        entropy_count = entropy_count + (~np.isnan(entropy)).sum(0)
     mean = np.where(entropy_count > 0, entropy_sum / np.maximum(entropy_count, 1), np.nan)
-    return np.concatenate(strengths), mean, readable, skipped
+    return np.concatenate(strengths), mean, readable
 
 
-def _of_replica(engine: Engine) -> bool:
-    return bool(getattr(engine.config, "replica", False))
+def _of(pair: PairMaps, replica: bool) -> Tensor:
+    maps = pair.replica_maps if replica else pair.maps
+    assert maps is not None  # checked before the work began
+    return maps.float()
 
 
 def evenly(count: int, wanted: int) -> list[int]:
@@ -185,43 +173,25 @@ def _draw_tiles(
     wanted = sorted(shown)
     progress.start("draw", len(wanted))
     drawn = {}
-    for batch, pair in engine.batches([files[image] for image in wanted], preview=2 * config.tile):
-        if pair is not None:
-            maps = pair.replica_maps if config.replica else pair.maps
-            assert maps is not None
-            for picture, own in zip((p for p in batch if p.pixels is not None), maps.float(), strict=True):
-                image = wanted[picture.index]
-                assert picture.preview is not None
-                for view in shown[image]:
-                    heat = own[view.filter].cpu().numpy()
-                    drawn[view.filter, image] = fit(
-                        heat_overlay(picture.preview, heat, view.max_activation), config.tile
-                    )
-        progress.advance(len(batch))
+    for pictures, pair in engine.batches([files[image] for image in wanted], progress, preview=2 * config.tile):
+        for picture, own in zip(pictures, _of(pair, config.replica), strict=True):
+            image = wanted[picture.index]
+            assert picture.preview is not None
+            for view in shown[image]:
+                heat = own[view.filter].cpu().numpy()
+                drawn[view.filter, image] = fit(heat_overlay(picture.preview, heat, view.max_activation), config.tile)
     return drawn
 
 
 def _draw_grid(config: VisualizeConfig, columns: Sequence[FilterView], tiles: dict[tuple[int, int], Rgb]) -> Rgb:
-    side, gap = 2 * config.tile, 6
-    rows = len(columns[0].tiles)
-    grid = np.full((_MARGIN + rows * (side + gap), _MARGIN + len(columns) * (side + gap), 3), 255, np.uint8)
-    for across, view in enumerate(columns):
-        left = _MARGIN + across * (side + gap)
-        _label(grid, (left, 16), f"filter {view.filter}")
-        _label(grid, (left, 34), f"#{view.rank + 1}, max {view.max_activation:.3g}")
-        for down, tile in enumerate(view.tiles):
-            top = _MARGIN + down * (side + gap)
-            for place, image in enumerate(tile["images"]):
-                y, x = top + place // 2 * config.tile, left + place % 2 * config.tile
-                blank = np.full((config.tile, config.tile, 3), 255, np.uint8)
-                grid[y : y + config.tile, x : x + config.tile] = tiles.get((view.filter, image), blank)
-            if across == 0:
-                _label(grid, (4, top + side // 2), f"{tile['ranks'][0] + 1}")
-    return grid
-
-
-def _label(grid: Rgb, origin: tuple[int, int], text: str) -> None:
-    cv2.putText(grid, text, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (40, 40, 40), 1, cv2.LINE_AA)
+    titles = [(f"filter {view.filter}", f"#{view.rank + 1}, max {view.max_activation:.3g}") for view in columns]
+    ranks = [str(tile["ranks"][0] + 1) for tile in columns[0].tiles]
+    blank = np.full((config.tile, config.tile, 3), 255, np.uint8)  # a file that has gone since the first pass
+    pictures = [
+        [[tiles.get((view.filter, image), blank) for image in tile["images"]] for tile in view.tiles]
+        for view in columns
+    ]
+    return tile_grid(titles, ranks, pictures, config.tile)
 
 
 def _write(config: VisualizeConfig, engine: Engine, result: VisualizeResult) -> None:

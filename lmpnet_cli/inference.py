@@ -21,6 +21,7 @@ from lmpnet_cli.config import ModelConfig
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.images import ListedImage, Picture, UnreadableImage, read_image, to_input
 from lmpnet_cli.lmp.network import LMPNet, PairMaps
+from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import OVERLAY_SIDE, Rgb
 from lmpnet_cli.runtime import resolve_device, resolve_workers
 
@@ -93,6 +94,7 @@ class Engine:
         """
         self.config = config
         self.device = resolve_device(config.device)
+        self.skipped: list[tuple[str, str]] = []  # (file name, reason) of the last pass over pictures
         self.checkpoint = config.checkpoint or (bundled_checkpoint() if model is None else None)
         self.model = model or load_checkpoint(self.checkpoint, str(self.device))
         if not replica:
@@ -114,26 +116,34 @@ class Engine:
         return pair
 
     def batches(
-        self, images: Sequence[ListedImage], preview: int | None = None
-    ) -> Iterator[tuple[list[Prepared], PairMaps | None]]:
-        """Pictures with their maps, in the order of `images`.
+        self, images: Sequence[ListedImage], progress: Progress, preview: int | None = None
+    ) -> Iterator[tuple[list[Prepared], PairMaps]]:
+        """Readable pictures with their maps, in the order of `images`.
 
-        Yields:
-            All pictures of a batch, unreadable ones too, and the maps of the readable ones (None if there is none).
+        Unreadable ones are warned about and listed in `skipped`.
+
+        Raises:
+            InputError: when none could be read, or a decoding process failed.
         """
+        self.skipped = []
         workers = min(resolve_workers(self.config.workers), len(images))
         dataset = PictureSet(images, self.size, self.config.max_pixels, preview)
-        loader = DataLoader(
-            dataset,
-            self.config.batch_size,
-            num_workers=workers,
-            collate_fn=list,
-            pin_memory=False,
-            prefetch_factor=2 if workers else None,
-        )
+        loader = DataLoader(dataset, self.config.batch_size, num_workers=workers, collate_fn=list)
         for batch in _enough_memory(loader):
-            pixels = [picture.pixels for picture in batch if picture.pixels is not None]
-            yield batch, self.maps(torch.from_numpy(np.stack(pixels))) if pixels else None
+            readable, pixels = [], []
+            for picture in batch:
+                if picture.pixels is None:
+                    self.skipped.append((picture.name, picture.reason))
+                    progress.warn(f"{picture.name} is skipped: {picture.reason}")
+                else:
+                    readable.append(picture)
+                    pixels.append(picture.pixels)
+            if readable:
+                yield readable, self.maps(torch.from_numpy(np.stack(pixels)))
+            progress.advance(len(batch))
+        if len(self.skipped) == len(images):
+            name, reason = self.skipped[0]
+            raise InputError(f"None of the {len(images)} images can be read; the first: {name} ({reason}).")
 
 
 def _enough_memory(batches: Iterable[list[Prepared]]) -> Iterator[list[Prepared]]:

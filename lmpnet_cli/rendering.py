@@ -93,6 +93,34 @@ def fit(rgb: Rgb, side: int) -> Rgb:
     return square
 
 
+def tile_grid(
+    titles: Sequence[tuple[str, str]], row_labels: Sequence[str], columns: Sequence[Sequence[Sequence[Rgb]]], side: int
+) -> Rgb:
+    """Columns of tiles of 2 x 2 pictures, with two lines above each column and a label before each row.
+
+    Args:
+        columns: for each column its tiles from top to bottom, each of at most four (side, side, 3) pictures.
+    """
+    gap, margin = 6, 46
+    step = 2 * side + gap
+    grid = np.full((margin + len(row_labels) * step, margin + len(columns) * step, 3), 255, np.uint8)
+    for across, (column, lines) in enumerate(zip(columns, titles, strict=True)):
+        left = margin + across * step
+        for line, text in enumerate(lines):
+            _label(grid, (left, 16 + 18 * line), text)
+        for down, tile in enumerate(column):
+            for place, picture in enumerate(tile):
+                y, x = margin + down * step + place // 2 * side, left + place % 2 * side
+                grid[y : y + side, x : x + side] = picture
+    for down, text in enumerate(row_labels):
+        _label(grid, (4, margin + down * step + side), text)
+    return grid
+
+
+def _label(grid: Rgb, origin: tuple[int, int], text: str) -> None:
+    cv2.putText(grid, text, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (40, 40, 40), 1, cv2.LINE_AA)
+
+
 def heat_overlay(rgb: Rgb, activation: NDArray[np.float32], top: float) -> Rgb:
     """A map drawn over a picture: bilinear, cell centres in place, warm where it answers most.
 

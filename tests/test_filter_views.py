@@ -9,6 +9,7 @@ from lmpnet_cli.errors import InputError, OptionError
 from lmpnet_cli.filter_views import evenly, visualize_filters
 from lmpnet_cli.images import list_images
 from lmpnet_cli.inference import Engine
+from lmpnet_cli.progress import Progress
 
 OPTIONS = {"device": "cpu", "workers": 0, "rows": 3, "columns": 4, "tile": 32}
 
@@ -23,7 +24,7 @@ def test_columns_by_maximum_and_rows_by_rank(birds, checkpoint, tmp_path):
     result = visualize_filters(birds / "images", out=tmp_path / "out", checkpoint=checkpoint, **OPTIONS)
     engine = Engine(VisualizeConfig(checkpoint=checkpoint, device="cpu", workers=0))
     files = list_images([birds / "images"])
-    strengths = np.concatenate([pair.maps.amax((2, 3)).numpy() for _, pair in engine.batches(files)])
+    strengths = np.concatenate([pair.maps.amax((2, 3)).numpy() for _, pair in engine.batches(files, Progress())])
     order = np.argsort(-strengths.max(0), kind="stable")
     assert [view.filter for view in result.filters] == [int(order[i]) for i in evenly(len(order), 4)]
     document = json.loads((tmp_path / "out/filters.json").read_text())

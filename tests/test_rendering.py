@@ -16,6 +16,7 @@ from lmpnet_cli.rendering import (
     heat_overlay,
     save_jpeg,
     save_png,
+    tile_grid,
 )
 
 NAN = math.nan
@@ -179,3 +180,13 @@ def test_a_place_that_cannot_be_written_is_an_error_for_the_user(tmp_path, save)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="Cannot write"):
         save(tmp_path / "file" / "a.jpg", plain(4, 4))
+
+
+def test_tiles_of_four_stand_under_their_titles():
+    colors = [np.full((10, 10, 3), value, np.uint8) for value in (10, 20, 30, 40)]
+    grid = tile_grid([("a", "b"), ("c", "d")], ["1", "2", "3"], [[colors, colors[:1], colors], [colors] * 3], 10)
+    assert grid.shape == (46 + 3 * 26, 46 + 2 * 26, 3)
+    assert grid[46:66:10, 46:66:10, 0].tolist() == [[10, 20], [30, 40]]
+    assert grid[72:92:10, 46:66:10, 0].tolist() == [[10, 255], [255, 255]]
+    assert (grid[:46] < 255).any()
+    assert (grid[46:, :46] < 255).any()
