@@ -64,7 +64,8 @@ def main() -> None:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     found = versions()
     facts = (
-        f"{now()}, commit {commit.strip()}, {len(files)} images of {options.images.name}, {platform.processor() or platform.machine()}, "
+        f"{now()}, commit {commit.strip()}, {len(files)} images of {options.images.name}, "
+        f"{platform.processor() or platform.machine()}, "
         f"{torch.get_num_threads()} threads, torch {found['torch']}, "
         f"timm {found['timm']}, float32, batch {config.batch_size}"
     )
