@@ -187,7 +187,7 @@ class TrainConfig(RunConfig):
 
     Attributes:
         data: CUB folders and class folders, merged by class name.
-        backbone, layer, output_stride, stride_in_1x1: as in `BackboneSpec`.
+        backbone, layer, output_stride, stride_in_1x1, caffe_pooling: as in `BackboneSpec`.
         init: `pretrained` (timm's weights), `none` (random), or a safetensors file.
         pooling, epsilon: leaky max, max or average.
         epsilon_warmup: share of the epochs over which epsilon rises from 0 to its value; not in the paper, but with the
@@ -214,6 +214,7 @@ class TrainConfig(RunConfig):
     layer: str = "-1"
     output_stride: int | None = None
     stride_in_1x1: bool = False
+    caffe_pooling: bool = False
     init: str = "pretrained"
     pooling: Literal["leaky_max", "max", "average"] = "leaky_max"
     epsilon: float = 0.1

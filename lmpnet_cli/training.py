@@ -149,7 +149,9 @@ def _readable(data: ClassData, progress: Progress) -> tuple[ClassData, dict[Path
 
 def initial_model(config: TrainConfig, classes: tuple[str, ...]) -> tuple[LMPNet, str]:
     """The model before training, and where its weights come from."""
-    backbone = BackboneSpec(config.backbone, config.layer, config.output_stride, config.stride_in_1x1)
+    backbone = BackboneSpec(
+        config.backbone, config.layer, config.output_stride, config.stride_in_1x1, config.caffe_pooling
+    )
     spec = NetworkSpec(
         backbone,
         classes,

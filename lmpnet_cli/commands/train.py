@@ -49,6 +49,12 @@ def train(
         bool,
         typer.Option("--stride-in-1x1", help="ResNet v1: strides in the 1x1 convolutions.", rich_help_panel=NETWORK),
     ] = Config.stride_in_1x1,
+    caffe_pooling: Annotated[
+        bool,
+        typer.Option(
+            "--caffe-pooling", help="First pooling without padding, for Caffe's weights.", rich_help_panel=NETWORK
+        ),
+    ] = Config.caffe_pooling,
     init: Annotated[
         str, typer.Option(help="pretrained, none, or a safetensors file.", rich_help_panel=NETWORK)
     ] = Config.init,

@@ -29,6 +29,8 @@ class BackboneSpec:
         layer: a feature layer by name (`layer3`) or by index among the network's feature layers (`-1`: the last).
         output_stride: 32, 16 or 8; deeper strides become dilation, so that pretrained weights still fit; None: as
             built.
+        caffe_pooling: the first pooling without padding, rounding up, as Caffe's weights were trained; padded, they
+            answer at the right and lower edge.
         stride_in_1x1: ResNet v1, where the first 1x1 convolution of a stage carries its stride (Caffe's weights).
     """
 
@@ -36,6 +38,7 @@ class BackboneSpec:
     layer: str = "-1"
     output_stride: int | None = None
     stride_in_1x1: bool = False
+    caffe_pooling: bool = False
 
 
 class Backbone(nn.Module):
@@ -67,6 +70,8 @@ class Backbone(nn.Module):
             raise OptionError(f"{spec.name} has no output stride {spec.output_stride}. Leave it out.") from error
         if spec.stride_in_1x1:
             _move_strides(self.network, spec.name)
+        if spec.caffe_pooling:
+            _unpad_pooling(self.network, spec.name)
         info: Any = self.network.feature_info
         self.channels: int = info.channels()[-1]
         self._frozen: list[nn.Module] = []
@@ -137,6 +142,14 @@ def _move_strides(network: nn.Module, name: str) -> None:
             moved += 1
     if not moved:
         raise OptionError(f"{name} has no strided bottleneck blocks, so --stride-in-1x1 means nothing for it.")
+
+
+def _unpad_pooling(network: nn.Module, name: str) -> None:
+    first = next(((key, module) for key, module in network.named_modules() if isinstance(module, nn.MaxPool2d)), None)
+    if first is None:
+        raise OptionError(f"{name} has no max pooling, so --caffe-pooling means nothing for it.")
+    key, old = first
+    network.set_submodule(key, nn.MaxPool2d(old.kernel_size, old.stride, padding=0, ceil_mode=True))
 
 
 def load_initial_weights(backbone: Backbone, path: Path) -> dict[str, str]:

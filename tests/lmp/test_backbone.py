@@ -52,6 +52,14 @@ def test_resnet_v1_carries_its_strides_in_the_1x1_convolutions():
         assert backbone.eval()(torch.randn(1, 3, 64, 64)).shape[2:] == (4, 4)
 
 
+def test_caffe_pooling_has_no_padding_and_rounds_up():
+    backbone = Backbone(BackboneSpec("resnet26", "layer3", caffe_pooling=True)).eval()
+    pool = backbone.network["maxpool"]
+    assert (pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode) == (3, 2, 0, True)
+    with torch.inference_mode():
+        assert backbone(torch.randn(1, 3, 224, 224)).shape[2:] == (14, 14)
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
@@ -60,6 +68,7 @@ def test_resnet_v1_carries_its_strides_in_the_1x1_convolutions():
         (BackboneSpec("resnet10t", "7"), "0 to 4"),
         (BackboneSpec("vgg11", output_stride=8), "output stride"),
         (BackboneSpec("vgg11", stride_in_1x1=True), "stride-in-1x1"),
+        (BackboneSpec("convnext_atto", caffe_pooling=True), "caffe-pooling"),
     ],
 )
 def test_exceptions(spec, message):
