@@ -4,7 +4,7 @@ Each checks its own ranges, with messages that name the option.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -291,11 +291,6 @@ def check_threshold(threshold: float) -> None:
 def paths(given: Any) -> tuple[Path, ...]:
     """One path or several, as a tuple."""
     return (Path(given),) if isinstance(given, str | Path) else tuple(Path(entry) for entry in given)
-
-
-def field_default(config: type[RunConfig], name: str) -> Any:
-    """The default of one field, for the help of the command line."""
-    return next(field.default for field in fields(config) if field.name == name)
 
 
 def _plain(value: Any) -> Any:

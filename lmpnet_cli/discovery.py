@@ -127,7 +127,11 @@ def _without_own_results(files: list[ListedImage], out: Path | None) -> list[Lis
     if out is None:
         return files
     own = {(out / name).resolve() for name in ("overlays", "overview.jpg")}
-    kept = [file for file in files if own.isdisjoint([file.path.resolve(), *file.path.resolve().parents])]
+    kept = []
+    for file in files:
+        place = file.path.resolve()
+        if own.isdisjoint([place, *place.parents]):
+            kept.append(file)
     if not kept:
         raise OutputError(f"All images lie among the results in {out}. Choose another --out.")
     return kept

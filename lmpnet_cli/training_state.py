@@ -61,7 +61,7 @@ class TrainingState:
         if header["data"] != self.fingerprint:
             raise TrainingError(
                 f"{self.out} was begun with other pictures, classes or splits than this data holds now. "
-                " Name the data that the training began with, or train anew with --overwrite."
+                "Name the data that the training began with, or train anew with --overwrite."
             )
         tensors = load_file(self.out / STATE)
         weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}

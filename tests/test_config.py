@@ -14,7 +14,6 @@ from lmpnet_cli.config import (
     TrainConfig,
     VisualizeConfig,
     default_out,
-    field_default,
 )
 from lmpnet_cli.errors import OptionError
 
@@ -34,7 +33,7 @@ def test_defaults_are_those_of_the_contract():
     for config in (discover, evaluate):
         assert (config.k, config.filters, config.method, config.checkpoint) == (5, 512, "lmpnet", None)
     assert (discover.thr, evaluate.thr, evaluate.alpha, evaluate.split) == (3.0, (3.0,), 0.1, "test")
-    assert (field_default(TrainConfig, "batch_size"), TrainConfig(data=("x",)).epsilon) == (32, 0.1)
+    assert (TrainConfig.batch_size, TrainConfig(data=("x",)).epsilon) == (32, 0.1)
 
 
 def test_a_configuration_cannot_be_changed():
