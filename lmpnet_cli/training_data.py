@@ -4,6 +4,7 @@ The sampler hands (epoch, index) to the workers, so a sample's random numbers de
 the number of workers or processes, and not on whether the run was interrupted.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -130,5 +131,6 @@ def unreadable(samples: Sequence[Sample]) -> dict[Path, str]:
         return None
 
     files = list(dict.fromkeys(sample.path for sample in samples))
-    with ThreadPoolExecutor(resolve_workers(None) + 1) as pool:
+    # `read_image` silences warnings, which threads do in each other's way: what they leave behind is put back here
+    with warnings.catch_warnings(), ThreadPoolExecutor(resolve_workers(None) + 1) as pool:
         return {path: why for path, why in zip(files, pool.map(reason, files), strict=True) if why is not None}
