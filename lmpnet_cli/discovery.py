@@ -22,7 +22,7 @@ from lmpnet_cli.errors import OutputError
 from lmpnet_cli.images import ListedImage, list_images
 from lmpnet_cli.inference import Engine, Prepared
 from lmpnet_cli.keypoints import FORMAT_VERSION, Keypoints, cells_to_pixels, dump_coco, to_coco
-from lmpnet_cli.lmp.fusion import Detections, fuse
+from lmpnet_cli.lmp.fusion import Detections, ballot, fuse
 from lmpnet_cli.lmp.network import LMPNet, PairMaps
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import OVERLAY_SIDE, Rgb, contact_sheet, draw_overlay, fit, save_jpeg
@@ -49,21 +49,32 @@ class DiscoverResult:
 
 
 def find_keypoints(
-    pair: PairMaps, pictures: Sequence[Prepared], config: KeypointConfig, threshold: float, classes: Sequence[str]
-) -> list[Keypoints]:
+    pair: PairMaps,
+    pictures: Sequence[Prepared],
+    config: KeypointConfig,
+    thresholds: Sequence[float],
+    classes: Sequence[str],
+) -> list[list[Keypoints]]:
     """The keypoint branch for a batch: maps of both networks in, keypoints in image pixels out.
 
     Args:
         pictures: the readable pictures that the maps belong to.
-        threshold: erasing distance in cells of a 14 x 14 grid over the image.
+        thresholds: erasing distances in cells of a 14 x 14 grid over the image.
+
+    Returns:
+        For each threshold the keypoints of every picture.
     """
-    detections = fuse(pair, config.k, threshold, config.filters, config.iterations, config.margin)
+    votes = ballot(pair, config.filters, config.margin)
     best = pair.logits[:, : len(classes)].float().softmax(1).max(1)
-    labels = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    results = _to_pixels(detections, pictures)
+    labels = list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
     return [
-        Keypoints(name, width, height, xy, scores, shares, classes[label], score)
-        for (name, width, height, xy, scores, shares), (label, score) in zip(results, labels, strict=True)
+        [
+            Keypoints(name, width, height, xy, scores, shares, classes[label], score)
+            for (name, width, height, xy, scores, shares), (label, score) in zip(
+                _to_pixels(fuse(votes, config.k, threshold, config.iterations), pictures), labels, strict=True
+            )
+        ]
+        for threshold in thresholds
     ]
 
 
@@ -108,7 +119,7 @@ def discover(
     progress.start("discover", len(files))
     with _Drawings(config.out if drawing else None, [file.name for file in files]) as drawings:
         for pictures, pair in engine.batches(files, progress, OVERLAY_SIDE if drawing else None):
-            results = find_keypoints(pair, pictures, config, config.thr, engine.model.spec.classes)
+            results = find_keypoints(pair, pictures, config, [config.thr], engine.model.spec.classes)[0]
             found += results
             drawings.add(pictures, results)
     seconds = time.perf_counter() - started

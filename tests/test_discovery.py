@@ -117,7 +117,7 @@ def test_a_planted_peak_comes_out_at_its_pixel():
     maps[0, :, 3, 9] = 1.0
     picture = Prepared(0, "a.jpg", np.zeros((3, 8, 8), np.uint8), None, 280, 140)
     config = DiscoverConfig(images=("a.jpg",), k=2)
-    result = find_keypoints(PairMaps(maps, torch.tensor([[0.0, 3.0, 9.0]])), [picture], config, 3.0, ("a", "b"))[0]
+    result = find_keypoints(PairMaps(maps, torch.tensor([[0.0, 3.0, 9.0]])), [picture], config, [3.0], ("a", "b"))[0][0]
     assert result.xy[0].tolist() == [189.5, 34.5]
     assert result.found.tolist() == [True, False]
     assert result.class_name == "b"  # the third logit means none of the classes

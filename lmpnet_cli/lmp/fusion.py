@@ -33,28 +33,46 @@ class Detections:
     map_size: tuple[int, int]
 
 
-def fuse(
-    pair: PairMaps,
-    k: int = 5,
-    threshold: float = 3.0,
-    filters: int | None = None,
-    iterations: int = ITERATIONS,
-    margin: int = 0,
-) -> Detections:
-    """The keypoint branch on the maps of both networks.
+@dataclass(frozen=True)
+class Ballot:
+    """Who may vote in a batch; the same for every threshold.
+
+    Attributes:
+        proposals: (B, C) of the network's filters, then the replica's.
+        maps: (B, C, HW) raw maps of both, in the same order.
+        network_filters: how many of the C are the network's.
+    """
+
+    proposals: Proposals
+    maps: Tensor
+    network_filters: int
+
+
+def ballot(pair: PairMaps, filters: int | None = None, margin: int = 0) -> Ballot:
+    """The selected proposals of both networks.
 
     Args:
-        threshold: erasing distance in cells of a 14 x 14 grid over the image.
         filters: strongest filters kept of each network; None keeps all.
         margin: outermost rows and columns of cells without a vote; not in the paper.
     """
     all_maps = [pair.maps] if pair.replica_maps is None else [pair.maps, pair.replica_maps]
     selected = [leave_border(select(propose(maps.float()), filters), margin) for maps in all_maps]
     proposals = selected[0] if len(selected) == 1 else concatenate(*selected)
+    return Ballot(proposals, torch.cat([maps.flatten(2).float() for maps in all_maps], 1), pair.maps.shape[1])
+
+
+def fuse(votes: Ballot, k: int = 5, threshold: float = 3.0, iterations: int = ITERATIONS) -> Detections:
+    """The keypoint branch on the proposals of both networks.
+
+    Args:
+        threshold: erasing distance in cells of a 14 x 14 grid over the image.
+        iterations: inner iterations of Algorithm 1, on which neither positions nor scores depend.
+    """
+    proposals = votes.proposals
     scaled = threshold * proposals.map_size[0] / GRID
     clusters = cluster(proposals, k, iterations, scaled)
-    positions = _positions(all_maps, clusters)
-    scores, shares = _scores(proposals, clusters, selected[0].live.shape[1])
+    positions = _positions(votes.maps, proposals.map_size, clusters)
+    scores, shares = _scores(proposals, clusters, votes.network_filters)
     missing = ~clusters.found
     return Detections(
         positions.masked_fill(missing[..., None], torch.nan),
@@ -64,11 +82,10 @@ def fuse(
     )
 
 
-def _positions(all_maps: list[Tensor], clusters: Clusters) -> Tensor:
+def _positions(maps: Tensor, map_size: tuple[int, int], clusters: Clusters) -> Tensor:
     """Centroid of the 3 x 3 cells around each winner, weighted by the voting filters' raw maps; (B, K, 2)."""
-    maps = torch.cat([each.flatten(2) for each in all_maps], 1)  # (B, C, HW)
-    height, width = all_maps[0].shape[2:]
-    summed = torch.bmm(clusters.members.float(), maps.float())  # (B, K, HW)
+    height, width = map_size
+    summed = torch.bmm(clusters.members.float(), maps)  # (B, K, HW)
     cells = torch.arange(height * width, device=maps.device)
     rows, columns = cells // width, cells % width
     row, column = clusters.cells // width, clusters.cells % width  # (B, K)
