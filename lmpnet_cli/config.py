@@ -129,9 +129,11 @@ class EvaluateConfig(KeypointConfig):
         thr: one or several erasing distances; one row of results for each, without repetitions.
         alpha: tolerance as a share of the shorter image side (or longer box side).
         split: which part of a data set with an official split is scored.
+        predictions: a COCO file of keypoints, of any tool, to score in place of a model's; k and thr are the file's.
     """
 
     data: Path | None = None
+    predictions: Path | None = None
     thr: tuple[float, ...] = (3.0,)
     alpha: float = 0.1
     split: Literal["test", "train", "all"] = "test"
@@ -161,6 +163,8 @@ class VisualizeConfig(ModelConfig):
         rows, columns: tiles down (images by rank) and across (filters by rank).
         tile: side of one image in the grid, in pixels.
         replica: show the replica's filters instead of the network's.
+        layer: a layer of the network before its last; None takes the maps that make the keypoints.
+        compare: further checkpoints, whose filters are shown below those of the first in `comparison.png`.
     """
 
     images: tuple[Path, ...] | None = None
@@ -168,11 +172,14 @@ class VisualizeConfig(ModelConfig):
     columns: int = 8
     tile: int = 80
     replica: bool = False
+    layer: str | None = None
+    compare: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.images is not None:
             object.__setattr__(self, "images", paths(self.images))
+        object.__setattr__(self, "compare", paths(self.compare))
         for flag, value, top in (
             ("--rows", self.rows, 100),
             ("--columns", self.columns, 100),

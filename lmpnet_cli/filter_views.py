@@ -4,61 +4,60 @@ Usual galleries show the best images of the best filters; this one shows the who
 decreasing maximum activation; down a column images follow by decreasing activation, four neighbours in rank to a tile.
 Filters and ranks are sampled evenly, so weak filters and weak images appear too.
 
-1. A first pass over the images records every filter's strength on every image.
+1. A first pass over the images records every filter's strength on every image (`filter_ranking.py`).
 2. A second pass over the images that appear draws their maps on them.
+3. `compare` does both for further checkpoints and puts galleries of their filters one below the other (figure 5).
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 
 from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.config import VisualizeConfig
-from lmpnet_cli.errors import OptionError
+from lmpnet_cli.filter_ranking import FilterView, LayerMaps, choose, ranking
 from lmpnet_cli.images import ListedImage, list_images
 from lmpnet_cli.inference import Engine
-from lmpnet_cli.lmp.network import LMPNet, PairMaps
-from lmpnet_cli.metrics import feature_map_entropy
+from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.progress import Progress
-from lmpnet_cli.rendering import Rgb, fit, heat_overlay, save_png, tile_grid
+from lmpnet_cli.rendering import Rgb, fit, gallery, heat_overlay, save_png, stack, tile_grid
 from lmpnet_cli.runtime import prepare_output, seed_everything, write_json, write_run
 
-RESULTS = ("filters.png", "filters.json", "run.json")
-TILE = 4  # images to a tile, 2 x 2
+RESULTS = ("filters.png", "filters.json", "comparison.png", "run.json")
 
 
 @dataclass(frozen=True)
-class FilterView:
-    """One column: a filter and the images shown for it.
+class Gallery:
+    """One checkpoint of a comparison: filters evenly sampled, each on the images where it answers strongest.
 
     Attributes:
-        filter: its index among the maps.
-        rank: its place by decreasing maximum activation, from 0.
-        max_activation, entropy: over all images; the entropy is the mean in nats.
-        tiles: for each row, the ranks, files and activations of its images.
+        entropy: mean over filters and images in nats.
     """
 
-    filter: int
-    rank: int
-    max_activation: float
-    entropy: float | None
-    tiles: list[dict[str, list[Any]]]
+    checkpoint: dict[str, Any]
+    pooling: str
+    entropy: float
+    filters: list[FilterView]
+    picture: Rgb
 
 
 @dataclass(frozen=True)
 class VisualizeResult:
-    """The grid and what it shows."""
+    """The grid and what it shows.
+
+    Attributes:
+        comparison: one gallery for each checkpoint, the first among them; empty without `compare`.
+    """
 
     grid: Rgb
     filters: list[FilterView]
     images: int
     skipped: list[tuple[str, str]]
+    comparison: list[Gallery]
     out: Path | None
     seconds: float
     device: str
@@ -83,98 +82,44 @@ def visualize_filters(
         prepare_output(config.out, RESULTS, config.overwrite)
     files = list_images(config.images or (bundled_examples() / "images",))
     seed_everything(config.seed)
-    engine = Engine(config, model)
-    if config.replica and engine.model.replica is None:
-        raise OptionError("This checkpoint holds no replica. Leave --replica out.")
     started = time.perf_counter()
-    strengths, entropy, readable = _measure(engine, files, config.replica, progress)
-    skipped = engine.skipped
-    columns = _columns(config, strengths, entropy, [files[index].name for index in readable])
-    tiles = _draw_tiles(engine, config, [files[index] for index in readable], columns, progress)
-    grid = _draw_grid(config, columns, tiles)
-    result = VisualizeResult(
-        grid, columns, len(readable), skipped, config.out, time.perf_counter() - started, str(engine.device)
-    )
+    engines = [Engine(config, model)]
+    engines += [Engine(replace(config, checkpoint=path)) for path in config.compare]
+    sources = [LayerMaps(engine, config.replica, config.layer) for engine in engines]
+    with ranking(sources[0], files, progress) as found:
+        readable = [files[index] for index in found.readable]
+        views = choose(found, [file.name for file in readable], config.columns, config.rows)
+    skipped = engines[0].skipped
+    grid = _grid(config, views, _draw(sources[0], config, readable, views, progress))
+    galleries = [_gallery(source, config, readable, progress) for source in sources] if config.compare else []
+    seconds = time.perf_counter() - started
+    device = str(engines[0].device)
+    result = VisualizeResult(grid, views, len(readable), skipped, galleries, config.out, seconds, device)
     if config.out:
-        _write(config, engine, result)
+        _write(config, engines[0], result)
     return result
 
 
-def _measure(
-    engine: Engine, files: Sequence[ListedImage], replica: bool, progress: Progress
-) -> tuple[NDArray[np.float32], NDArray[np.float64], list[int]]:
-    """Strength (N, C) of every filter on every readable image, mean entropy (C,), and those images."""
-    progress.start("strength of every filter", len(files))
-    strengths: list[NDArray[np.float32]] = []
-    entropy_sum, entropy_count = np.zeros(1), np.zeros(1)  # over images, for each filter
-    readable: list[int] = []
-    for pictures, pair in engine.batches(files, progress):
-        readable += [picture.index for picture in pictures]
-        maps = _of(pair, replica)
-        strengths.append(maps.amax((2, 3)).cpu().numpy())
-        entropy = feature_map_entropy(maps).cpu().double().numpy()
-        entropy_sum = entropy_sum + np.nansum(entropy, axis=0)
-        entropy_count = entropy_count + (~np.isnan(entropy)).sum(0)
-    mean = np.where(entropy_count > 0, entropy_sum / np.maximum(entropy_count, 1), np.nan)
-    return np.concatenate(strengths), mean, readable
+Drawn = dict[tuple[int, int], Rgb]  # (filter, image) -> the picture with that filter's map on it
 
 
-def _of(pair: PairMaps, replica: bool) -> Tensor:
-    maps = pair.replica_maps if replica else pair.maps
-    assert maps is not None  # checked before the work began
-    return maps.float()
-
-
-def evenly(count: int, wanted: int) -> list[int]:
-    """So many indices out of `count`, evenly spaced, first and last included.
-
-    >>> evenly(10, 4)
-    [0, 3, 6, 9]
-    """
-    return sorted({round(position) for position in np.linspace(0, count - 1, min(count, wanted)).tolist()})
-
-
-def _columns(
-    config: VisualizeConfig, strengths: NDArray[np.float32], entropy: NDArray[np.float64], names: Sequence[str]
-) -> list[FilterView]:
-    order = np.argsort(-strengths.max(0), kind="stable")
-    images = len(strengths)
-    starts = evenly(max(1, images - TILE + 1), config.rows)
-    views = []
-    for rank in evenly(len(order), config.columns):
-        index = int(order[rank])
-        by_rank = np.argsort(-strengths[:, index], kind="stable")
-        tiles: list[dict[str, list[Any]]] = []
-        for start in starts:
-            ranks = list(range(start, min(start + TILE, images)))
-            chosen = [int(by_rank[each]) for each in ranks]
-            activations = [round(float(strengths[each, index]), 4) for each in chosen]
-            tiles.append(
-                {"ranks": ranks, "images": chosen, "files": [names[i] for i in chosen], "activations": activations}
-            )
-        mean = None if np.isnan(entropy[index]) else round(float(entropy[index]), 4)
-        views.append(FilterView(index, rank, round(float(strengths[:, index].max()), 4), mean, tiles))
-    return views
-
-
-def _draw_tiles(
-    engine: Engine,
+def _draw(
+    source: LayerMaps,
     config: VisualizeConfig,
     files: Sequence[ListedImage],
-    columns: Sequence[FilterView],
+    views: Sequence[FilterView],
     progress: Progress,
-) -> dict[tuple[int, int], Rgb]:
-    """(filter, image) -> the picture with that filter's map on it."""
+) -> Drawn:
     shown: dict[int, list[FilterView]] = {}
-    for view in columns:
+    for view in views:
         for tile in view.tiles:
             for image in tile["images"]:
                 shown.setdefault(image, []).append(view)
     wanted = sorted(shown)
     progress.start("draw", len(wanted))
     drawn = {}
-    for pictures, pair in engine.batches([files[image] for image in wanted], progress, preview=2 * config.tile):
-        for picture, own in zip(pictures, _of(pair, config.replica), strict=True):
+    for pictures, maps in source.batches([files[image] for image in wanted], progress, preview=2 * config.tile):
+        for picture, own in zip(pictures, maps, strict=True):
             image = wanted[picture.index]
             assert picture.preview is not None
             for view in shown[image]:
@@ -183,49 +128,61 @@ def _draw_tiles(
     return drawn
 
 
-def _draw_grid(config: VisualizeConfig, columns: Sequence[FilterView], tiles: dict[tuple[int, int], Rgb]) -> Rgb:
-    titles = [(f"filter {view.filter}", f"#{view.rank + 1}, max {view.max_activation:.3g}") for view in columns]
-    ranks = [str(tile["ranks"][0] + 1) for tile in columns[0].tiles]
+def _tiles(config: VisualizeConfig, view: FilterView, drawn: Drawn) -> list[list[Rgb]]:
     blank = np.full((config.tile, config.tile, 3), 255, np.uint8)  # a file that has gone since the first pass
-    pictures = [
-        [[tiles.get((view.filter, image), blank) for image in tile["images"]] for tile in view.tiles]
-        for view in columns
-    ]
-    return tile_grid(titles, ranks, pictures, config.tile)
+    return [[drawn.get((view.filter, image), blank) for image in tile["images"]] for tile in view.tiles]
+
+
+def _titles(view: FilterView) -> tuple[str, str]:
+    return f"filter {view.filter}", f"#{view.rank + 1}, max {view.max_activation:.3g}"
+
+
+def _grid(config: VisualizeConfig, views: Sequence[FilterView], drawn: Drawn) -> Rgb:
+    ranks = [f"#{tile['ranks'][0] + 1}" for tile in views[0].tiles]
+    activations = [[f"{tile['activations'][0]:.3g}" for tile in view.tiles] for view in views]
+    return tile_grid(
+        [_titles(view) for view in views], ranks, activations, [_tiles(config, v, drawn) for v in views], config.tile
+    )
+
+
+def _gallery(source: LayerMaps, config: VisualizeConfig, files: Sequence[ListedImage], progress: Progress) -> Gallery:
+    with ranking(source, files, progress) as found:
+        readable = [files[index] for index in found.readable]
+        views = choose(found, [file.name for file in readable], config.columns * config.rows, 1)
+        entropy = float(np.nanmean(found.entropy)) if not np.isnan(found.entropy).all() else float("nan")
+    drawn = _draw(source, config, readable, views, progress)
+    spec = source.engine.model.spec
+    pooling = f"leaky_max, epsilon {spec.epsilon:g}" if spec.pooling == "leaky_max" else spec.pooling
+    record = source.engine.checkpoint_record()
+    title = f"{record['name']}: {pooling}; mean entropy {entropy:.3f} nats"
+    blocks = [(_titles(view), _tiles(config, view, drawn)[0]) for view in views]
+    return Gallery(record, pooling, entropy, views, gallery(title, blocks, config.columns, config.tile))
 
 
 def _write(config: VisualizeConfig, engine: Engine, result: VisualizeResult) -> None:
     assert config.out is not None
     save_png(config.out / "filters.png", result.grid)
-    filters = [
-        {
-            "filter": view.filter,
-            "rank": view.rank + 1,
-            "max_activation": view.max_activation,
-            "entropy": view.entropy,
-            "tiles": [
-                {
-                    "ranks": [rank + 1 for rank in tile["ranks"]],
-                    "files": tile["files"],
-                    "activations": tile["activations"],
-                }
-                for tile in view.tiles
-            ],
-        }
-        for view in result.filters
-    ]
-    network = "replica" if config.replica else "network"
+    if result.comparison:
+        save_png(config.out / "comparison.png", stack([each.picture for each in result.comparison]))
     skipped = [{"file_name": name, "reason": reason} for name, reason in result.skipped]
-    write_json(
-        config.out / "filters.json",
-        {
-            "checkpoint": engine.checkpoint_record(),
-            "network": network,
-            "images": result.images,
-            "filters": filters,
-            "skipped": skipped,
-        },
-    )
+    document = {
+        "checkpoint": engine.checkpoint_record(),
+        "network": "replica" if config.replica else "network",
+        "layer": config.layer or engine.model.spec.backbone.layer,
+        "images": result.images,
+        "filters": [_record(view) for view in result.filters],
+        "comparison": [
+            {
+                "checkpoint": each.checkpoint,
+                "pooling": each.pooling,
+                "entropy": None if np.isnan(each.entropy) else round(each.entropy, 4),
+                "filters": [_record(view) for view in each.filters],
+            }
+            for each in result.comparison
+        ],
+        "skipped": skipped,
+    }
+    write_json(config.out / "filters.json", document)
     write_run(
         config.out,
         "viz-filters",
@@ -236,3 +193,20 @@ def _write(config: VisualizeConfig, engine: Engine, result: VisualizeResult) -> 
         device=result.device,
         checkpoint=engine.checkpoint_record(),
     )
+
+
+def _record(view: FilterView) -> dict[str, Any]:
+    return {
+        "filter": view.filter,
+        "rank": view.rank + 1,
+        "max_activation": view.max_activation,
+        "entropy": view.entropy,
+        "tiles": [
+            {
+                "ranks": [rank + 1 for rank in tile["ranks"]],
+                "files": tile["files"],
+                "activations": tile["activations"],
+            }
+            for tile in view.tiles
+        ],
+    }

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -93,28 +92,66 @@ def fit(rgb: Rgb, side: int) -> Rgb:
     return square
 
 
+GAP, LABEL = 6, 16  # pixels between tiles, and for a line of text
+
+
 def tile_grid(
-    titles: Sequence[tuple[str, str]], row_labels: Sequence[str], columns: Sequence[Sequence[Sequence[Rgb]]], side: int
+    titles: Sequence[tuple[str, str]],
+    row_labels: Sequence[str],
+    tile_labels: Sequence[Sequence[str]],
+    columns: Sequence[Sequence[Sequence[Rgb]]],
+    side: int,
 ) -> Rgb:
-    """Columns of tiles of 2 x 2 pictures, with two lines above each column and a label before each row.
+    """Columns of tiles of 2 x 2 pictures: two lines above each column, a label before each row and below each tile.
 
     Args:
-        columns: for each column its tiles from top to bottom, each of at most four (side, side, 3) pictures.
+        tile_labels, columns: for each column the labels and the tiles from top to bottom, each tile of at most four
+            (side, side, 3) pictures.
     """
-    gap, margin = 6, 46
-    step = 2 * side + gap
-    grid = np.full((margin + len(row_labels) * step, margin + len(columns) * step, 3), 255, np.uint8)
-    for across, (column, lines) in enumerate(zip(columns, titles, strict=True)):
-        left = margin + across * step
-        for line, text in enumerate(lines):
-            _label(grid, (left, 16 + 18 * line), text)
-        for down, tile in enumerate(column):
-            for place, picture in enumerate(tile):
-                y, x = margin + down * step + place // 2 * side, left + place % 2 * side
-                grid[y : y + side, x : x + side] = picture
-    for down, text in enumerate(row_labels):
-        _label(grid, (4, margin + down * step + side), text)
+    left, top = 56, 3 * LABEL + GAP
+    across, down = 2 * side + GAP, 2 * side + LABEL + GAP
+    grid = np.full((top + len(row_labels) * down, left + len(columns) * across, 3), 255, np.uint8)
+    _label(grid, (left, LABEL - 4), "filters by maximum activation >")
+    _label(grid, (4, 3 * LABEL - 4), "image v")
+    for column, (tiles, labels, lines) in enumerate(zip(columns, tile_labels, titles, strict=True)):
+        for line, text in enumerate(lines, start=2):
+            _label(grid, (left + column * across, line * LABEL - 4), text)
+        for row, (tile, label) in enumerate(zip(tiles, labels, strict=True)):
+            place = (left + column * across, top + row * down)
+            _tile(grid, place, tile, side)
+            _label(grid, (place[0], place[1] + 2 * side + LABEL - 4), label)
+    for row, text in enumerate(row_labels):
+        _label(grid, (4, top + row * down + side), text)
     return grid
+
+
+def gallery(title: str, blocks: Sequence[tuple[tuple[str, str], Sequence[Rgb]]], columns: int, side: int) -> Rgb:
+    """Tiles of 2 x 2 pictures in reading order, each below its two lines of text, under one title."""
+    rows = -(-len(blocks) // columns)
+    across, down = 2 * side + GAP, 2 * side + 2 * LABEL + GAP
+    canvas = np.full((LABEL + GAP + rows * down, GAP + columns * across, 3), 255, np.uint8)
+    _label(canvas, (GAP, LABEL - 4), title)
+    for index, (lines, tile) in enumerate(blocks):
+        x, y = GAP + index % columns * across, LABEL + GAP + index // columns * down
+        for line, text in enumerate(lines, start=1):
+            _label(canvas, (x, y + line * LABEL - 4), text)
+        _tile(canvas, (x, y + 2 * LABEL), tile, side)
+    return canvas
+
+
+def stack(pictures: Sequence[Rgb]) -> Rgb:
+    """Pictures one below the other on white."""
+    width = max(picture.shape[1] for picture in pictures)
+    return np.concatenate(
+        [np.pad(each, ((0, 0), (0, width - each.shape[1]), (0, 0)), constant_values=255) for each in pictures]
+    )
+
+
+def _tile(canvas: Rgb, place: tuple[int, int], pictures: Sequence[Rgb], side: int) -> None:
+    """Up to four (side, side, 3) pictures as 2 x 2, their upper left corner at x, y."""
+    for index, picture in enumerate(pictures):
+        x, y = place[0] + index % 2 * side, place[1] + index // 2 * side
+        canvas[y : y + side, x : x + side] = picture
 
 
 def _label(grid: Rgb, origin: tuple[int, int], text: str) -> None:
@@ -134,30 +171,6 @@ def heat_overlay(rgb: Rgb, activation: NDArray[np.float32], top: float) -> Rgb:
     colors = cv2.cvtColor(cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
     alpha = (0.65 * share)[..., None]
     return np.asarray(rgb * (1 - alpha) + colors * alpha).round().astype(np.uint8)
-
-
-def draw_curves(history: Sequence[dict[str, Any]]) -> Rgb:
-    """Loss and accuracy of network and replica over the epochs."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
-    for panel, (title, kind) in enumerate((("loss", "loss"), ("accuracy", "accuracy")), start=1):
-        axes = figure.add_subplot(1, 2, panel)
-        for phase, style in (("network", "-"), ("replica", "--")):
-            rows = [row for row in history if row["phase"] == phase]
-            for part, color in (("train", "#0072B2"), ("val", "#D55E00")):
-                values = [row[f"{part}_{kind}"] for row in rows]
-                if any(value is not None for value in values):
-                    label = f"{phase}, {'training' if part == 'train' else 'validation'}"
-                    axes.plot([row["epoch"] for row in rows], values, style, color=color, marker=".", label=label)
-        axes.set(title=title, xlabel="epoch")
-        axes.grid(alpha=0.3)
-        if panel == 1:
-            axes.legend(fontsize=8)
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def save_jpeg(path: Path, rgb: Rgb) -> None:

@@ -17,11 +17,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lmpnet_cli.charts import draw_curves
 from lmpnet_cli.checkpoints import load_checkpoint, model_tensors, save_checkpoint, write_tensors
 from lmpnet_cli.config import TrainConfig
 from lmpnet_cli.errors import CheckpointError, TrainingError
 from lmpnet_cli.lmp.network import LMPNet
-from lmpnet_cli.rendering import draw_curves, save_png
+from lmpnet_cli.rendering import save_png
 from lmpnet_cli.runtime import write_text
 
 BEST, LAST, STATE = "lmpnet.safetensors", "last.safetensors", "last.state"

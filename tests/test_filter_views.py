@@ -6,7 +6,8 @@ from PIL import Image
 
 from lmpnet_cli.config import VisualizeConfig
 from lmpnet_cli.errors import InputError, OptionError
-from lmpnet_cli.filter_views import evenly, visualize_filters
+from lmpnet_cli.filter_ranking import evenly
+from lmpnet_cli.filter_views import visualize_filters
 from lmpnet_cli.images import list_images
 from lmpnet_cli.inference import Engine
 from lmpnet_cli.progress import Progress
@@ -78,3 +79,53 @@ def test_a_checkpoint_without_replica(birds, tmp_path):
     run = train(birds, out=tmp_path / "run", **SMALL | {"replica_epochs": 0})
     with pytest.raises(OptionError, match="no replica"):
         visualize_filters(birds / "images", checkpoint=run.out / "lmpnet.safetensors", replica=True, **OPTIONS)
+
+
+def test_an_earlier_layer_is_shown_as_the_network_computes_it(birds, checkpoint, tmp_path):
+    result = visualize_filters(birds / "images", out=tmp_path / "out", checkpoint=checkpoint, layer="layer1", **OPTIONS)
+    engine = Engine(VisualizeConfig(checkpoint=checkpoint, device="cpu", workers=0))
+    network = engine.model.network.backbone.network
+    strongest: list[np.ndarray] = []
+    for name, module in network.named_children():
+        if name == "layer1":
+            module.register_forward_hook(lambda _m, _i, output: strongest.append(output.relu().amax((2, 3)).numpy()))
+    for _ in engine.batches(list_images([birds / "images"]), Progress()):
+        pass
+    maximum = np.concatenate(strongest).max(0)
+    assert [view.max_activation for view in result.filters] == pytest.approx(
+        [maximum[view.filter] for view in result.filters], abs=1e-3
+    )
+    assert json.loads((tmp_path / "out/filters.json").read_text())["layer"] == "layer1"
+    with pytest.raises(OptionError, match=r"no layer 'layer9'. It has .*layer2"):
+        visualize_filters(birds / "images", checkpoint=checkpoint, layer="layer9", **OPTIONS)
+
+
+def test_the_replica_s_layer_sees_the_masked_picture(birds, checkpoint):
+    options = OPTIONS | {"layer": "layer2", "checkpoint": checkpoint}
+    shown = [visualize_filters(birds / "images", replica=replica, **options).filters for replica in (False, True)]
+    assert [view.max_activation for view in shown[0]] != [view.max_activation for view in shown[1]]
+
+
+def test_several_checkpoints_in_one_picture(birds, checkpoint, tmp_path):
+    from conftest import SMALL
+
+    from lmpnet_cli.training import train
+
+    other = train(birds, out=tmp_path / "run", **SMALL | {"replica_epochs": 0, "pooling": "average"}).out
+    out = tmp_path / "out"
+    result = visualize_filters(
+        birds / "images", out=out, checkpoint=checkpoint, compare=other / "lmpnet.safetensors", **OPTIONS
+    )
+    assert [gallery.pooling for gallery in result.comparison] == ["leaky_max, epsilon 0.1", "average"]
+    first, second = (json.loads((out / "filters.json").read_text())["comparison"][i] for i in (0, 1))
+    assert first["checkpoint"]["sha256"] != second["checkpoint"]["sha256"]
+    for gallery in (first, second):
+        assert len(gallery["filters"]) == 3 * 4
+        assert all([tile["ranks"] for tile in view["tiles"]] == [[1, 2, 3, 4]] for view in gallery["filters"])
+        assert 0 < gallery["entropy"] < np.log(16)
+    with Image.open(out / "comparison.png") as picture:
+        heights = [gallery.picture.shape[0] for gallery in result.comparison]
+        assert picture.size == (result.comparison[0].picture.shape[1], sum(heights))
+    alone = visualize_filters(birds / "images", checkpoint=other / "lmpnet.safetensors", **OPTIONS)
+    assert alone.comparison == []
+    assert second["filters"][0]["max_activation"] == alone.filters[0].max_activation

@@ -10,12 +10,13 @@ from lmpnet_cli.keypoints import Keypoints, cells_to_pixels
 from lmpnet_cli.rendering import (
     COLORS,
     contact_sheet,
-    draw_curves,
     draw_overlay,
     fit,
+    gallery,
     heat_overlay,
     save_jpeg,
     save_png,
+    stack,
     tile_grid,
 )
 
@@ -148,23 +149,6 @@ def test_heat_leaves_a_silent_picture_alone_and_stops_at_the_top():
     np.testing.assert_array_equal(heat_overlay(astronaut, 9 * ones, 1.0), heat_overlay(astronaut, ones, 1.0))
 
 
-def history(val=0.5, phases=("network", "replica")):
-    row = {"train_loss": 1.0, "train_accuracy": 0.5, "val_loss": val, "val_accuracy": val}
-    return [{"phase": phase, "epoch": epoch, **row} for phase in phases for epoch in (1, 2, 3)]
-
-
-def test_curves_are_drawn_with_and_without_validation():
-    with_val, without = draw_curves(history()), draw_curves(history(val=None))
-    assert with_val.dtype == np.uint8 and with_val.shape == without.shape and with_val.shape[2] == 3
-    vermilion = np.array([213, 94, 0])  # the colour of validation
-    assert (np.abs(with_val.astype(int) - vermilion).max(2) < 10).any()
-    assert not (np.abs(without.astype(int) - vermilion).max(2) < 10).any()
-    late = history()
-    late[0]["val_loss"] = late[0]["val_accuracy"] = None
-    assert (draw_curves(late) != with_val).any()
-    assert draw_curves(history(phases=["network"])[:1]).shape == with_val.shape
-
-
 def test_saved_files_are_pictures(tmp_path):
     astronaut = skimage.data.astronaut()
     save_png(tmp_path / "sub" / "a.png", astronaut)
@@ -184,9 +168,24 @@ def test_a_place_that_cannot_be_written_is_an_error_for_the_user(tmp_path, save)
 
 def test_tiles_of_four_stand_under_their_titles():
     colors = [np.full((10, 10, 3), value, np.uint8) for value in (10, 20, 30, 40)]
-    grid = tile_grid([("a", "b"), ("c", "d")], ["1", "2", "3"], [[colors, colors[:1], colors], [colors] * 3], 10)
-    assert grid.shape == (46 + 3 * 26, 46 + 2 * 26, 3)
-    assert grid[46:66:10, 46:66:10, 0].tolist() == [[10, 20], [30, 40]]
-    assert grid[72:92:10, 46:66:10, 0].tolist() == [[10, 255], [255, 255]]
-    assert (grid[:46] < 255).any()
-    assert (grid[46:, :46] < 255).any()
+    grid = tile_grid(
+        [("a", "b"), ("c", "d")], ["1", "2", "3"], [["0.5"] * 3] * 2, [[colors, colors[:1], colors], [colors] * 3], 10
+    )
+    top, left, across, down = 54, 56, 26, 42
+    assert grid.shape == (top + 3 * down, left + 2 * across, 3)
+    assert grid[top : top + 20 : 10, left : left + 20 : 10, 0].tolist() == [[10, 20], [30, 40]]
+    second = grid[top + down :, left:]
+    assert second[:20:10, :20:10, 0].tolist() == [[10, 255], [255, 255]]
+    assert (second[20:36, :20] < 255).any()  # its activation
+    assert (grid[:top] < 255).any() and (grid[top:, :left] < 255).any()
+
+
+def test_a_gallery_reads_like_a_page():
+    colors = [np.full((10, 10, 3), value, np.uint8) for value in (10, 20, 30, 40)]
+    picture = gallery("name", [(("a", "b"), colors)] * 5, columns=3, side=10)
+    assert picture.shape == (22 + 2 * 58, 6 + 3 * 26, 3)
+    assert picture[22 + 32 : 22 + 52 : 10, 6:26:10, 0].tolist() == [[10, 20], [30, 40]]
+    assert (picture[22 + 58 :, 6 + 2 * 26 :] == 255).all()  # no sixth
+    both = stack([picture, picture[:, :50]])
+    assert both.shape == (2 * picture.shape[0], picture.shape[1], 3)
+    assert (both[picture.shape[0] :, :50] == picture[:, :50]).all() and (both[picture.shape[0] :, 50:] == 255).all()

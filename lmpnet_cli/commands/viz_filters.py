@@ -23,6 +23,19 @@ def viz_filters(
     replica: Annotated[
         bool, typer.Option("--replica", help="The replica's filters, on masked images.", rich_help_panel=o.METHOD)
     ] = Config.replica,
+    layer: Annotated[
+        str | None,
+        typer.Option(help="A layer before the last, such as layer2.", rich_help_panel=o.METHOD),
+    ] = Config.layer,
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--compare",
+            help="One more checkpoint, whose filters are shown below those of --checkpoint in comparison.png; may be "
+            "given several times.",
+            rich_help_panel=o.METHOD,
+        ),
+    ] = None,
     checkpoint: o.Checkpoint = Config.checkpoint,
     size: o.Size = Config.size,
     out: o.Out = default_out("viz-filters"),
@@ -41,8 +54,10 @@ def viz_filters(
     \b
     lmpnet viz-filters
     lmpnet viz-filters photos/ --columns 12 --replica
+    lmpnet viz-filters photos/ -c average.safetensors --compare max.safetensors --compare leaky.safetensors
     """
     given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})
+    given["compare"] = compare or ()
     Config(**given)
     from lmpnet_cli.filter_views import visualize_filters as run
 
@@ -59,6 +74,9 @@ def viz_filters(
             "filters": f"{len(result.filters)} shown",
             "device": result.device,
             "time": f"{result.seconds:.1f} s",
-            "written": f"{out / 'filters.png'}, {out / 'filters.json'}",
+            "written": ", ".join(
+                str(out / name)
+                for name in ("filters.png", "filters.json", *["comparison.png"] * bool(result.comparison))
+            ),
         }
         print_summary("viz-filters", facts)

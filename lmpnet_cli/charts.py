@@ -1,0 +1,93 @@
+"""Charts of results, as arrays. The only user of matplotlib, which is imported when a chart is drawn."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lmpnet_cli.rendering import Rgb
+
+# Okabe and Ito: blue for what was measured, orange for its stricter twin, grey for the trivial
+MEASURED, STRICT, TRIVIAL = "#0072B2", "#E69F00", "#999999"
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=110, layout="constrained")
+
+
+def _pixels(figure: Any) -> Rgb:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def draw_curves(history: Sequence[dict[str, Any]]) -> Rgb:
+    """Loss and accuracy of network and replica over the epochs."""
+    figure = _figure(9, 3.6)
+    for panel, (title, kind) in enumerate((("loss", "loss"), ("accuracy", "accuracy")), start=1):
+        axes = figure.add_subplot(1, 2, panel)
+        for phase, style in (("network", "-"), ("replica", "--")):
+            rows = [row for row in history if row["phase"] == phase]
+            for part, color in (("train", "#0072B2"), ("val", "#D55E00")):
+                values = [row[f"{part}_{kind}"] for row in rows]
+                if any(value is not None for value in values):
+                    label = f"{phase}, {'training' if part == 'train' else 'validation'}"
+                    axes.plot([row["epoch"] for row in rows], values, style, color=color, marker=".", label=label)
+        axes.set(title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        if panel == 1:
+            axes.legend(fontsize=8)
+    return _pixels(figure)
+
+
+def draw_metrics(metrics: Mapping[str, Any]) -> Rgb:
+    """`metrics.json` as a picture: greedy PCK beside the trivial predictors, and how often each part is reached."""
+    rows = {row_name(row): row for row in metrics["results"]}
+    trivial = {name.replace("_", " "): row for name, row in metrics["baselines"].items()}
+    recall = metrics["results"][0]["part_recall"]
+    figure = _figure(11, max(4.2, 1.6 + 0.24 * len(recall)))
+    _draw_pck(figure.add_subplot(1, 2, 1), rows | trivial, len(rows), metrics)
+    _draw_recall(figure.add_subplot(1, 2, 2), recall, next(iter(rows)), trivial)
+    figure.suptitle(f"{metrics['dataset']}: {metrics['images']} pictures, {metrics['k']} keypoints each", fontsize=11)
+    return _pixels(figure)
+
+
+def row_name(row: Mapping[str, Any]) -> str:
+    """What a row of results is called in tables and charts."""
+    return "keypoints" if row["thr"] is None else f"thr {row['thr']:g}"
+
+
+def _draw_pck(axes: Any, rows: Mapping[str, Any], measured: int, metrics: Mapping[str, Any]) -> None:
+    places = np.arange(len(rows))
+    for shift, key, color, label in (
+        (-0.2, "greedy_pck", MEASURED, "any match"),
+        (0.2, "greedy_pck_one_to_one", STRICT, "one-to-one"),
+    ):
+        means = np.array([row[key]["mean"] for row in rows.values()])
+        ends = np.array([row[key]["ci95"] for row in rows.values()]).T
+        errors = np.abs(ends - means)
+        axes.bar(places + shift, means, 0.4, color=color, label=label, yerr=errors, error_kw={"lw": 1, "capsize": 2})
+    axes.axvline(measured - 0.5, color=TRIVIAL, lw=1, ls=":")
+    axes.set(title="Greedy PCK and 95 % interval", ylabel="% of keypoints", ylim=(0, 105))
+    axes.set_xticks(places, list(rows), rotation=30, ha="right")
+    axes.set_xlabel(f"nearer than {metrics['alpha']:g} x shorter side to a true point; right of the line: no model")
+    axes.legend(fontsize=8)
+    axes.grid(axis="y", alpha=0.3)
+
+
+def _draw_recall(axes: Any, recall: Mapping[str, Any], name: str, trivial: Mapping[str, Any]) -> None:
+    known = {part: value for part, value in recall.items() if value is not None}
+    order = sorted(known, key=lambda part: known[part])
+    places = np.arange(len(order))
+    axes.barh(places, [known[part] for part in order], color=MEASURED, label=name)
+    for baseline, marker in (("image centre", "|"), ("mean shape", "x")):
+        values = [trivial[baseline]["part_recall"][part] for part in order]
+        axes.plot(values, places, marker, color="black", ms=6, label=baseline)
+    axes.set(title="Parts reached by a keypoint", xlabel="% of pictures that show the part", xlim=(0, 100))
+    axes.set_yticks(places, order)
+    axes.legend(fontsize=8, loc="lower right")
+    axes.grid(axis="x", alpha=0.3)

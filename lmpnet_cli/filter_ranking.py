@@ -1,0 +1,162 @@
+"""Which filters and images the full-scale visualisation shows (LMPNet, section 3.3, figure 4).
+
+A pass over the images records every filter's strength, the maximum of its map, on every image. The table goes to a
+temporary file on disk, so memory does not grow with the number of images.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lmpnet_cli.errors import OptionError
+from lmpnet_cli.images import ListedImage
+from lmpnet_cli.inference import Engine, Prepared
+from lmpnet_cli.metrics import feature_map_entropy
+from lmpnet_cli.progress import Progress
+
+TILE = 4  # images to a tile, 2 x 2
+
+
+@dataclass(frozen=True)
+class FilterView:
+    """One filter and the images shown for it.
+
+    Attributes:
+        filter: its index among the maps.
+        rank: its place by decreasing maximum activation, from 0.
+        max_activation, entropy: over all images; the entropy is the mean in nats.
+        tiles: for each row, the ranks, files and activations of its images.
+    """
+
+    filter: int
+    rank: int
+    max_activation: float
+    entropy: float | None
+    tiles: list[dict[str, list[Any]]]
+
+
+class LayerMaps:
+    """Pictures with the maps of one layer of the network or of its replica."""
+
+    def __init__(self, engine: Engine, replica: bool, layer: str | None) -> None:
+        """
+        Args:
+            layer: one of the network's layers before its last; None takes the maps that make the keypoints.
+
+        Raises:
+            OptionError: when the checkpoint has no replica, or the network no such layer.
+        """
+        self.engine, self.replica, self.layer = engine, replica, layer
+        network = engine.model.replica if replica else engine.model.network
+        if network is None:
+            raise OptionError("This checkpoint holds no replica. Leave --replica out.")
+        modules = dict(network.backbone.network.named_children())
+        if layer is not None and layer not in modules:
+            raise OptionError(f"The network has no layer {layer!r}. It has {', '.join(modules)}.")
+        self._module = None if layer is None else modules[layer]
+
+    def batches(
+        self, files: Sequence[ListedImage], progress: Progress, preview: int | None = None
+    ) -> Iterator[tuple[list[Prepared], Tensor]]:
+        """Readable pictures with their (B, C, H, W) maps, none negative."""
+        with self._listening() as heard:
+            for pictures, pair in self.engine.batches(files, progress, preview):
+                maps = heard[-1] if heard else pair.replica_maps if self.replica else pair.maps
+                heard.clear()
+                assert maps is not None  # __init__ has seen the replica
+                yield pictures, maps.float().relu()
+
+    @contextmanager
+    def _listening(self) -> Iterator[list[Tensor]]:
+        heard: list[Tensor] = []
+        if self._module is None:
+            yield heard
+            return
+
+        def keep(_module: object, _inputs: object, output: Tensor) -> None:
+            heard.append(output)
+
+        handle = self._module.register_forward_hook(keep)
+        try:
+            yield heard
+        finally:
+            handle.remove()
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The strengths of all filters on all readable images.
+
+    Attributes:
+        strengths: (N, C), on disk.
+        entropy: (C,) mean over images in nats; NaN for a filter that never answered.
+        readable: (N,) places of the images in the list that was measured.
+    """
+
+    strengths: NDArray[np.float32]
+    entropy: NDArray[np.float64]
+    readable: list[int]
+
+
+@contextmanager
+def ranking(source: LayerMaps, files: Sequence[ListedImage], progress: Progress) -> Iterator[Ranking]:
+    """The first pass; the table of strengths is there until the context ends."""
+    progress.start("strength of every filter", len(files))
+    entropy_sum, entropy_count = np.zeros(1), np.zeros(1)  # over images, for each filter
+    readable: list[int] = []
+    with tempfile.TemporaryFile() as table:
+        for pictures, maps in source.batches(files, progress):
+            readable += [picture.index for picture in pictures]
+            strengths = maps.amax((2, 3)).cpu().numpy()
+            table.write(strengths.tobytes())
+            entropy = feature_map_entropy(maps).cpu().double().numpy()
+            entropy_sum = entropy_sum + np.nansum(entropy, axis=0)
+            entropy_count = entropy_count + (~np.isnan(entropy)).sum(0)
+        table.flush()
+        whole = np.memmap(table, np.float32, "r", shape=(len(readable), strengths.shape[1]))
+        mean = np.where(entropy_count > 0, entropy_sum / np.maximum(entropy_count, 1), np.nan)
+        yield Ranking(whole, mean, readable)
+
+
+def evenly(count: int, wanted: int) -> list[int]:
+    """So many indices out of `count`, evenly spaced, first and last included.
+
+    >>> evenly(10, 4)
+    [0, 3, 6, 9]
+    """
+    return sorted({round(position) for position in np.linspace(0, count - 1, min(count, wanted)).tolist()})
+
+
+def choose(found: Ranking, names: Sequence[str], filters: int, tiles: int) -> list[FilterView]:
+    """Filters evenly sampled by decreasing maximum activation, each with images evenly sampled by rank.
+
+    Args:
+        names: of the readable images.
+        filters: how many.
+        tiles: how many tiles for each, from the first to the last rank; 1 shows the strongest images alone.
+    """
+    order = np.argsort(-found.strengths.max(0), kind="stable")
+    images = len(found.strengths)
+    starts = evenly(max(1, images - TILE + 1), tiles)
+    views = []
+    for rank in evenly(len(order), filters):
+        index = int(order[rank])
+        column = np.array(found.strengths[:, index])
+        by_rank = np.argsort(-column, kind="stable")
+        rows: list[dict[str, list[Any]]] = []
+        for start in starts:
+            ranks = list(range(start, min(start + TILE, images)))
+            chosen = [int(by_rank[each]) for each in ranks]
+            activations = [round(float(column[each]), 4) for each in chosen]
+            rows.append(
+                {"ranks": ranks, "images": chosen, "files": [names[i] for i in chosen], "activations": activations}
+            )
+        mean = None if np.isnan(found.entropy[index]) else round(float(found.entropy[index]), 4)
+        views.append(FilterView(index, rank, round(float(column.max()), 4), mean, rows))
+    return views
