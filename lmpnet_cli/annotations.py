@@ -5,7 +5,8 @@ Positions are turned into the pixel convention of `keypoints.py`: CUB's are 1-ba
 
 import json
 import math
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ class AnnotatedImage:
     """One picture and what is known of it.
 
     Attributes:
+        id: what the annotations call it, the number of a CUB or COCO image.
         parts: (P, 2) pixels; NaN where a part is not visible.
         bbox: x, y, width, height in pixels, or None.
         class_name: None where there is none.
     """
 
+    id: str
     path: Path
     name: str
     parts: NDArray[np.float64]
@@ -40,11 +43,16 @@ class AnnotatedImage:
 
 @dataclass(frozen=True)
 class Annotations:
-    """A data set for evaluation: its pictures in sorted order, and the names of its parts."""
+    """A data set for evaluation: its pictures in sorted order, and the names of its parts.
+
+    Attributes:
+        left_out: how many annotations could not be used, by reason.
+    """
 
     name: str
     images: tuple[AnnotatedImage, ...]
     part_names: tuple[str, ...]
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 def read_annotations(data: Path, split: str = "test") -> Annotations:
@@ -90,6 +98,7 @@ def _read_cub(root: Path, split: str) -> Annotations:
         box = boxes.get(image_id)
         images.append(
             AnnotatedImage(
+                image_id,
                 cub_image_path(root, name),
                 name,
                 parts.get(image_id, np.full((len(names), 2), np.nan)),
@@ -118,16 +127,21 @@ def _numbers(path: Path) -> list[tuple[str, list[float]]]:
 
 def _read_coco(path: Path) -> Annotations:
     """Pictures without keypoints, or with several annotated objects, get no visible part: scores leave them out."""
+    left_out: Counter[str] = Counter()
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         names = tuple(next(entry["keypoints"] for entry in document["categories"] if "keypoints" in entry))
         objects: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in document["images"]}
-        for annotation in document["annotations"]:
-            if annotation.get("keypoints"):
+        _refuse_repetition(path, "image id", [image["id"] for image in document["images"]])
+        _refuse_repetition(path, "file_name", [image["file_name"] for image in document["images"]])
+        annotations = [annotation for annotation in document["annotations"] if annotation.get("keypoints")]
+        _refuse_repetition(path, "annotation id", [each["id"] for each in annotations if "id" in each])
+        for annotation in annotations:
+            if annotation["image_id"] in objects:
                 objects[annotation["image_id"]].append(annotation)
-        images = [
-            _coco_image(path, image["file_name"], objects[image["id"]], len(names)) for image in document["images"]
-        ]
+            else:
+                left_out["annotations of no listed image"] += 1
+        images = [_coco_image(path, image, objects[image["id"]], len(names), left_out) for image in document["images"]]
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, IndexError, StopIteration, AttributeError, RecursionError) as error:
@@ -136,11 +150,19 @@ def _read_coco(path: Path) -> Annotations:
             "Name a CUB folder, or a COCO keypoint .json beside its images."
         ) from error
     if not any(objects.values()):
-        raise DatasetError(f"{path} holds no annotations with keypoints.")
-    return Annotations(path.stem, tuple(sorted(images, key=lambda image: image.name)), names)
+        raise DatasetError(f"{path} holds no annotations with keypoints for its images.")
+    return Annotations(path.stem, tuple(sorted(images, key=lambda image: image.name)), names, dict(+left_out))
 
 
-def _coco_image(path: Path, name: str, objects: list[dict[str, Any]], count: int) -> AnnotatedImage:
+def _refuse_repetition(path: Path, what: str, values: list[Any]) -> None:
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise DatasetError(f"{path}: {what} {twice[0]} stands there more than once. Give each its own.")
+
+
+def _coco_image(
+    path: Path, image: dict[str, Any], objects: list[dict[str, Any]], count: int, left_out: Counter[str]
+) -> AnnotatedImage:
     parts, bbox = np.full((count, 2), np.nan), None
     for annotation in objects:
         points = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
@@ -149,11 +171,15 @@ def _coco_image(path: Path, name: str, objects: list[dict[str, Any]], count: int
                 f"{path}: annotation {annotation.get('id')} has {len(points)} keypoints, expected {count}."
             )
         if len(objects) == 1:
-            seen = (points[:, 2] > 0) & np.isfinite(points).all(1)
-            parts = np.where(seen[:, None], points[:, :2], np.nan)
+            labelled, finite = points[:, 2] > 0, np.isfinite(points).all(1)
+            parts = np.where((labelled & finite)[:, None], points[:, :2], np.nan)
+            left_out["points that are no finite numbers"] += int((labelled & ~finite).sum())
             box = [float(value) for value in annotation.get("bbox") or ()]
-            bbox = (box[0], box[1], box[2], box[3]) if box else None
-    return AnnotatedImage(_inside(path.parent, name), name, parts, bbox, None)
+            bbox = (box[0], box[1], box[2], box[3]) if box and np.isfinite(box).all() else None
+    if len(objects) > 1:
+        left_out["pictures with several objects"] += 1
+    name = image["file_name"]
+    return AnnotatedImage(str(image["id"]), _inside(path.parent, name), name, parts, bbox, None)
 
 
 def _inside(folder: Path, name: str) -> Path:

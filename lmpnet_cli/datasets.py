@@ -109,6 +109,9 @@ def read_cub(root: Path) -> ClassData:
     labels = dict(read_table(root / "image_class_labels.txt", 2))
     names = dict(read_table(root / "classes.txt", 2))
     training = dict(read_table(root / "train_test_split.txt", 2))
+    twice = [entry for column in zip(*images, strict=True) for entry, count in Counter(column).items() if count > 1]
+    if twice:
+        raise DatasetError(f"{root / 'images.txt'} lists {twice[0]} twice. Give each image its own line and id.")
     samples = []
     for image_id, name in images:
         if image_id not in labels or labels[image_id] not in names or image_id not in training:

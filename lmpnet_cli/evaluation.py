@@ -1,41 +1,35 @@
-"""`lmpnet eval`: keypoints against annotations, with the trivial baselines in the same table.
-
-The maps of an image are computed once; every threshold clusters them anew.
-"""
+"""`lmpnet eval`: keypoints against annotations, with the trivial baselines in the same table."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lmpnet_cli.annotations import AnnotatedImage, Annotations, read_annotations
-from lmpnet_cli.bundled import bundled_examples
-from lmpnet_cli.config import EvaluateConfig
-from lmpnet_cli.datasets import cub_root
-from lmpnet_cli.discovery import find_keypoints
-from lmpnet_cli.errors import DatasetError
-from lmpnet_cli.images import ListedImage, UnreadableImage, image_size
-from lmpnet_cli.inference import Engine
-from lmpnet_cli.lmp.network import LMPNet, PairMaps
-from lmpnet_cli.metrics import (
-    Points,
-    Scene,
-    feature_map_entropy,
+from lmpnet_cli.annotations import read_annotations
+from lmpnet_cli.baselines import (
     image_centre,
     leave_one_out_shapes,
     mean_shape,
     place_shape,
     random_points,
-    score,
 )
+from lmpnet_cli.bundled import bundled_examples
+from lmpnet_cli.charts import draw_metrics
+from lmpnet_cli.config import EvaluateConfig
+from lmpnet_cli.datasets import cub_root
+from lmpnet_cli.errors import DatasetError, InputError
+from lmpnet_cli.images import UnreadableImage, image_size
+from lmpnet_cli.inference import Engine
+from lmpnet_cli.lmp.network import LMPNet
+from lmpnet_cli.measurement import Measurement, measure_model, measure_predictions
+from lmpnet_cli.metrics import Points, score
 from lmpnet_cli.progress import Progress
+from lmpnet_cli.rendering import save_png
 from lmpnet_cli.runtime import prepare_output, seed_everything, write_json, write_run
 
-RESULTS = ("metrics.json", "run.json")
+RESULTS = ("metrics.json", "metrics.png", "run.json")
 
 
 @dataclass(frozen=True)
@@ -76,123 +70,79 @@ def evaluate(
     if not images:
         raise DatasetError(f"None of the {len(annotations.images)} annotated pictures has a visible keypoint.")
     seed_everything(config.seed)
-    engine = Engine(config, model, config.replica)
     started = time.perf_counter()
-    run = _Run(config, engine, images)
-    run.collect(progress)
-    metrics = {
+    # how the keypoints were made, for the record
+    origin: dict[str, Any]
+    if config.predictions:
+        run = measure_predictions(config.predictions, images, progress)
+        device, origin = "none", {"predictions": config.predictions.as_posix()}
+    else:
+        engine = Engine(config, model, config.replica)
+        run = measure_model(config, engine, images, progress)
+        device, origin = str(engine.device), {"checkpoint": engine.checkpoint_record()}
+    if not run.scenes:
+        reason = f"; {run.skipped[0][0]}: {run.skipped[0][1]}" if run.skipped else ""
+        raise InputError(f"None of the {len(images)} annotated pictures can be scored{reason}.")
+    names = annotations.part_names
+    metrics: dict[str, Any] = {
         "dataset": annotations.name,
         "split": config.split,
         "images": len(run.scenes),
-        "left_out": len(annotations.images) - len(images),
-        "skipped": [{"file_name": name, "reason": reason} for name, reason in engine.skipped],
-        "method": config.method,
-        "k": config.k,
+        "left_out": len(annotations.images) - len(run.scenes) - len(run.skipped),
+        "left_out_because": dict(+run.left_out) | annotations.left_out,
+        "skipped": [{"file_name": name, "reason": reason} for name, reason in run.skipped],
+        "method": run.method,
+        "k": run.k,
         "alpha": config.alpha,
-        "map_size": list(run.map_size),
+        "map_size": list(run.map_size) if any(run.map_size) else None,
         **run.classification(),
         "entropy": run.entropy(),
         "results": [
-            {"thr": threshold, **score(run.predictions[threshold], run.scenes, config.alpha, config.seed)}
-            for threshold in config.thr
+            {"thr": threshold, **_row(points, run, config, names)} for threshold, points in run.predictions.items()
         ],
-        **run.baselines(_training_shape(config)),
-        "checkpoint": engine.checkpoint_record(),
+        **_baselines(run, config, names),
+        **origin,
     }
-    result = EvaluateResult(metrics, engine.skipped, config.out, time.perf_counter() - started, str(engine.device))
+    result = EvaluateResult(metrics, run.skipped, config.out, time.perf_counter() - started, device)
     if config.out:
+        save_png(config.out / "metrics.png", draw_metrics(metrics))
         write_json(config.out / "metrics.json", metrics)
-        write_run(
-            config.out,
-            "eval",
-            config.options(),
-            result.seconds,
-            images=len(run.scenes),
-            device=result.device,
-            precision="bf16" if engine.bfloat16 else "32",
-            checkpoint=engine.checkpoint_record(),
-        )
+        facts = {"images": len(run.scenes), "device": device, **origin}
+        write_run(config.out, "eval", config.options(), result.seconds, **facts)
     return result
 
 
-class _Run:
-    """What one pass over the pictures gathers."""
-
-    def __init__(self, config: EvaluateConfig, engine: Engine, images: Sequence[AnnotatedImage]) -> None:
-        self.config, self.engine, self.images = config, engine, images
-        self.predictions: dict[float, list[Points]] = {threshold: [] for threshold in config.thr}
-        self.scenes: list[Scene] = []
-        self.parts: list[Points] = []  # (P, 2) for each scene, NaN where not visible
-        self.map_size = (0, 0)
-        self.hits: dict[str, list[bool]] = {"accuracy": [], "replica_accuracy": []}
-        self._entropies: list[float] = []
-
-    def collect(self, progress: Progress) -> None:
-        classes = self.engine.model.spec.classes
-        files = [ListedImage(image.path, image.name) for image in self.images]
-        progress.start("eval", len(files))
-        for pictures, pair in self.engine.batches(files, progress):
-            own = [self.images[picture.index] for picture in pictures]
-            self.map_size = (pair.maps.shape[2], pair.maps.shape[3])
-            self.scenes += [
-                Scene(image.visible, (picture.width, picture.height), image.bbox)
-                for image, picture in zip(own, pictures, strict=True)
-            ]
-            self.parts += [image.parts for image in own]
-            for threshold in self.config.thr:
-                found = find_keypoints(pair, pictures, self.config, threshold, classes)
-                self.predictions[threshold] += [keypoints.xy for keypoints in found]
-            self._entropies += feature_map_entropy(pair.maps).nanmean(1).tolist()
-            self._classify(pair, own)
-
-    def _classify(self, pair: PairMaps, images: Sequence[AnnotatedImage]) -> None:
-        classes = self.engine.model.spec.classes
-        for name, logits in (("accuracy", pair.logits), ("replica_accuracy", pair.replica_logits)):
-            if logits is not None:
-                predicted = logits[:, : len(classes)].argmax(1).tolist()
-                self.hits[name] += [
-                    classes[label] == image.class_name
-                    for label, image in zip(predicted, images, strict=True)
-                    if image.class_name in classes
-                ]
-
-    def classification(self) -> dict[str, float | None]:
-        """Share of pictures whose class is predicted, among those of a class that the model knows; None without any."""
-        return {name: round(float(np.mean(hits)), 4) if hits else None for name, hits in self.hits.items()}
-
-    def entropy(self) -> float | None:
-        """Mean entropy of the network's maps over filters and pictures, in nats; maps that are zero are left out."""
-        known = [value for value in self._entropies if not np.isnan(value)]
-        return round(float(np.mean(known)), 4) if known else None
-
-    def baselines(self, shape: NDArray[np.float64] | None) -> dict[str, object]:
-        """The trivial predictors on the same pictures, and where the mean shape comes from.
-
-        Args:
-            shape: mean shape of the training split; None takes, for each picture, that of the other scored pictures.
-        """
-        k, alpha, seed = self.config.k, self.config.alpha, self.config.seed
-        random = np.random.default_rng(seed)
-        sizes = [scene.size for scene in self.scenes]
-        shapes = [shape] * len(sizes) if shape is not None else leave_one_out_shapes(self.parts, sizes)
-        predictors: dict[str, list[Points]] = {
-            "image_centre": [image_centre(scene, k) for scene in self.scenes],
-            "random": [random_points(scene, k, random) for scene in self.scenes],
-            "mean_shape": [place_shape(own, scene, k) for own, scene in zip(shapes, self.scenes, strict=True)],
-        }
-        return {
-            "baselines": {name: score(points, self.scenes, alpha, seed) for name, points in predictors.items()},
-            "mean_shape_of": "the other scored images" if shape is None else "the training split",
-        }
+def _row(points: list[Points], run: Measurement, config: EvaluateConfig, names: tuple[str, ...]) -> dict[str, Any]:
+    row = score(points, run.scenes, config.alpha, config.seed)
+    return row | {"part_recall": dict(zip(names, row["part_recall"], strict=True))}
 
 
-def _training_shape(config: EvaluateConfig) -> NDArray[np.float64] | None:
+def _baselines(run: Measurement, config: EvaluateConfig, names: tuple[str, ...]) -> dict[str, Any]:
+    """The trivial predictors on the same pictures, and where the mean shape comes from."""
+    random = np.random.default_rng(config.seed)
+    sizes = [scene.size for scene in run.scenes]
+    shape = _training_shape(config)
+    # without training pictures each picture gets the mean shape of the others
+    own = [scene.parts for scene in run.scenes]
+    shapes = [shape] * len(sizes) if shape is not None else leave_one_out_shapes(own, sizes)
+    predictors: dict[str, list[Points]] = {
+        "image_centre": [image_centre(scene, run.k) for scene in run.scenes],
+        "random": [random_points(scene, run.k, random) for scene in run.scenes],
+        "mean_shape": [place_shape(each, scene, run.k) for each, scene in zip(shapes, run.scenes, strict=True)],
+    }
+    return {
+        "baselines": {name: _row(points, run, config, names) for name, points in predictors.items()},
+        "mean_shape_of": "the other scored images" if shape is None else "the training split",
+    }
+
+
+def _training_shape(config: EvaluateConfig) -> Points | None:
     """Mean position of the parts over the training split, as a share of the image."""
     data = config.data or bundled_examples()
     if config.split != "test" or not data.is_dir() or cub_root(data) is None:
         return None
     try:
-        training: Annotations = read_annotations(data, "train")
+        training = read_annotations(data, "train")
     except DatasetError:
         return None  # everything is test, as in the example pictures
     parts, sizes = [], []

@@ -6,6 +6,7 @@ a missing keypoint is wrong; only visible annotations count.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,10 +66,17 @@ def greedy_pck(predicted: Points, truth: Points, tolerance: float, one_to_one: b
     return correct
 
 
-def coverage(predicted: Points, truth: Points, tolerance: float) -> tuple[int, int]:
-    """How many of the visible true keypoints lie within the tolerance of any prediction: covered, visible."""
-    visible = truth[~np.isnan(truth[:, 0])]
-    return int((cdist(predicted, visible) < tolerance).any(axis=0).sum()), len(visible)
+def covered(predicted: Points, truth: Points, tolerance: float) -> NDArray[np.bool_]:
+    """Which true keypoints lie nearer than the tolerance to any prediction.
+
+    Args:
+        predicted: (k, 2) pixels; NaN rows are missing and cover nothing.
+        truth: (n, 2) pixels; NaN rows are not visible and never covered.
+
+    Returns:
+        (n,) of bool.
+    """
+    return np.asarray((cdist(predicted, truth) < tolerance).any(axis=0))
 
 
 def duplicates(predicted: Points, tolerance: float) -> tuple[int, int]:
@@ -83,27 +91,36 @@ class Scene:
     """What scoring needs of one image.
 
     Attributes:
-        visible: (V, 2) visible annotations in pixels, V > 0.
+        parts: (P, 2) annotations in pixels, P the same for all images; NaN rows are not visible.
         size: width, height in pixels.
         bbox: x, y, width, height, or None.
     """
 
-    visible: Points
+    parts: Points
     size: tuple[int, int]
     bbox: tuple[float, float, float, float] | None
 
+    @property
+    def visible(self) -> Points:
+        """(V, 2) the visible annotations alone."""
+        return self.parts[~np.isnan(self.parts[:, 0])]
 
-def score(predictions: Sequence[Points], scenes: Sequence[Scene], alpha: float, seed: int = 0) -> dict[str, object]:
+
+def score(predictions: Sequence[Points], scenes: Sequence[Scene], alpha: float, seed: int = 0) -> dict[str, Any]:
     """One row of results over all images, in percent (the keys of `metrics.json`).
 
     Args:
         predictions: (k, 2) for each scene; NaN rows are missing.
         alpha: tolerance as a share of the shorter image side, or of the longer box side.
+
+    Returns:
+        The figures, those by box None where no image has a box; `part_recall` has one entry for each part, the share
+        of images showing it on which a prediction reaches it, None for a part that no image shows.
     """
     sides = [alpha * min(scene.size) for scene in scenes]
     boxes = [alpha * max(scene.bbox[2:]) if scene.bbox else float("nan") for scene in scenes]
     found = np.array([~np.isnan(points[:, 0]) for points in predictions])  # (N, k)
-    row: dict[str, object] = {"found": round(float(found.sum(1).mean()), 4)}
+    row: dict[str, Any] = {"found": round(float(found.sum(1).mean()), 4)}
     for name, tolerances in (("greedy_pck", sides), ("greedy_pck_bbox", boxes)):
         known = ~np.isnan(tolerances)
         for suffix, one_to_one in (("", False), ("_one_to_one", True)):
@@ -115,12 +132,14 @@ def score(predictions: Sequence[Points], scenes: Sequence[Scene], alpha: float, 
                 ]
             )
             row[f"{name}{suffix}"] = _summary(hits, found[known], seed) if len(hits) else None
-    for name, count in (
-        ("coverage", [coverage(*each) for each in zip(predictions, (s.visible for s in scenes), sides, strict=True)]),
-        ("duplicate_rate", [duplicates(*each) for each in zip(predictions, sides, strict=True)]),
-    ):
-        part, whole = np.sum(count, axis=0)
-        row[name] = round(100 * float(part / whole), 2) if whole else None
+    visible = np.array([~np.isnan(scene.parts[:, 0]) for scene in scenes])  # (N, P)
+    reached = np.array(
+        [covered(points, scene.parts, side) for points, scene, side in zip(predictions, scenes, sides, strict=True)]
+    )
+    close = np.sum([duplicates(*each) for each in zip(predictions, sides, strict=True)], axis=0)
+    row["coverage"] = _share(reached.sum(), visible.sum())
+    row["duplicate_rate"] = _share(*close)
+    row["part_recall"] = [_share(*each) for each in zip(reached.sum(0), visible.sum(0), strict=True)]
     return row
 
 
@@ -130,56 +149,14 @@ def _summary(hits: NDArray[np.bool_], found: NDArray[np.bool_], seed: int) -> di
     random = np.random.default_rng(seed)
     draws = [means[random.integers(len(means), size=len(means))].mean() for _ in range(1000)]
     low, high = np.percentile(draws, [2.5, 97.5])
-    among = hits.sum() / found.sum() if found.any() else float("nan")
     return {
-        "kp": [_percent(hits[:, index]) for index in range(hits.shape[1])],
-        "mean": _percent(means),
-        "found_only_mean": _percent(np.array([among])),
+        "kp": [_share(column.sum(), len(column)) for column in hits.T],
+        "mean": _share(hits.sum(), hits.size),
+        "found_only_mean": _share(hits.sum(), found.sum()),
         "ci95": [round(100 * float(low), 2), round(100 * float(high), 2)],
     }
 
 
-def _percent(values: NDArray[np.generic]) -> float | None:
-    numbers = np.asarray(values, dtype=np.float64)
-    numbers = numbers[~np.isnan(numbers)]
-    return round(100 * float(numbers.mean()), 2) if len(numbers) else None
-
-
-def image_centre(scene: Scene, k: int) -> Points:
-    """Baseline: k copies of the image centre."""
-    return np.tile((np.array(scene.size) - 1) / 2, (k, 1))
-
-
-def random_points(scene: Scene, k: int, random: np.random.Generator) -> Points:
-    """Baseline: k points anywhere in the image."""
-    return random.uniform(-0.5, np.array(scene.size) - 0.5, (k, 2))
-
-
-def mean_shape(parts: Sequence[Points], sizes: Sequence[tuple[int, int]]) -> Points:
-    """The mean position of every part as a share of the image, (P, 2); NaN for a part never visible."""
-    shares = np.array([(each + 0.5) / np.array(size) for each, size in zip(parts, sizes, strict=True)])
-    with np.errstate(all="ignore"):
-        count = (~np.isnan(shares)).sum(0)
-        total = np.nansum(shares, axis=0)
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def leave_one_out_shapes(parts: Sequence[Points], sizes: Sequence[tuple[int, int]]) -> list[Points]:
-    """For each image the mean shape of all others, as a share of the image."""
-    shares = np.array([(each + 0.5) / np.array(size) for each, size in zip(parts, sizes, strict=True)])
-    seen = ~np.isnan(shares)
-    total, count = np.nansum(shares, axis=0), seen.sum(0)
-    shapes = []
-    for own, visible in zip(np.nan_to_num(shares), seen, strict=True):
-        left = count - visible
-        shapes.append(np.where(left > 0, (total - own) / np.maximum(left, 1), np.nan))
-    return shapes
-
-
-def place_shape(shape: Points, scene: Scene, k: int) -> Points:
-    """Baseline: k parts of a mean shape, evenly sampled from those that have a mean, in image pixels."""
-    known = shape[~np.isnan(shape[:, 0])]
-    points = np.full((k, 2), np.nan)
-    chosen = known[np.linspace(0, len(known) - 1, min(k, len(known))).round().astype(int)]
-    points[: len(chosen)] = chosen * np.array(scene.size) - 0.5
-    return points
+def _share(part: float, whole: float) -> float | None:
+    """In percent; None of nothing."""
+    return round(100 * float(part / whole), 2) if whole else None

@@ -72,6 +72,8 @@ def test_drawn_birds_have_their_parts_inside_the_picture(birds):
         ({"part_locs": "1 3 5 5 1\n"}, "image 1 has a part 3 of 2"),
         ({"bounding_boxes": "1 1 1 wide 1\n"}, r"bounding_boxes\.txt: image 1 has a value that is no number"),
         ({"images": "1 ../x.jpg\n"}, "lies outside the data set"),
+        ({"images": "1 a/x.jpg\n1 a/y.jpg\n"}, r"images\.txt lists 1 twice"),
+        ({"images": "1 a/x.jpg\n2 a/x.jpg\n"}, r"images\.txt lists a/x\.jpg twice"),
     ],
 )
 def test_a_broken_cub_folder_is_refused(tmp_path, changed, message):
@@ -149,8 +151,10 @@ def change(at, value):
         (change(["annotations", 0, "keypoints"], ["x"] * 9), "not a COCO keypoint annotation file"),
         (change(["annotations", 0, "bbox"], [1, 2]), "not a COCO keypoint annotation file"),
         (change(["annotations", 0, "bbox"], list("abcd")), "not a COCO keypoint annotation file"),
-        (change(["annotations", 1, "image_id"], 99), "not a COCO keypoint annotation file .*99"),
         (change(["annotations"], []), "holds no annotations"),
+        (change(["images", 1, "id"], 7), "image id 7 stands there more than once"),
+        (change(["images", 1, "file_name"], "b.jpg"), "file_name b.jpg stands there more than once"),
+        (change(["annotations", 1, "id"], 1), "annotation id 1 stands there more than once"),
         (change(["images", 0, "file_name"], "../b.jpg"), r"names \.\./b\.jpg, which lies outside"),
         (change(["images", 0, "file_name"], "sub/../../b.jpg"), "lies outside"),
         (change(["images", 0, "file_name"], "/etc/b.jpg"), "lies outside"),
@@ -172,10 +176,19 @@ def test_pictures_without_keypoints_or_with_two_objects_are_kept_without_visible
     assert not len(images["b.jpg"].visible)
     document = coco()
     document["annotations"][1]["image_id"] = 7
-    assert [len(image.visible) for image in read_annotations(write_coco(tmp_path / "two.json", document)).images] == [
-        0,
-        0,
-    ]
+    two = read_annotations(write_coco(tmp_path / "two.json", document))
+    assert [len(image.visible) for image in two.images] == [0, 0]
+    assert two.left_out == {"pictures with several objects": 1}
+
+
+def test_what_cannot_be_used_is_counted(tmp_path):
+    document = coco()
+    document["annotations"].append({"id": 3, "image_id": 99, "category_id": 2, "keypoints": [1, 1, 2] * 3})
+    document["annotations"][0]["bbox"] = [0, 0, math.inf, 5]
+    annotations = read_annotations(write_coco(tmp_path / "birds.json", document))
+    assert annotations.left_out == {"annotations of no listed image": 1, "points that are no finite numbers": 1}
+    assert annotations.images[0].bbox is None
+    assert [image.id for image in annotations.images] == ["7", "8"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xd8\xff"])

@@ -6,7 +6,7 @@ import pytest
 
 from lmpnet_cli.annotations import read_annotations
 from lmpnet_cli.discovery import discover
-from lmpnet_cli.errors import DatasetError
+from lmpnet_cli.errors import DatasetError, InputError
 from lmpnet_cli.evaluation import evaluate
 from lmpnet_cli.metrics import greedy_pck
 
@@ -115,3 +115,102 @@ def test_nothing_to_score(birds, checkpoint, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(document))
     with pytest.raises(DatasetError, match="visible keypoint"):
         evaluate(tmp_path / "a.json", checkpoint=checkpoint, **OPTIONS)
+
+
+def test_part_recall_is_the_coverage_of_each_part(metrics, birds, checkpoint):
+    annotations = read_annotations(birds, "test")
+    for row in [*metrics["results"], *metrics["baselines"].values()]:
+        assert list(row["part_recall"]) == list(annotations.part_names)
+    shown = np.sum([~np.isnan(image.parts[:, 0]) for image in annotations.images], axis=0)
+    row = metrics["results"][0]
+    reached = sum(
+        count * recall / 100
+        for count, recall in zip(shown, row["part_recall"].values(), strict=True)
+        if recall is not None
+    )
+    assert reached / shown.sum() == pytest.approx(row["coverage"] / 100, abs=1e-3)
+
+
+def test_keypoints_from_a_file_score_what_their_model_scores(metrics, birds, checkpoint, tmp_path):
+    out = tmp_path / "found"
+    discover(birds, out=out, checkpoint=checkpoint, thr=3, k=4, overlays=False, **OPTIONS)
+    again = evaluate(birds, predictions=out / "keypoints.json", out=tmp_path / "out").metrics
+    assert again["baselines"] == metrics["baselines"]
+    assert (again["method"], again["k"], again["map_size"], again["entropy"]) == ("lmpnet", 4, None, None)
+    assert again["accuracy"] == metrics["accuracy"]
+    row, own = again["results"][0], metrics["results"][1]
+    assert row["thr"] == 3.0
+    for name, figure in own.items():  # positions in files are rounded to hundredths of a pixel
+        if name.startswith("greedy"):
+            assert row[name]["kp"] == pytest.approx(figure["kp"], abs=2.2)
+    assert row["coverage"] == pytest.approx(own["coverage"], abs=1)
+    assert (tmp_path / "out" / "metrics.png").stat().st_size > 10_000
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["predictions"].endswith("keypoints.json")
+
+
+def test_pictures_that_a_file_leaves_out_are_wrong_and_counted(birds, checkpoint, tmp_path):
+    out = tmp_path / "found"
+    discover(birds, out=out, checkpoint=checkpoint, thr=1, k=2, overlays=False, **OPTIONS)
+    document = json.loads((out / "keypoints.json").read_text())
+    scored = {image.name.rpartition("/")[2] for image in read_annotations(birds, "test").images}
+    test_ids = [image["id"] for image in document["images"] if image["file_name"].rpartition("/")[2] in scored]
+    kept = [each for each in document["annotations"] if each["image_id"] not in test_ids[:12]]
+    path = tmp_path / "half.json"
+    path.write_text(json.dumps(document | {"annotations": kept}))
+    metrics = evaluate(birds, predictions=path).metrics
+    assert metrics["left_out_because"]["pictures without predictions, scored as wrong"] == 12
+    assert metrics["left_out_because"]["predictions for pictures that are not scored"] == 48  # of the training split
+    assert metrics["results"][0]["found"] == pytest.approx(2 * 36 / 48, abs=0.01)
+    kept[-1]["image_id"] = test_ids[-1]
+    document["images"][test_ids[-1] - 1]["width"] += 40
+    path.write_text(json.dumps(document | {"annotations": kept}))
+    with pytest.raises(DatasetError, match="a picture of another size"):
+        evaluate(birds, predictions=path)
+
+
+def annotated(folder, birds, *keypoints):
+    """A COCO file about as many drawn birds as there are lists of keypoints."""
+    images, annotations = [], []
+    for index, points in enumerate(keypoints, start=1):
+        source = sorted((birds / "images").rglob("*.jpg"))[index]
+        (folder / f"{index}.jpg").write_bytes(source.read_bytes())
+        images.append({"id": index, "file_name": f"{index}.jpg"})
+        annotations.append({"id": index, "image_id": index, "category_id": 1, "keypoints": points})
+    categories = [{"id": 1, "name": "bird", "keypoints": ["beak", "tail"]}]
+    path = folder / "annotations.json"
+    path.write_text(json.dumps({"images": images, "categories": categories, "annotations": annotations}))
+    return path
+
+
+def test_points_outside_their_picture_are_moved_or_left_out_and_counted(birds, checkpoint, tmp_path):
+    path = annotated(tmp_path, birds, [10, 10, 2, -5, 20, 2], [10, 10, 2, 5000, 20, 2], [-9e9, 1, 2, 5, 9e9, 1])
+    metrics = evaluate(path, checkpoint=checkpoint, **OPTIONS).metrics
+    assert metrics["images"] == 2
+    assert metrics["left_out"] == 1
+    assert metrics["left_out_because"] == {
+        "points moved onto the border of their picture": 1,
+        "points far outside their picture": 3,
+        "pictures whose points all lie outside": 1,
+    }
+    with pytest.raises(InputError, match="None of the 1 annotated pictures can be scored"):
+        (tmp_path / "one").mkdir()
+        evaluate(
+            annotated(tmp_path / "one", birds, [-9e9, 1, 2, 5, 9e9, 1]), predictions=path_of_one(tmp_path), **OPTIONS
+        )
+
+
+def path_of_one(folder):
+    path = folder / "predictions.json"
+    path.write_text(json.dumps([{"image_id": 1, "keypoints": [1, 1, 1, 2, 2, 1], "score": 1}]))
+    return path
+
+
+def test_a_sweep_computes_the_maps_once(birds, checkpoint, monkeypatch):
+    from lmpnet_cli.inference import Engine
+
+    calls = []
+    maps = Engine.maps
+    monkeypatch.setattr(Engine, "maps", lambda self, pixels: calls.append(len(pixels)) or maps(self, pixels))
+    metrics = evaluate(birds, checkpoint=checkpoint, thr=tuple(np.arange(1, 5.5, 0.5)), **OPTIONS).metrics
+    assert len(metrics["results"]) == 9
+    assert sum(calls) == 48

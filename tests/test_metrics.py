@@ -9,14 +9,10 @@ from hypothesis import strategies as st
 
 from lmpnet_cli.metrics import (
     Scene,
-    coverage,
+    covered,
     duplicates,
     feature_map_entropy,
     greedy_pck,
-    image_centre,
-    mean_shape,
-    place_shape,
-    random_points,
     score,
 )
 
@@ -129,11 +125,12 @@ def test_entropy_equals_its_numpy_twin():
     torch.testing.assert_close(feature_map_entropy(maps * 1e-6), feature_map_entropy(maps))
 
 
-def test_coverage_by_hand():
+def test_covered_by_hand():
     truth = points((0, 0), (10, 0), (20, 0), (NAN, NAN))
-    assert coverage(points((0.5, 0), (0, 0.5), (NAN, NAN), (21, 0)), truth, 1.0) == (1, 3)
-    assert coverage(points((NAN, NAN)), truth, 1.0) == (0, 3)
-    assert coverage(points((0, 0)), points((NAN, NAN)), 1.0) == (0, 0)
+    predicted = points((0.5, 0), (0, 0.5), (NAN, NAN), (21, 0))
+    assert covered(predicted, truth, 1.0).tolist() == [True, False, False, False]
+    assert covered(predicted, truth, 1.01).tolist() == [True, False, True, False]
+    assert not covered(points((NAN, NAN)), truth, 1.0).any()
 
 
 def test_duplicates_by_hand():
@@ -143,8 +140,8 @@ def test_duplicates_by_hand():
 
 
 SCENES = [
-    Scene(points((10, 10), (50, 50)), (200, 100), (0.0, 0.0, 20.0, 50.0)),  # tolerances 10 and 5
-    Scene(points((0, 0)), (100, 300), None),  # tolerance 10, no box
+    Scene(points((10, 10), (50, 50), (NAN, NAN)), (200, 100), (0.0, 0.0, 20.0, 50.0)),  # tolerances 10 and 5
+    Scene(points((0, 0), (NAN, NAN), (NAN, NAN)), (100, 300), None),  # tolerance 10, no box
 ]
 PREDICTIONS = [points((17, 10), (10, 12), (NAN, NAN)), points((0, 5), (80, 80), (99, 299))]
 
@@ -159,6 +156,7 @@ def test_score_by_hand():
         "greedy_pck_bbox_one_to_one",
         "coverage",
         "duplicate_rate",
+        "part_recall",
     ]
     assert row["found"] == 2.5
     low, high = row["greedy_pck"].pop("ci95")
@@ -170,6 +168,7 @@ def test_score_by_hand():
     assert (box["kp"], box["mean"], box["found_only_mean"]) == ([0.0, 100.0, 0.0], 33.33, 50.0)
     assert row["coverage"] == 66.67  # 2 of 3 visible parts
     assert row["duplicate_rate"] == 25.0  # 1 of 1 pair, 0 of 3
+    assert row["part_recall"] == [100.0, 0.0, None]
 
 
 def test_score_is_the_same_for_the_same_seed_and_without_boxes_or_keypoints_has_no_figure():
@@ -177,21 +176,3 @@ def test_score_is_the_same_for_the_same_seed_and_without_boxes_or_keypoints_has_
     row = score([np.full((3, 2), NAN)], SCENES[1:], 0.1)
     assert row["greedy_pck_bbox"] is None and row["duplicate_rate"] is None
     assert row["greedy_pck"] == {"kp": [0.0] * 3, "mean": 0.0, "found_only_mean": None, "ci95": [0.0, 0.0]}
-
-
-def test_baselines_stand_where_they_say():
-    scene = SCENES[0]
-    assert image_centre(scene, 2).tolist() == [[99.5, 49.5]] * 2
-    anywhere = random_points(scene, 5000, np.random.default_rng(0))
-    assert (anywhere >= -0.5).all() and (anywhere < (199.5, 99.5)).all()
-    assert np.ptp(anywhere, axis=0) == pytest.approx([200, 100], rel=0.01)
-
-
-def test_mean_shape_is_a_share_of_the_image_and_is_placed_in_another():
-    parts = [points((49.5, 19.5), (NAN, NAN), (NAN, NAN)), points((9.5, 9.5), (4.5, 4.5), (NAN, NAN))]
-    shape = mean_shape(parts, [(100, 100), (10, 10)])
-    np.testing.assert_allclose(shape, [[0.75, 0.6], [0.5, 0.5], [NAN, NAN]])
-    np.testing.assert_allclose(place_shape(shape, scene := SCENES[0], 2), [[149.5, 59.5], [99.5, 49.5]])
-    placed = place_shape(shape, scene, 5)
-    assert placed.shape == (5, 2) and np.isnan(placed[2:]).all() and not np.isnan(placed[:2]).any()
-    assert np.isnan(place_shape(np.full((3, 2), NAN), scene, 2)).all()

@@ -27,6 +27,16 @@ def evaluate(
             help="CUB folder, or COCO keypoint file beside its images (default: the bundled example pictures)."
         ),
     ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictions",
+            "-p",
+            help="Score the keypoints of this COCO file, of any tool, instead of running a model; --k and --thr are "
+            "then the file's.",
+            rich_help_panel=o.INPUT,
+        ),
+    ] = Config.predictions,
     k: o.K = Config.k,
     thr: Annotated[
         list[float],
@@ -69,6 +79,7 @@ def evaluate(
     lmpnet eval --thr 3
     lmpnet eval data/CUB_200_2011 --thr 1 --thr 2 --thr 3
     lmpnet eval photos/annotations.json -c runs/herons/lmpnet.safetensors
+    lmpnet eval photos/annotations.json --predictions results/discover/keypoints.json
     """
     given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})
     Config(**given)
@@ -83,8 +94,10 @@ def evaluate(
 
 
 def _show(metrics: dict[str, Any], seconds: float, out: Path) -> None:
-    rows = {f"thr {row['thr']:g}": row for row in metrics["results"]}
-    rows |= {name.replace("_", " "): row for name, row in metrics["baselines"].items() if row}
+    from lmpnet_cli.charts import row_name
+
+    rows = {row_name(row): row for row in metrics["results"]}
+    rows |= {name.replace("_", " "): row for name, row in metrics["baselines"].items()}
     lines: dict[str, list[str]] = {
         f"KP {i + 1}": [f"{r['greedy_pck']['kp'][i]:.1f}" for r in rows.values()] for i in range(metrics["k"])
     }
@@ -101,16 +114,25 @@ def _show(metrics: dict[str, Any], seconds: float, out: Path) -> None:
         lines[name] = [_or_dash(row[key]) for row in rows.values()]
     title = f"Greedy PCK in percent, alpha {metrics['alpha']:g} of the shorter image side"
     print_table(title, ["", *rows], [[name, *values] for name, values in lines.items()])
+    recalls = {
+        part: [_or_dash(row["part_recall"][part]) for row in rows.values()]
+        for part in metrics["results"][0]["part_recall"]
+    }
+    title = "Parts reached by a keypoint, in percent of the images that show them"
+    print_table(title, ["", *rows], [[part, *values] for part, values in recalls.items()])
     facts = {
         "data": f"{metrics['dataset']}, {metrics['images']} images ({metrics['left_out']} without annotation left out)",
+        "left out": ", ".join(f"{count} {why}" for why, count in metrics["left_out_because"].items()),
         "skipped": o.skipped_line(len(metrics["skipped"])),
+        "mean shape of": metrics["mean_shape_of"],
         "accuracy": _or_dash(metrics["accuracy"]),
         "of the replica": _or_dash(metrics["replica_accuracy"]),
-        "map entropy": f"{_or_dash(metrics['entropy'])} nats on {metrics['map_size'][0]} x {metrics['map_size'][1]} cells",
+        "map entropy": metrics["map_size"]
+        and f"{_or_dash(metrics['entropy'])} nats on {' x '.join(map(str, metrics['map_size']))} cells",
         "time": f"{seconds:.1f} s ({metrics['images'] / seconds:.1f} images/s)",
-        "written": out / "metrics.json",
+        "written": f"{out / 'metrics.json'}, {out / 'metrics.png'}",
     }
-    print_summary("eval", facts)
+    print_summary("eval", {name: fact for name, fact in facts.items() if fact})
 
 
 def _or_dash(value: float | None) -> str:

@@ -1,0 +1,138 @@
+"""What `eval` needs to know of every annotated picture: from a model, maps computed once, or from a file of keypoints.
+
+1. Unreadable pictures are skipped and named.
+2. Annotated points a little outside the picture are moved onto its border; those far outside are left out (CUB has a
+   few). Both are counted.
+3. With a model, every threshold clusters the same maps anew.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lmpnet_cli.annotations import AnnotatedImage
+from lmpnet_cli.config import EvaluateConfig
+from lmpnet_cli.discovery import find_keypoints
+from lmpnet_cli.errors import DatasetError
+from lmpnet_cli.images import ListedImage, UnreadableImage, image_size
+from lmpnet_cli.inference import Engine
+from lmpnet_cli.lmp.network import PairMaps
+from lmpnet_cli.metrics import Points, Scene, feature_map_entropy
+from lmpnet_cli.predictions import read_predictions
+from lmpnet_cli.progress import Progress
+
+OUTSIDE = 0.1  # share of the side by which an annotated point may miss the picture
+
+
+@dataclass
+class Measurement:
+    """Predictions and truth, picture by picture.
+
+    Attributes:
+        predictions: for each threshold, the (k, 2) points of every scene; None stands for an unknown threshold.
+        hits: for network and replica, whether the class was right, where it could be.
+        map_size: of the maps in cells, (0, 0) for keypoints from a file.
+        entropies: of each picture, the mean over the network's maps.
+        left_out: annotations and predictions that could not be used, by reason.
+    """
+
+    method: str
+    k: int
+    predictions: dict[float | None, list[Points]]
+    scenes: list[Scene] = field(default_factory=list)
+    hits: dict[str, list[bool]] = field(default_factory=lambda: {"accuracy": [], "replica_accuracy": []})
+    entropies: list[float] = field(default_factory=list)
+    map_size: tuple[int, int] = (0, 0)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def add(self, image: AnnotatedImage, size: tuple[int, int], points: dict[float | None, Points]) -> None:
+        """One more picture, unless all its annotations lie outside."""
+        parts = self._onto_picture(image.parts, size)
+        if np.isnan(parts).all():
+            self.left_out["pictures whose points all lie outside"] += 1
+            return
+        self.scenes.append(Scene(parts, size, image.bbox))
+        for threshold, found in points.items():
+            self.predictions[threshold].append(found)
+
+    def _onto_picture(self, parts: Points, size: tuple[int, int]) -> Points:
+        high = np.array(size) - 1.0
+        slack = OUTSIDE * np.array(size)
+        far = np.any((parts < -slack) | (parts > high + slack), axis=1, keepdims=True)
+        moved = np.any((parts < -0.5) | (parts > high + 0.5), axis=1, keepdims=True) & ~far
+        self.left_out["points far outside their picture"] += int(far.sum())
+        self.left_out["points moved onto the border of their picture"] += int(moved.sum())
+        return np.where(far, np.nan, np.clip(parts, 0, high))
+
+    def classification(self) -> dict[str, float | None]:
+        """Share of pictures whose class is predicted, among those of a class that the model knows; None without any."""
+        return {name: round(float(np.mean(hits)), 4) if hits else None for name, hits in self.hits.items()}
+
+    def entropy(self) -> float | None:
+        """Mean entropy of the network's maps over filters and pictures, in nats; maps that are zero are left out."""
+        known = [value for value in self.entropies if not np.isnan(value)]
+        return round(float(np.mean(known)), 4) if known else None
+
+
+def measure_model(
+    config: EvaluateConfig, engine: Engine, images: Sequence[AnnotatedImage], progress: Progress
+) -> Measurement:
+    """Runs the model over the pictures."""
+    run = Measurement(config.method, config.k, {threshold: [] for threshold in config.thr})
+    classes = engine.model.spec.classes
+    progress.start("eval", len(images))
+    for pictures, pair in engine.batches([ListedImage(image.path, image.name) for image in images], progress):
+        own = [images[picture.index] for picture in pictures]
+        run.map_size = (pair.maps.shape[2], pair.maps.shape[3])
+        found = find_keypoints(pair, pictures, config, config.thr, classes)
+        for index, (image, picture) in enumerate(zip(own, pictures, strict=True)):
+            points: dict[float | None, Points] = {
+                threshold: keypoints[index].xy for threshold, keypoints in zip(config.thr, found, strict=True)
+            }
+            run.add(image, (picture.width, picture.height), points)
+        run.entropies += feature_map_entropy(pair.maps).nanmean(1).tolist()
+        _classify(run, pair, own, classes)
+    run.skipped = engine.skipped
+    return run
+
+
+def _classify(run: Measurement, pair: PairMaps, images: Sequence[AnnotatedImage], classes: Sequence[str]) -> None:
+    for name, logits in (("accuracy", pair.logits), ("replica_accuracy", pair.replica_logits)):
+        if logits is not None:
+            predicted = logits[:, : len(classes)].argmax(1).tolist()
+            run.hits[name] += [
+                classes[label] == image.class_name
+                for label, image in zip(predicted, images, strict=True)
+                if image.class_name in classes
+            ]
+
+
+def measure_predictions(path: Path, images: Sequence[AnnotatedImage], progress: Progress) -> Measurement:
+    """Takes the keypoints from a COCO file; a picture that it leaves out has none."""
+    given = read_predictions(path, images)
+    run = Measurement(given.method, given.k, {given.threshold: []}, left_out=Counter(given.left_out))
+    progress.start("eval", len(images))
+    for image in images:
+        progress.advance(1)
+        try:
+            size = image_size(image.path)
+        except UnreadableImage as error:
+            run.skipped.append((image.name, str(error)))
+            progress.warn(f"{image.name} is skipped: {error}")
+            continue
+        prediction = given.of.get(image.name)
+        if prediction is None:
+            run.left_out["pictures without predictions, scored as wrong"] += 1
+        elif prediction.size not in (None, size):
+            raise DatasetError(
+                f"{path} gives {image.name} {prediction.size} pixels, and it has {size}: the keypoints are those of a "
+                "picture of another size. Score them on the pictures they were made on."
+            )
+        run.add(image, size, {given.threshold: prediction.xy if prediction else np.full((given.k, 2), np.nan)})
+        if prediction and prediction.class_name and image.class_name:
+            run.hits["accuracy"].append(prediction.class_name == image.class_name)
+    return run
