@@ -35,8 +35,9 @@ check: $(VENV)/installed ## lint, format and types
 test: $(VENV)/installed ## run the tests (photographs too, where LMPNET_DATA names them)
 	$(BIN)/python -m pytest
 
-bench: $(VENV)/installed ## measure the speed of discover on this machine
+bench: $(VENV)/installed ## measure the speed of discover and eval on this machine
 	$(BIN)/python benchmarks/discover.py
+	$(BIN)/python benchmarks/evaluate.py
 
 clean: ## remove the environment and the results
 	rm -rf $(VENV) results

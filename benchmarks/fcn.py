@@ -1,0 +1,190 @@
+"""The supervised row of Table 2: a fully convolutional network trained on part annotations.
+
+    python benchmarks/fcn.py DATA -o predictions.json --init WEIGHTS [--epochs 20]
+
+The same backbone as the LMPNet it stands beside, with a heat-map head: two transposed convolutions (14 x 14 -> 56 x 56
+cells) and one map for each part, trained on the training split's visible parts with a Gaussian of one and a half cells
+and the mean squared error (Xiao et al., 2018, simple baselines). A part's position is the centroid around its highest
+cell; a point is always given, as in the paper. `lmpnet eval DATA --predictions predictions.json` scores it. Of the
+parts, `--k` are sampled evenly, as the paper samples 5 of 15.
+
+This is the one program here that trains on annotations, and nothing of it goes into any model.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from lmpnet_cli.annotations import AnnotatedImage, read_annotations
+from lmpnet_cli.images import read_image, to_input
+from lmpnet_cli.keypoints import Keypoints, dump_coco, to_coco
+from lmpnet_cli.lmp.backbone import Backbone, BackboneSpec, load_initial_weights
+from lmpnet_cli.runtime import seed_everything, write_text
+
+UPSAMPLED = 4  # heat-map cells for each map cell and axis
+SIGMA = 1.5  # of the target, in heat-map cells
+
+
+class PartNetwork(nn.Module):
+    """Backbone and heat-map head."""
+
+    def __init__(self, backbone: Backbone, parts: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        layers: list[nn.Module] = []
+        channels = backbone.channels
+        for _ in range(2):
+            layers += [
+                nn.ConvTranspose2d(channels, 128, 4, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(128),
+                nn.ReLU(),
+            ]
+            channels = 128
+        self.head = nn.Sequential(*layers, nn.Conv2d(channels, parts, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised -> (B, parts, H, W) heat maps."""
+        maps: Tensor = self.head(self.backbone(images))
+        return maps
+
+
+class PartSet(Dataset[tuple[Tensor, Tensor]]):
+    """Pictures warped to a square, with part positions as shares of the side, (P, 2) x and y, NaN where not visible.
+
+    No flip, which would have to swap left and right parts; random crops of at least half the area.
+    """
+
+    def __init__(self, images: Sequence[AnnotatedImage], size: int, seed: int | None) -> None:
+        """
+        Args:
+            seed: of the crops; None takes the whole picture.
+        """
+        self.images, self.size, self.seed, self.epoch = list(images), size, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image = self.images[index]
+        rgb = read_image(image.path).rgb
+        height, width = rgb.shape[:2]
+        left, top, right, bottom = 0, 0, width, height
+        if self.seed is not None:
+            random = np.random.default_rng((self.seed, self.epoch, index))
+            share = np.sqrt(random.uniform(0.5, 1, 2))
+            left, top = (int(random.uniform(0, side * (1 - s))) for side, s in zip((width, height), share, strict=True))
+            right, bottom = left + int(width * share[0]), top + int(height * share[1])
+        pixels = np.ascontiguousarray(to_input(rgb[top:bottom, left:right], self.size).transpose(2, 0, 1))
+        parts = (image.parts + 0.5 - (left, top)) / (right - left, bottom - top)
+        parts[((parts < 0) | (parts > 1)).any(axis=1)] = np.nan
+        return torch.from_numpy(pixels), torch.from_numpy(parts).float()
+
+
+def targets(parts: Tensor, size: int) -> Tensor:
+    """(B, P, 2) shares of the side -> (B, P, size, size) Gaussians, zero for parts that are not visible."""
+    centres = (torch.arange(size) + 0.5) / size
+    distance = (parts[..., 0, None, None] - centres[None, :]) ** 2 + (parts[..., 1, None, None] - centres[:, None]) ** 2
+    return torch.exp(-distance * size**2 / (2 * SIGMA**2)).nan_to_num(0.0)
+
+
+def positions(maps: Tensor) -> Tensor:
+    """(B, P, H, W) heat maps -> (B, P, 2) shares of the side: the centroid of the 3 x 3 cells at the maximum."""
+    batch, parts, height, width = maps.shape
+    best = maps.flatten(2).argmax(2)
+    rows, columns = torch.arange(height).float(), torch.arange(width).float()
+    row, column = (best // width).float(), (best % width).float()
+    near = ((rows[:, None] - row[..., None, None]).abs() <= 1) & ((columns - column[..., None, None]).abs() <= 1)
+    weights = (maps.clamp(min=1e-6) * near).view(batch, parts, -1)
+    weights = weights / weights.sum(2, keepdim=True)
+    x = (weights * columns.repeat(height)).sum(2)
+    y = (weights * rows.repeat_interleave(width)).sum(2)
+    return torch.stack([(x + 0.5) / width, (y + 0.5) / height], 2)
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """Bytes to ImageNet's mean and deviation."""
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    scaled = (pixels.float() / 255 - mean[:, None, None]) / std[:, None, None]
+    return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def train(options: argparse.Namespace, images: Sequence[AnnotatedImage], parts: int) -> PartNetwork:
+    """The network after `--epochs` of Adam with a cosine."""
+    backbone = Backbone(BackboneSpec("resnet50", "layer3", stride_in_1x1=True, caffe_pooling=True))
+    load_initial_weights(backbone, options.init)
+    backbone.freeze_through("layer2")
+    network = PartNetwork(backbone, parts).to(memory_format=torch.channels_last)
+    data = PartSet(images, options.size, options.seed)
+    batches = DataLoader(data, options.batch_size, shuffle=True, drop_last=True, num_workers=1)
+    optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=options.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * len(batches))
+    for epoch in range(options.epochs):
+        network.train()
+        data.epoch = epoch
+        total, started = 0.0, time.perf_counter()
+        for pixels, truth in batches:
+            with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+                maps = network(normalise(pixels))
+            visible = ~truth[..., 0].isnan()
+            loss = nn.functional.mse_loss(maps.float()[visible], targets(truth, maps.shape[-1])[visible])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.item()
+        print(f"epoch {epoch + 1}: loss {total / len(batches):.5f}, {time.perf_counter() - started:.0f} s", flush=True)
+    return network
+
+
+def predict(network: PartNetwork, images: Sequence[AnnotatedImage], size: int) -> NDArray[np.float64]:
+    """(N, P, 2) shares of the side for whole pictures."""
+    network.eval()
+    found = []
+    with torch.inference_mode():
+        for pixels, _ in DataLoader(PartSet(images, size, None), 32, num_workers=1):
+            found.append(positions(network(normalise(pixels)).float()))
+    return torch.cat(found).double().numpy()
+
+
+def main() -> None:
+    """Trains, predicts the test split, writes a COCO file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--init", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--k", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bf16", action="store_true")
+    options = parser.parse_args()
+    seed_everything(options.seed)
+    training = read_annotations(options.data, "train")
+    test = read_annotations(options.data, "test")
+    network = train(options, training.images, len(training.part_names))
+    chosen = np.linspace(0, len(test.part_names) - 1, options.k).round().astype(int)
+    results = []
+    for image, shares in zip(test.images, predict(network, test.images, options.size), strict=True):
+        picture = read_image(image.path)
+        size = np.array([picture.width, picture.height])
+        results.append(
+            Keypoints(image.name, picture.width, picture.height, shares[chosen] * size - 0.5, np.ones(options.k))
+        )
+    info = {"method": "fcn", "parts": [test.part_names[index] for index in chosen], "options": vars(options)}
+    document = to_coco(results, json.loads(json.dumps(info, default=str)), options.k)
+    write_text(options.out, dump_coco(document))
+    print(f"wrote {options.out}")
+
+
+if __name__ == "__main__":
+    main()
