@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from lmpnet_cli.datasets import read_table
+from lmpnet_cli.datasets import cub_root, read_table
 from lmpnet_cli.runtime import now, versions, write_json
 
 HERE = Path(__file__).parent
@@ -52,6 +52,7 @@ def subset(data: Path, folder: Path, step: int) -> Path:
     """Every `step`-th class of a CUB folder, copied."""
     if (folder / "images.txt").exists():
         return folder
+    data = cub_root(data) or data
     classes = read_table(data / "classes.txt", 2)[::step]
     kept_classes = {number for number, _ in classes}
     labels = [row for row in read_table(data / "image_class_labels.txt", 2) if row[1] in kept_classes]
@@ -72,19 +73,29 @@ def subset(data: Path, folder: Path, step: int) -> Path:
 
 
 class Steps:
-    """Commands that are run once; their results are kept."""
+    """Commands that are run once; their results are kept, each beside the command that made it."""
 
-    def __init__(self) -> None:
+    def __init__(self, work: Path) -> None:
+        self.work = work
         self.commands: list[str] = []
 
-    def __call__(self, result: Path, *command: Any) -> None:
-        """Runs a command unless `result` is there."""
+    def __call__(self, result: Path, *command: Any, resume: bool = False) -> None:
+        """Runs a command unless `result` is there; stops where another command made it."""
         words = [str(word) for word in command]
-        self.commands.append(shlex.join(words))
-        if not result.exists():
-            print(f"$ {self.commands[-1]}", flush=True)
-            program = {"lmpnet": [sys.executable, "-m", "lmpnet_cli"], "python": [sys.executable]}[words[0]]
-            subprocess.run([*program, *words[1:]], check=True)
+        text = shlex.join(words)
+        self.commands.append(text)
+        record = self.work / "commands" / result.relative_to(self.work).as_posix().replace("/", "-")
+        if record.exists() and record.read_text() != text:
+            sys.exit(f"{result} comes from another command:\n{record.read_text()}\nName another --work.")
+        if record.exists() and result.exists():
+            return
+        print(f"$ {text}", flush=True)
+        programs = {"lmpnet": [sys.executable, "-m", "lmpnet_cli"], "python": [sys.executable]}
+        own = {"benchmarks/fcn.py": str(HERE / "fcn.py")}
+        more = ["--resume"] if resume else ["--overwrite"] if words[0] == "lmpnet" else []
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(text)
+        subprocess.run([*programs[words[0]], *(own.get(word, word) for word in words[1:]), *more], check=True)
 
     def train(self, out: Path, data: Path, *options: Any) -> None:
         """`lmpnet train`, resumed where it was interrupted."""
@@ -92,7 +103,7 @@ class Steps:
         if record.exists() and not json.loads(record.read_text())["complete"]:
             record.unlink()
         resume = (out / "last.state").exists() and not record.exists()
-        self(record, "lmpnet", "train", data, "--out", out, *options, *["--resume"] * resume)
+        self(record, "lmpnet", "train", data, "--out", out, *options, resume=resume)
 
 
 def flops_of_pooling() -> dict[str, float]:
@@ -220,7 +231,7 @@ def main() -> None:
     parser.add_argument("--fcn-epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    step = Steps()
+    step = Steps(options.work)
     figures = measure(options, step)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     # as one would type them beside the data, without the folders of this machine

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmpnet_cli.datasets import cub_image_path, cub_root, read_cub, read_table
-from lmpnet_cli.errors import DatasetError, InputError
+from lmpnet_cli.errors import DAMAGED, DatasetError, InputError
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class AnnotatedImage:
         parts: (P, 2) pixels; NaN where a part is not visible.
         bbox: x, y, width, height in pixels, or None.
         class_name: None where there is none.
+        size: width, height that the annotations give, or None.
     """
 
     id: str
@@ -34,6 +35,7 @@ class AnnotatedImage:
     parts: NDArray[np.float64]
     bbox: tuple[float, float, float, float] | None
     class_name: str | None
+    size: tuple[int, int] | None = None
 
     @property
     def visible(self) -> NDArray[np.float64]:
@@ -46,12 +48,14 @@ class Annotations:
     """A data set for evaluation: its pictures in sorted order, and the names of its parts.
 
     Attributes:
+        listed: id and name of every picture that the data set lists, in other splits too.
         left_out: how many annotations could not be used, by reason.
     """
 
     name: str
     images: tuple[AnnotatedImage, ...]
     part_names: tuple[str, ...]
+    listed: tuple[tuple[str, str], ...]
     left_out: dict[str, int] = field(default_factory=dict)
 
 
@@ -92,7 +96,8 @@ def _read_cub(root: Path, split: str) -> Annotations:
             position[int(part) - 1] = x - 1, y - 1
     boxes = dict(_numbers(root / "bounding_boxes.txt"))
     images = []
-    for image_id, name in read_table(root / "images.txt", 2):
+    listed = read_table(root / "images.txt", 2)
+    for image_id, name in listed:
         if split not in ("all", samples[name].split):
             continue
         box = boxes.get(image_id)
@@ -102,13 +107,14 @@ def _read_cub(root: Path, split: str) -> Annotations:
                 cub_image_path(root, name),
                 name,
                 parts.get(image_id, np.full((len(names), 2), np.nan)),
-                (box[0] - 1, box[1] - 1, box[2], box[3]) if box else None,
+                (box[0] - 1, box[1] - 1, box[2], box[3]) if box and max(box[2:]) > 0 else None,
                 samples[name].class_name,
             )
         )
     if not images:
         raise DatasetError(f"{root} has no images in its {split} split. Use --split train or --split all.")
-    return Annotations(root.name, tuple(sorted(images, key=lambda image: image.name)), names)
+    known = tuple((image_id, name) for image_id, name in listed)
+    return Annotations(root.name, tuple(sorted(images, key=lambda image: image.name)), names, known)
 
 
 def _numbers(path: Path) -> list[tuple[str, list[float]]]:
@@ -130,13 +136,19 @@ def _read_coco(path: Path) -> Annotations:
     left_out: Counter[str] = Counter()
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        names = tuple(next(entry["keypoints"] for entry in document["categories"] if "keypoints" in entry))
+        names = tuple(next(entry["keypoints"] for entry in document["categories"] if entry.get("keypoints")))
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("names of keypoints must be strings")
+        _refuse_repetition(path, "keypoint", list(names))
         objects: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in document["images"]}
         _refuse_repetition(path, "image id", [image["id"] for image in document["images"]])
         _refuse_repetition(path, "file_name", [image["file_name"] for image in document["images"]])
         annotations = [annotation for annotation in document["annotations"] if annotation.get("keypoints")]
         _refuse_repetition(path, "annotation id", [each["id"] for each in annotations if "id" in each])
         for annotation in annotations:
+            flags = annotation["keypoints"][2::3]
+            if flags and not any(flags):
+                continue  # an object without a labelled point hides no other
             if annotation["image_id"] in objects:
                 objects[annotation["image_id"]].append(annotation)
             else:
@@ -144,14 +156,15 @@ def _read_coco(path: Path) -> Annotations:
         images = [_coco_image(path, image, objects[image["id"]], len(names), left_out) for image in document["images"]]
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, IndexError, StopIteration, AttributeError, RecursionError) as error:
+    except DAMAGED as error:
         raise DatasetError(
             f"{path} is not a COCO keypoint annotation file ({f'{type(error).__name__}: {error}'[:200]}). "
             "Name a CUB folder, or a COCO keypoint .json beside its images."
         ) from error
     if not any(objects.values()):
-        raise DatasetError(f"{path} holds no annotations with keypoints for its images.")
-    return Annotations(path.stem, tuple(sorted(images, key=lambda image: image.name)), names, dict(+left_out))
+        raise DatasetError(f"{path} holds no annotations with labelled keypoints for its images.")
+    listed = tuple((image.id, image.name) for image in images)
+    return Annotations(path.stem, tuple(sorted(images, key=lambda image: image.name)), names, listed, dict(+left_out))
 
 
 def _refuse_repetition(path: Path, what: str, values: list[Any]) -> None:
@@ -175,11 +188,13 @@ def _coco_image(
             parts = np.where((labelled & finite)[:, None], points[:, :2], np.nan)
             left_out["points that are no finite numbers"] += int((labelled & ~finite).sum())
             box = [float(value) for value in annotation.get("bbox") or ()]
-            bbox = (box[0], box[1], box[2], box[3]) if box and np.isfinite(box).all() else None
+            known = bool(box) and np.isfinite(box).all() and max(box[2], box[3]) > 0
+            bbox = (box[0], box[1], box[2], box[3]) if known else None
     if len(objects) > 1:
         left_out["pictures with several objects"] += 1
     name = image["file_name"]
-    return AnnotatedImage(str(image["id"]), _inside(path.parent, name), name, parts, bbox, None)
+    size = (int(image["width"]), int(image["height"])) if image.get("width") and image.get("height") else None
+    return AnnotatedImage(str(image["id"]), _inside(path.parent, name), name, parts, bbox, None, size)
 
 
 def _inside(folder: Path, name: str) -> Path:

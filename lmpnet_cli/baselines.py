@@ -42,9 +42,12 @@ def leave_one_out_shapes(parts: Sequence[Points], sizes: Sequence[tuple[int, int
 
 
 def place_shape(shape: Points, scene: Scene, k: int) -> Points:
-    """Baseline: k parts of a mean shape, evenly sampled from those that have a mean, in image pixels."""
+    """Baseline: k parts of a mean shape, evenly sampled from those that have a mean, in image pixels.
+
+    With fewer parts than k some stand there several times, as the image centre does.
+    """
     known = shape[~np.isnan(shape[:, 0])]
-    points = np.full((k, 2), np.nan)
-    chosen = known[np.linspace(0, len(known) - 1, min(k, len(known))).round().astype(int)]
-    points[: len(chosen)] = chosen * np.array(scene.size) - 0.5
-    return points
+    if not len(known):
+        return np.full((k, 2), np.nan)
+    chosen = known[np.linspace(0, len(known) - 1, k).round().astype(int)]
+    return np.asarray(chosen * np.array(scene.size) - 0.5)

@@ -52,13 +52,19 @@ def draw_metrics(metrics: Mapping[str, Any]) -> Rgb:
     figure = _figure(11, max(4.2, 1.6 + 0.24 * len(recall)))
     _draw_pck(figure.add_subplot(1, 2, 1), rows | trivial, len(rows), metrics)
     _draw_recall(figure.add_subplot(1, 2, 2), recall, next(iter(rows)), trivial)
-    figure.suptitle(f"{metrics['dataset']}: {metrics['images']} pictures, {metrics['k']} keypoints each", fontsize=11)
+    title = f"{metrics['dataset']}: {metrics['images']} pictures, {metrics['k']} keypoints each"
+    figure.suptitle(_plain(title), fontsize=11)
     return _pixels(figure)
 
 
 def row_name(row: Mapping[str, Any]) -> str:
     """What a row of results is called in tables and charts."""
     return "keypoints" if row["thr"] is None else f"thr {row['thr']:g}"
+
+
+def _plain(text: str) -> str:
+    """Names of files and parts are no formulas."""
+    return text.replace("$", r"\$")
 
 
 def _draw_pck(axes: Any, rows: Mapping[str, Any], measured: int, metrics: Mapping[str, Any]) -> None:
@@ -88,6 +94,6 @@ def _draw_recall(axes: Any, recall: Mapping[str, Any], name: str, trivial: Mappi
         values = [trivial[baseline]["part_recall"][part] for part in order]
         axes.plot(values, places, marker, color="black", ms=6, label=baseline)
     axes.set(title="Parts reached by a keypoint", xlabel="% of pictures that show the part", xlim=(0, 100))
-    axes.set_yticks(places, order)
+    axes.set_yticks(places, [_plain(part) for part in order])
     axes.legend(fontsize=8, loc="lower right")
     axes.grid(axis="x", alpha=0.3)

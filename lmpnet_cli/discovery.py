@@ -157,6 +157,7 @@ def _write(out: Path, config: DiscoverConfig, engine: Engine, result: DiscoverRe
         "k": config.k,
         "thr": config.thr,
         "checkpoint": engine.checkpoint_record(),
+        "classes": list(engine.model.spec.classes),
         "seed": config.seed,
         "date_created": now(),
     }

@@ -47,3 +47,15 @@ class OptionError(LmpnetError):
 
 class TrainingError(LmpnetError):
     """A training that cannot go on: diverged, or nothing to resume."""
+
+
+# what a JSON document of another shape than expected raises while it is read
+DAMAGED = (
+    ValueError,
+    LookupError,
+    TypeError,
+    StopIteration,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)

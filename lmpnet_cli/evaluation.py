@@ -68,21 +68,24 @@ def evaluate(
     annotations = read_annotations(config.data or bundled_examples(), config.split)
     images = [image for image in annotations.images if len(image.visible)]
     if not images:
-        raise DatasetError(f"None of the {len(annotations.images)} annotated pictures has a visible keypoint.")
+        raise DatasetError(
+            f"None of the {len(annotations.images)} annotated pictures has a visible keypoint"
+            f"{_reasons(annotations.left_out)}."
+        )
     seed_everything(config.seed)
     started = time.perf_counter()
     # how the keypoints were made, for the record
     origin: dict[str, Any]
     if config.predictions:
-        run = measure_predictions(config.predictions, images, progress)
+        run = measure_predictions(config.predictions, images, annotations.listed, progress)
         device, origin = "none", {"predictions": config.predictions.as_posix()}
     else:
         engine = Engine(config, model, config.replica)
         run = measure_model(config, engine, images, progress)
         device, origin = str(engine.device), {"checkpoint": engine.checkpoint_record()}
     if not run.scenes:
-        reason = f"; {run.skipped[0][0]}: {run.skipped[0][1]}" if run.skipped else ""
-        raise InputError(f"None of the {len(images)} annotated pictures can be scored{reason}.")
+        reasons = dict(+run.left_out) | {f"unreadable, such as {name}: {why}": 1 for name, why in run.skipped[:1]}
+        raise InputError(f"None of the {len(images)} annotated pictures can be scored{_reasons(reasons)}.")
     names = annotations.part_names
     metrics: dict[str, Any] = {
         "dataset": annotations.name,
@@ -105,11 +108,15 @@ def evaluate(
     }
     result = EvaluateResult(metrics, run.skipped, config.out, time.perf_counter() - started, device)
     if config.out:
-        save_png(config.out / "metrics.png", draw_metrics(metrics))
         write_json(config.out / "metrics.json", metrics)
+        save_png(config.out / "metrics.png", draw_metrics(metrics))
         facts = {"images": len(run.scenes), "device": device, **origin}
         write_run(config.out, "eval", config.options(), result.seconds, **facts)
     return result
+
+
+def _reasons(counts: dict[str, int]) -> str:
+    return f" ({', '.join(f'{count} {why}' for why, count in counts.items())})" if counts else ""
 
 
 def _row(points: list[Points], run: Measurement, config: EvaluateConfig, names: tuple[str, ...]) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class LayerMaps:
         if network is None:
             raise OptionError("This checkpoint holds no replica. Leave --replica out.")
         modules = dict(network.backbone.network.named_children())
+        self._channels_last = str(getattr(network.backbone.network, "output_fmt", "")).endswith("NHWC")  # Swin
         if layer is not None and layer not in modules:
             raise OptionError(f"The network has no layer {layer!r}. It has {', '.join(modules)}.")
         self._module = None if layer is None else modules[layer]
@@ -67,10 +68,17 @@ class LayerMaps:
         """Readable pictures with their (B, C, H, W) maps, none negative."""
         with self._listening() as heard:
             for pictures, pair in self.engine.batches(files, progress, preview):
-                maps = heard[-1] if heard else pair.replica_maps if self.replica else pair.maps
-                heard.clear()
+                maps = pair.replica_maps if self.replica else pair.maps
+                if self._module is not None:
+                    maps = self._of_layer(heard)
                 assert maps is not None  # __init__ has seen the replica
                 yield pictures, maps.float().relu()
+
+    def _of_layer(self, heard: list[Tensor]) -> Tensor:
+        if not heard or heard[-1].ndim != 4:
+            raise OptionError(f"The layer {self.layer!r} of this network has no maps to show. Name another.")
+        maps = heard.pop()
+        return maps.permute(0, 3, 1, 2) if self._channels_last else maps
 
     @contextmanager
     def _listening(self) -> Iterator[list[Tensor]]:
@@ -96,11 +104,13 @@ class Ranking:
     Attributes:
         strengths: (N, C), on disk.
         entropy: (C,) mean over images in nats; NaN for a filter that never answered.
+        mean_entropy: over all maps that are not zero, as in `eval`; NaN without any.
         readable: (N,) places of the images in the list that was measured.
     """
 
     strengths: NDArray[np.float32]
     entropy: NDArray[np.float64]
+    mean_entropy: float
     readable: list[int]
 
 
@@ -121,7 +131,8 @@ def ranking(source: LayerMaps, files: Sequence[ListedImage], progress: Progress)
         table.flush()
         whole = np.memmap(table, np.float32, "r", shape=(len(readable), strengths.shape[1]))
         mean = np.where(entropy_count > 0, entropy_sum / np.maximum(entropy_count, 1), np.nan)
-        yield Ranking(whole, mean, readable)
+        live = entropy_count.sum()
+        yield Ranking(whole, mean, float(entropy_sum.sum() / live) if live else float("nan"), readable)
 
 
 def evenly(count: int, wanted: int) -> list[int]:
@@ -131,6 +142,11 @@ def evenly(count: int, wanted: int) -> list[int]:
     [0, 3, 6, 9]
     """
     return sorted({round(position) for position in np.linspace(0, count - 1, min(count, wanted)).tolist()})
+
+
+def significant(value: float) -> float:
+    """Five significant digits: weak filters are as small as they are."""
+    return float(f"{value:.5g}")
 
 
 def choose(found: Ranking, names: Sequence[str], filters: int, tiles: int) -> list[FilterView]:
@@ -153,10 +169,10 @@ def choose(found: Ranking, names: Sequence[str], filters: int, tiles: int) -> li
         for start in starts:
             ranks = list(range(start, min(start + TILE, images)))
             chosen = [int(by_rank[each]) for each in ranks]
-            activations = [round(float(column[each]), 4) for each in chosen]
+            activations = [significant(column[each]) for each in chosen]
             rows.append(
                 {"ranks": ranks, "images": chosen, "files": [names[i] for i in chosen], "activations": activations}
             )
         mean = None if np.isnan(found.entropy[index]) else round(float(found.entropy[index]), 4)
-        views.append(FilterView(index, rank, round(float(column.max()), 4), mean, rows))
+        views.append(FilterView(index, rank, float(column.max()), mean, rows))
     return views

@@ -11,6 +11,7 @@ Filters and ranks are sampled evenly, so weak filters and weak images appear too
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import numpy as np
 
 from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.config import VisualizeConfig
-from lmpnet_cli.filter_ranking import FilterView, LayerMaps, choose, ranking
+from lmpnet_cli.filter_ranking import FilterView, LayerMaps, Ranking, choose, ranking, significant
 from lmpnet_cli.images import ListedImage, list_images
 from lmpnet_cli.inference import Engine
 from lmpnet_cli.lmp.network import LMPNet
@@ -86,12 +87,18 @@ def visualize_filters(
     engines = [Engine(config, model)]
     engines += [Engine(replace(config, checkpoint=path)) for path in config.compare]
     sources = [LayerMaps(engine, config.replica, config.layer) for engine in engines]
+    galleries = []
     with ranking(sources[0], files, progress) as found:
+        skipped = engines[0].skipped
         readable = [files[index] for index in found.readable]
         views = choose(found, [file.name for file in readable], config.columns, config.rows)
-    skipped = engines[0].skipped
+        if config.compare:
+            galleries.append(_gallery(sources[0], config, found, readable, progress))
     grid = _grid(config, views, _draw(sources[0], config, readable, views, progress))
-    galleries = [_gallery(source, config, readable, progress) for source in sources] if config.compare else []
+    for source in sources[1:]:
+        with ranking(source, readable, progress) as found:
+            own = [readable[index] for index in found.readable]
+            galleries.append(_gallery(source, config, found, own, progress))
     seconds = time.perf_counter() - started
     device = str(engines[0].device)
     result = VisualizeResult(grid, views, len(readable), skipped, galleries, config.out, seconds, device)
@@ -145,23 +152,27 @@ def _grid(config: VisualizeConfig, views: Sequence[FilterView], drawn: Drawn) ->
     )
 
 
-def _gallery(source: LayerMaps, config: VisualizeConfig, files: Sequence[ListedImage], progress: Progress) -> Gallery:
-    with ranking(source, files, progress) as found:
-        readable = [files[index] for index in found.readable]
-        views = choose(found, [file.name for file in readable], config.columns * config.rows, 1)
-        entropy = float(np.nanmean(found.entropy)) if not np.isnan(found.entropy).all() else float("nan")
-    drawn = _draw(source, config, readable, views, progress)
+def _gallery(
+    source: LayerMaps, config: VisualizeConfig, found: Ranking, files: Sequence[ListedImage], progress: Progress
+) -> Gallery:
+    """The filters of one checkpoint; `files` are the images of the ranking."""
+    views = choose(found, [file.name for file in files], config.columns * config.rows, 1)
+    drawn = _draw(source, config, files, views, progress)
     spec = source.engine.model.spec
     pooling = f"leaky_max, epsilon {spec.epsilon:g}" if spec.pooling == "leaky_max" else spec.pooling
     record = source.engine.checkpoint_record()
-    title = f"{record['name']}: {pooling}; mean entropy {entropy:.3f} nats"
+    path = source.engine.checkpoint
+    name = "/".join(path.absolute().parts[-2:]) if path else "model"
+    title = f"{name}: {pooling}; mean entropy {found.mean_entropy:.3f} nats"
     blocks = [(_titles(view), _tiles(config, view, drawn)[0]) for view in views]
-    return Gallery(record, pooling, entropy, views, gallery(title, blocks, config.columns, config.tile))
+    return Gallery(record, pooling, found.mean_entropy, views, gallery(title, blocks, config.columns, config.tile))
 
 
 def _write(config: VisualizeConfig, engine: Engine, result: VisualizeResult) -> None:
     assert config.out is not None
     save_png(config.out / "filters.png", result.grid)
+    with suppress(OSError):  # of an earlier run
+        (config.out / "comparison.png").unlink()
     if result.comparison:
         save_png(config.out / "comparison.png", stack([each.picture for each in result.comparison]))
     skipped = [{"file_name": name, "reason": reason} for name, reason in result.skipped]
@@ -199,7 +210,7 @@ def _record(view: FilterView) -> dict[str, Any]:
     return {
         "filter": view.filter,
         "rank": view.rank + 1,
-        "max_activation": view.max_activation,
+        "max_activation": significant(view.max_activation),
         "entropy": view.entropy,
         "tiles": [
             {

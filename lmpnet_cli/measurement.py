@@ -19,7 +19,6 @@ from lmpnet_cli.discovery import find_keypoints
 from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.images import ListedImage, UnreadableImage, image_size
 from lmpnet_cli.inference import Engine
-from lmpnet_cli.lmp.network import PairMaps
 from lmpnet_cli.metrics import Points, Scene, feature_map_entropy
 from lmpnet_cli.predictions import read_predictions
 from lmpnet_cli.progress import Progress
@@ -35,7 +34,7 @@ class Measurement:
         predictions: for each threshold, the (k, 2) points of every scene; None stands for an unknown threshold.
         hits: for network and replica, whether the class was right, where it could be.
         map_size: of the maps in cells, (0, 0) for keypoints from a file.
-        entropies: of each picture, the mean over the network's maps.
+        entropy_sum, entropy_count: over the network's maps that are not zero.
         left_out: annotations and predictions that could not be used, by reason.
     """
 
@@ -44,20 +43,31 @@ class Measurement:
     predictions: dict[float | None, list[Points]]
     scenes: list[Scene] = field(default_factory=list)
     hits: dict[str, list[bool]] = field(default_factory=lambda: {"accuracy": [], "replica_accuracy": []})
-    entropies: list[float] = field(default_factory=list)
+    entropy_sum: float = 0.0
+    entropy_count: int = 0
     map_size: tuple[int, int] = (0, 0)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
-    def add(self, image: AnnotatedImage, size: tuple[int, int], points: dict[float | None, Points]) -> None:
-        """One more picture, unless all its annotations lie outside."""
+    def add(self, image: AnnotatedImage, size: tuple[int, int], points: dict[float | None, Points]) -> bool:
+        """One more picture; False, and nothing done, where all its annotations lie outside.
+
+        Raises:
+            DatasetError: when the annotations were made on a picture of another size.
+        """
+        if image.size not in (None, size):
+            raise DatasetError(
+                f"The annotations give {image.name} {_pixels(image.size)}, and it has {_pixels(size)}: the points are "
+                "those of a picture of another size. Score them on the pictures they were made on."
+            )
         parts = self._onto_picture(image.parts, size)
         if np.isnan(parts).all():
             self.left_out["pictures whose points all lie outside"] += 1
-            return
+            return False
         self.scenes.append(Scene(parts, size, image.bbox))
         for threshold, found in points.items():
             self.predictions[threshold].append(found)
+        return True
 
     def _onto_picture(self, parts: Points, size: tuple[int, int]) -> Points:
         high = np.array(size) - 1.0
@@ -73,9 +83,12 @@ class Measurement:
         return {name: round(float(np.mean(hits)), 4) if hits else None for name, hits in self.hits.items()}
 
     def entropy(self) -> float | None:
-        """Mean entropy of the network's maps over filters and pictures, in nats; maps that are zero are left out."""
-        known = [value for value in self.entropies if not np.isnan(value)]
-        return round(float(np.mean(known)), 4) if known else None
+        """Mean entropy of the network's maps over pictures and filters, in nats; maps that are zero are left out."""
+        return round(self.entropy_sum / self.entropy_count, 4) if self.entropy_count else None
+
+
+def _pixels(size: tuple[int, int] | None) -> str:
+    return "{} x {} pixels".format(*size) if size else "no size"
 
 
 def measure_model(
@@ -89,31 +102,37 @@ def measure_model(
         own = [images[picture.index] for picture in pictures]
         run.map_size = (pair.maps.shape[2], pair.maps.shape[3])
         found = find_keypoints(pair, pictures, config, config.thr, classes)
+        kept = []
         for index, (image, picture) in enumerate(zip(own, pictures, strict=True)):
             points: dict[float | None, Points] = {
                 threshold: keypoints[index].xy for threshold, keypoints in zip(config.thr, found, strict=True)
             }
-            run.add(image, (picture.width, picture.height), points)
-        run.entropies += feature_map_entropy(pair.maps).nanmean(1).tolist()
-        _classify(run, pair, own, classes)
+            if run.add(image, (picture.width, picture.height), points):
+                kept.append(index)
+        entropy = feature_map_entropy(pair.maps[kept])
+        run.entropy_sum += float(entropy.nansum())
+        run.entropy_count += int((~entropy.isnan()).sum())
+        for name, logits in (("accuracy", pair.logits), ("replica_accuracy", pair.replica_logits)):
+            if logits is not None:
+                predicted = logits[:, : len(classes)].argmax(1).tolist()
+                run.hits[name] += [
+                    classes[predicted[index]] == own[index].class_name
+                    for index in kept
+                    if own[index].class_name in classes
+                ]
     run.skipped = engine.skipped
     return run
 
 
-def _classify(run: Measurement, pair: PairMaps, images: Sequence[AnnotatedImage], classes: Sequence[str]) -> None:
-    for name, logits in (("accuracy", pair.logits), ("replica_accuracy", pair.replica_logits)):
-        if logits is not None:
-            predicted = logits[:, : len(classes)].argmax(1).tolist()
-            run.hits[name] += [
-                classes[label] == image.class_name
-                for label, image in zip(predicted, images, strict=True)
-                if image.class_name in classes
-            ]
+def measure_predictions(
+    path: Path, images: Sequence[AnnotatedImage], listed: Sequence[tuple[str, str]], progress: Progress
+) -> Measurement:
+    """Takes the keypoints from a COCO file; a picture that it leaves out has none.
 
-
-def measure_predictions(path: Path, images: Sequence[AnnotatedImage], progress: Progress) -> Measurement:
-    """Takes the keypoints from a COCO file; a picture that it leaves out has none."""
-    given = read_predictions(path, images)
+    Args:
+        listed: id and name of every picture of the data set.
+    """
+    given = read_predictions(path, listed, {image.name for image in images})
     run = Measurement(given.method, given.k, {given.threshold: []}, left_out=Counter(given.left_out))
     progress.start("eval", len(images))
     for image in images:
@@ -129,10 +148,12 @@ def measure_predictions(path: Path, images: Sequence[AnnotatedImage], progress: 
             run.left_out["pictures without predictions, scored as wrong"] += 1
         elif prediction.size not in (None, size):
             raise DatasetError(
-                f"{path} gives {image.name} {prediction.size} pixels, and it has {size}: the keypoints are those of a "
-                "picture of another size. Score them on the pictures they were made on."
+                f"{path} gives {image.name} {_pixels(prediction.size)}, and it has {_pixels(size)}: the keypoints are "
+                "those of a picture of another size. Score them on the pictures they were made on."
             )
-        run.add(image, size, {given.threshold: prediction.xy if prediction else np.full((given.k, 2), np.nan)})
-        if prediction and prediction.class_name and image.class_name:
+        points = prediction.xy if prediction else np.full((given.k, 2), np.nan)
+        kept = run.add(image, size, {given.threshold: points})
+        # without a list of classes nobody knows whether a wrong name is a mistake or a class that was not to choose
+        if kept and prediction and image.class_name in (given.classes or ()):
             run.hits["accuracy"].append(prediction.class_name == image.class_name)
     return run

@@ -5,8 +5,9 @@ lists (`[{"image_id": 1, "keypoints": [...], "score": 0.9}, ...]`), whose `image
 """
 
 import json
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmpnet_cli.annotations import AnnotatedImage
-from lmpnet_cli.errors import DatasetError, InputError
+from lmpnet_cli.errors import DAMAGED, DatasetError, InputError
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Predictions:
 
     Attributes:
         method, threshold: as the file's `info` has them.
+        classes: those that its model knew, where the file says so.
         left_out: how many of its entries could not be used, by reason.
     """
 
@@ -46,83 +47,115 @@ class Predictions:
     threshold: float | None
     k: int
     of: dict[str, Prediction]
+    classes: tuple[str, ...] | None
     left_out: dict[str, int]
 
 
-def read_predictions(path: Path, images: Sequence[AnnotatedImage]) -> Predictions:
-    """Reads keypoints for these images; of several objects on one image the one with the highest score counts.
+def read_predictions(path: Path, listed: Sequence[tuple[str, str]], scored: Collection[str]) -> Predictions:
+    """Reads keypoints for pictures; of several objects on one picture the one with the highest score counts.
+
+    Args:
+        listed: id and name of every picture of the data set, so that a name is not taken for another's.
+        scored: the names that are wanted.
 
     Raises:
         InputError: when the file cannot be read.
-        DatasetError: when it is no COCO file, or names none of the images.
+        DatasetError: when it is no COCO file, or names none of the pictures.
     """
     left_out: Counter[str] = Counter()
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        listed = isinstance(document, list)
-        entries = [entry for entry in (document if listed else document["annotations"]) if entry.get("keypoints")]
-        info = {} if listed else document.get("info") or {}
-        files = {} if listed else {image["id"]: image for image in document["images"]}
-        found = _by_image(entries, files, images, left_out)
-        k = max((len(entry["keypoints"]) // 3 for entry in entries), default=0)
-        predictions = {name: _prediction(entry, file, k, left_out) for name, (entry, file) in found.items()}
-        threshold = info.get("thr")
-        threshold = None if threshold is None else float(threshold)
+        results_only = isinstance(document, list)
+        named: list[tuple[str | None, dict[str, Any], dict[str, Any]]]
+        entries = document if results_only else document["annotations"]
+        entries = [entry for entry in entries if entry.get("keypoints")]
+        info = {} if results_only else document.get("info") or {}
+        if results_only:
+            names = dict(listed)
+            named = [(names.get(str(entry["image_id"])), entry, {}) for entry in entries]
+        else:
+            files = {image["id"]: image for image in document["images"]}
+            match = _match([image["file_name"] for image in files.values()], [name for _, name in listed], left_out)
+            described = [(entry, files.get(entry["image_id"], {})) for entry in entries]
+            named = [(match.get(file.get("file_name", "")), entry, file) for entry, file in described]
+        best = _best(named, scored, left_out)
+        k = max((len(entry["keypoints"]) // 3 for entry, _ in best.values()), default=0)
+        predictions = {
+            name: _prediction(entry, file, k, results_only, left_out) for name, (entry, file) in best.items()
+        }
+        threshold, classes = info.get("thr"), info.get("classes")
+        if not isinstance(threshold, int | float) or not math.isfinite(threshold):
+            threshold = None
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+    except DAMAGED as error:
         raise DatasetError(
             f"{path} holds no COCO keypoints ({f'{type(error).__name__}: {error}'[:200]}). Name the keypoints.json of "
             "`lmpnet discover`, a COCO annotation file, or a COCO result list."
         ) from error
     if not predictions:
         raise DatasetError(
-            f"{path} has no keypoints for any of the {len(images)} annotated pictures. Its images must have the same "
+            f"{path} has no keypoints for any of the {len(scored)} annotated pictures. Its images must have the same "
             "file names, or a result list the same image_id, as the annotations."
         )
-    return Predictions(str(info.get("method") or path.stem), threshold, k, predictions, +left_out)
+    return Predictions(
+        str(info.get("method") or path.stem),
+        None if threshold is None else float(threshold),
+        k,
+        predictions,
+        tuple(map(str, classes)) if isinstance(classes, list) else None,
+        +left_out,
+    )
 
 
-def _by_image(
-    entries: Sequence[dict[str, Any]],
-    files: dict[Any, dict[str, Any]],
-    images: Sequence[AnnotatedImage],
+def _match(files: Sequence[str], listed: Sequence[str], left_out: Counter[str]) -> dict[str, str]:
+    """File name -> the picture it means, which may lie some folders higher or lower there; ambiguous ones are left out.
+
+    A name that is equal counts before one that merely ends alike.
+    """
+    by_last_part: dict[str, list[str]] = {}
+    for name in listed:
+        by_last_part.setdefault(PurePosixPath(name).name, []).append(name)
+    match: dict[str, str] = {}
+    claims: dict[str, list[str]] = {}
+    for file in files:
+        candidates = by_last_part.get(PurePosixPath(file).name, [])
+        if file in candidates:
+            match[file] = file
+            continue
+        fitting = [each for each in candidates if _end_alike(PurePosixPath(each).parts, PurePosixPath(file).parts)]
+        if len(fitting) == 1:
+            claims.setdefault(fitting[0], []).append(file)
+        else:
+            left_out["predicted pictures whose name fits several"] += len(fitting) > 1
+    for name, claimants in claims.items():
+        if len(claimants) == 1 and name not in match:
+            match[claimants[0]] = name
+        else:
+            left_out["predicted pictures whose name fits several"] += len(claimants)
+    return match
+
+
+def _end_alike(first: Sequence[str], second: Sequence[str]) -> bool:
+    shared = min(len(first), len(second))
+    return first[-shared:] == second[-shared:]
+
+
+def _best(
+    named: Sequence[tuple[str | None, dict[str, Any], dict[str, Any]]],
+    scored: Collection[str],
     left_out: Counter[str],
 ) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
-    """Name of the annotated image -> its best entry, and what the file says of the image."""
-    names_of_ids = {image.id: image.name for image in images}
-    by_last_part: dict[str, list[str]] = {}
-    for image in images:
-        by_last_part.setdefault(PurePosixPath(image.name).name, []).append(image.name)
+    """Name of the picture -> its best entry, and what the file says of the picture."""
     best: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
-    for entry in entries:
-        file = files.get(entry["image_id"], {})
-        if file:
-            name = _same_file(file["file_name"], by_last_part)
-        else:
-            name = None if files else names_of_ids.get(str(entry["image_id"]))
-        if name is None:
+    for name, entry, file in named:
+        if name is None or name not in scored:
             left_out["predictions for pictures that are not scored"] += 1
             continue
         left_out["further objects on a picture"] += name in best
         if name not in best or _confidence(entry) > _confidence(best[name][0]):
             best[name] = entry, file
     return best
-
-
-def _same_file(name: str, by_last_part: dict[str, list[str]]) -> str | None:
-    """The one annotated image of this name, which may lie some folders higher or lower there."""
-    parts = PurePosixPath(name).parts
-    candidates = by_last_part.get(parts[-1], [])
-    if name in candidates:
-        return name
-    length = [min(len(parts), len(PurePosixPath(each).parts)) for each in candidates]
-    fitting = [
-        each
-        for each, shared in zip(candidates, length, strict=True)
-        if PurePosixPath(each).parts[-shared:] == parts[-shared:]
-    ]
-    return fitting[0] if len(fitting) == 1 else None
 
 
 def _confidence(entry: dict[str, Any]) -> float:
@@ -132,11 +165,16 @@ def _confidence(entry: dict[str, Any]) -> float:
     return float(np.mean(scores)) if scores else 0.0
 
 
-def _prediction(entry: dict[str, Any], file: dict[str, Any], k: int, left_out: Counter[str]) -> Prediction:
+def _prediction(
+    entry: dict[str, Any], file: dict[str, Any], k: int, results_only: bool, left_out: Counter[str]
+) -> Prediction:
     points = np.asarray(entry["keypoints"], dtype=np.float64).reshape(-1, 3)
     given, finite = points[:, 2] > 0, np.isfinite(points[:, :2]).all(1)
+    if results_only:  # there v may be anything, and COCO's own evaluation does not look at it
+        given |= (points[:, :2] != 0).any(1)
     left_out["predicted points that are no finite numbers"] += int((given & ~finite).sum())
     xy = np.full((k, 2), np.nan)
     xy[: len(points)] = np.where((given & finite)[:, None], points[:, :2], np.nan)
     size = (int(file["width"]), int(file["height"])) if file.get("width") and file.get("height") else None
-    return Prediction(xy, size, (entry.get("predicted_class") or {}).get("name"))
+    predicted = entry.get("predicted_class")
+    return Prediction(xy, size, predicted.get("name") if isinstance(predicted, dict) else None)

@@ -146,6 +146,9 @@ def change(at, value):
         (lambda d: d.pop("categories"), "not a COCO keypoint annotation file"),
         (change(["categories"], []), "not a COCO keypoint annotation file"),
         (change(["categories"], [{"id": 1, "name": "ball"}]), "not a COCO keypoint annotation file"),
+        (change(["categories", 1, "keypoints"], [1, 2, 3]), "names of keypoints must be strings"),
+        (change(["categories", 1, "keypoints"], ["a", "b", "a"]), "keypoint a stands there more than once"),
+        (lambda d: d["images"][0].update(width=math.inf, height=9), "not a COCO keypoint annotation file"),
         (change(["annotations", 0, "keypoints"], [1, 1, 2]), "annotation 1 has 1 keypoints, expected 3"),
         (change(["annotations", 0, "keypoints"], [1, 1]), "not a COCO keypoint annotation file"),
         (change(["annotations", 0, "keypoints"], ["x"] * 9), "not a COCO keypoint annotation file"),
@@ -179,6 +182,18 @@ def test_pictures_without_keypoints_or_with_two_objects_are_kept_without_visible
     two = read_annotations(write_coco(tmp_path / "two.json", document))
     assert [len(image.visible) for image in two.images] == [0, 0]
     assert two.left_out == {"pictures with several objects": 1}
+
+
+def test_objects_without_labelled_points_hide_no_other_and_boxes_need_an_extent(tmp_path):
+    document = coco()
+    document["categories"].insert(0, {"id": 9, "name": "no keypoints", "keypoints": []})
+    document["annotations"].append({"id": 3, "image_id": 7, "category_id": 2, "keypoints": [0] * 9})
+    document["annotations"][0]["bbox"] = [0, 0, 0, 0]
+    document["images"][0] |= {"width": 50, "height": 40}
+    annotations = read_annotations(write_coco(tmp_path / "birds.json", document))
+    first, second = annotations.images
+    assert (len(first.visible), first.bbox, first.size, second.size) == (2, None, (50, 40), None)
+    assert annotations.listed == (("7", "b.jpg"), ("8", "sub/a.jpg"))
 
 
 def test_what_cannot_be_used_is_counted(tmp_path):

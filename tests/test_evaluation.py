@@ -113,7 +113,7 @@ def test_nothing_to_score(birds, checkpoint, tmp_path):
     document = {"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{"id": 1, "keypoints": ["x"]}]}
     document["annotations"] = [{"id": 1, "image_id": 1, "category_id": 1, "keypoints": [0, 0, 0]}]
     (tmp_path / "a.json").write_text(json.dumps(document))
-    with pytest.raises(DatasetError, match="visible keypoint"):
+    with pytest.raises(DatasetError, match="labelled keypoints"):
         evaluate(tmp_path / "a.json", checkpoint=checkpoint, **OPTIONS)
 
 
@@ -203,6 +203,30 @@ def path_of_one(folder):
     path = folder / "predictions.json"
     path.write_text(json.dumps([{"image_id": 1, "keypoints": [1, 1, 1, 2, 2, 1], "score": 1}]))
     return path
+
+
+def test_annotations_of_a_picture_of_another_size_are_refused(birds, checkpoint, tmp_path):
+    path = annotated(tmp_path, birds, [10, 10, 2, 5, 20, 2])
+    document = json.loads(path.read_text())
+    document["images"][0] |= {"width": 1000, "height": 700}
+    path.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match=r"1000 x 700 pixels.*picture of another size"):
+        evaluate(path, checkpoint=checkpoint, **OPTIONS)
+
+
+def test_entropy_is_the_mean_over_all_maps_that_are_not_zero(metrics, birds, checkpoint):
+    from lmpnet_cli.config import EvaluateConfig
+    from lmpnet_cli.images import ListedImage
+    from lmpnet_cli.inference import Engine
+    from lmpnet_cli.metrics import feature_map_entropy
+    from lmpnet_cli.progress import Progress
+
+    engine = Engine(EvaluateConfig(checkpoint=checkpoint, **OPTIONS))
+    files = [ListedImage(image.path, image.name) for image in read_annotations(birds, "test").images]
+    values = np.concatenate(
+        [feature_map_entropy(p.maps).flatten().numpy() for _, p in engine.batches(files, Progress())]
+    )
+    assert metrics["entropy"] == pytest.approx(np.nanmean(values), abs=1e-3)
 
 
 def test_a_sweep_computes_the_maps_once(birds, checkpoint, monkeypatch):

@@ -2,11 +2,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lmpnet_cli.config import VisualizeConfig
 from lmpnet_cli.errors import InputError, OptionError
-from lmpnet_cli.filter_ranking import evenly
+from lmpnet_cli.filter_ranking import evenly, significant
 from lmpnet_cli.filter_views import visualize_filters
 from lmpnet_cli.images import list_images
 from lmpnet_cli.inference import Engine
@@ -103,7 +104,40 @@ def test_an_earlier_layer_is_shown_as_the_network_computes_it(birds, checkpoint,
 def test_the_replica_s_layer_sees_the_masked_picture(birds, checkpoint):
     options = OPTIONS | {"layer": "layer2", "checkpoint": checkpoint}
     shown = [visualize_filters(birds / "images", replica=replica, **options).filters for replica in (False, True)]
-    assert [view.max_activation for view in shown[0]] != [view.max_activation for view in shown[1]]
+    engine = Engine(VisualizeConfig(checkpoint=checkpoint, device="cpu", workers=0))
+    model, strongest, differs = engine.model, {True: [], False: []}, False
+    heard: list = []
+    dict(model.replica.backbone.network.named_children())["layer2"].register_forward_hook(
+        lambda _m, _i, output: heard.append(output.relu().amax((2, 3)))
+    )
+    for pictures, pair in engine.batches(list_images([birds / "images"]), Progress()):
+        heard.clear()
+        images = model.normalize(torch.from_numpy(np.stack([picture.pixels for picture in pictures])))
+        with torch.inference_mode():
+            for masked in (True, False):
+                model.replica(model.hide_first_keypoint(images, pair.maps) if masked else images)
+                strongest[masked].append(heard.pop())
+    tables = {masked: torch.cat(each) for masked, each in strongest.items()}
+    for view in shown[1]:
+        for tile in view.tiles:
+            own, bare = (tables[masked][tile["images"], view.filter].tolist() for masked in (True, False))
+            assert tile["activations"] == pytest.approx(own, rel=1e-4, abs=1e-6)
+            differs |= tile["activations"] != pytest.approx(bare, rel=1e-4, abs=1e-6)
+    assert differs
+
+
+def test_weak_filters_are_as_small_as_they_are():
+    assert significant(np.float32(0.000123456)) == 0.00012346
+    assert significant(12345.678) == 12346.0
+
+
+def test_a_comparison_of_an_earlier_run_is_not_left_beside_a_new_one(birds, checkpoint, tmp_path):
+    options = OPTIONS | {"checkpoint": checkpoint, "out": tmp_path / "out"}
+    picture = sorted((birds / "images").rglob("*.jpg"))[0]
+    visualize_filters(picture, compare=checkpoint, **options)
+    assert (tmp_path / "out/comparison.png").exists()
+    visualize_filters(picture, overwrite=True, **options)
+    assert not (tmp_path / "out/comparison.png").exists()
 
 
 def test_several_checkpoints_in_one_picture(birds, checkpoint, tmp_path):
@@ -128,4 +162,4 @@ def test_several_checkpoints_in_one_picture(birds, checkpoint, tmp_path):
         assert picture.size == (result.comparison[0].picture.shape[1], sum(heights))
     alone = visualize_filters(birds / "images", checkpoint=other / "lmpnet.safetensors", **OPTIONS)
     assert alone.comparison == []
-    assert second["filters"][0]["max_activation"] == alone.filters[0].max_activation
+    assert second["filters"][0]["max_activation"] == pytest.approx(alone.filters[0].max_activation, rel=1e-4)

@@ -1,0 +1,84 @@
+"""The arithmetic of the benchmark programs."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def importable():
+    sys.path.insert(0, str(BENCHMARKS))
+    yield
+    sys.path.remove(str(BENCHMARKS))
+
+
+def test_a_heat_map_gives_its_position_back():
+    from fcn import positions, targets
+
+    parts = torch.rand(3, 4, 2) * 0.8 + 0.1
+    found = positions(targets(parts, 56))
+    assert (found - parts).abs().max() < 0.4 / 56  # 3 x 3 cells do not hold the whole Gaussian
+    hidden = torch.full((1, 1, 2), torch.nan)
+    assert targets(hidden, 8).eq(0).all()
+
+
+def test_a_part_stays_on_its_pixels_through_a_crop(birds, tmp_path):
+    """A white picture with one black square: the square's centre is where the crop says the part is."""
+    from fcn import PartSet
+    from PIL import Image
+
+    from lmpnet_cli.annotations import AnnotatedImage
+
+    canvas = np.full((120, 180, 3), 255, np.uint8)
+    canvas[70:75, 60:65] = 0
+    Image.fromarray(canvas).save(tmp_path / "a.png")
+    parts = np.array([[62.0, 72.0], [np.nan, np.nan]])
+    image = AnnotatedImage("1", tmp_path / "a.png", "a.png", parts, None, None)
+    seen = 0
+    for epoch in range(12):
+        data = PartSet([image], 224, seed=5)
+        data.epoch = epoch
+        pixels, shares = data[0]
+        assert shares[1].isnan().all()
+        if shares[0].isnan().any():
+            continue
+        dark = 255 - pixels.float().mean(0)
+        if dark[0].any() or dark[-1].any() or dark[:, 0].any() or dark[:, -1].any():
+            continue  # cut
+        cells = (torch.arange(224) + 0.5) / 224
+        centre = torch.stack([(dark.sum(0) * cells).sum(), (dark.sum(1) * cells).sum()]) / dark.sum()
+        torch.testing.assert_close(shares[0], centre, atol=0.5 / 224, rtol=0)
+        seen += 1
+    assert seen > 3
+    np.testing.assert_array_equal(image.parts, parts)  # as they were
+
+
+def test_a_subset_is_a_whole_cub_folder(birds, tmp_path):
+    from paper import subset
+
+    from lmpnet_cli.annotations import read_annotations
+    from lmpnet_cli.datasets import read_cub
+
+    folder = subset(birds, tmp_path / "subset", 2)
+    whole, half = read_cub(birds), read_cub(folder)
+    assert len(half.classes) == len(whole.classes) / 2
+    assert {s.source for s in half.samples} == {s.source for s in whole.samples if s.class_name in half.classes}
+    assert all(sample.path.exists() for sample in half.samples)
+    assert len(read_annotations(folder, "all").images) == len(half.samples)
+
+
+def test_a_step_is_done_once_and_not_taken_for_another(tmp_path):
+    from paper import Steps
+
+    step = Steps(tmp_path)
+    append = "import sys; open(sys.argv[1], 'a').write('x')"
+    for _ in range(2):
+        step(tmp_path / "sub.txt", "python", "-c", append, tmp_path / "sub.txt")
+    assert (tmp_path / "sub.txt").read_text() == "x"
+    with pytest.raises(SystemExit, match="comes from another command"):
+        step(tmp_path / "sub.txt", "python", "-c", append + ";", tmp_path / "sub.txt")
