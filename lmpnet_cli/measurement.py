@@ -6,19 +6,22 @@
 3. With a model, every threshold clusters the same maps anew.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from lmpnet_cli.annotations import AnnotatedImage
 from lmpnet_cli.config import EvaluateConfig
 from lmpnet_cli.discovery import find_keypoints
 from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.images import ListedImage, UnreadableImage, image_size
-from lmpnet_cli.inference import Engine
+from lmpnet_cli.inference import Engine, Prepared
+from lmpnet_cli.lmp.network import PairMaps
 from lmpnet_cli.metrics import Points, Scene, feature_map_entropy
 from lmpnet_cli.predictions import read_predictions
 from lmpnet_cli.progress import Progress
@@ -94,34 +97,54 @@ def _pixels(size: tuple[int, int] | None) -> str:
 def measure_model(
     config: EvaluateConfig, engine: Engine, images: Sequence[AnnotatedImage], progress: Progress
 ) -> Measurement:
-    """Runs the model over the pictures."""
+    """Runs the model over the pictures; a thread scores a batch while the next one is computed."""
     run = Measurement(config.method, config.k, {threshold: [] for threshold in config.thr})
+    # positions do not depend on the inner iterations, and nothing else is scored
+    single = replace(config, iterations=1)
     classes = engine.model.spec.classes
     progress.start("eval", len(images))
-    for pictures, pair in engine.batches([ListedImage(image.path, image.name) for image in images], progress):
-        own = [images[picture.index] for picture in pictures]
-        run.map_size = (pair.maps.shape[2], pair.maps.shape[3])
-        found = find_keypoints(pair, pictures, config, config.thr, classes)
-        kept = []
-        for index, (image, picture) in enumerate(zip(own, pictures, strict=True)):
-            points: dict[float | None, Points] = {
-                threshold: keypoints[index].xy for threshold, keypoints in zip(config.thr, found, strict=True)
-            }
-            if run.add(image, (picture.width, picture.height), points):
-                kept.append(index)
-        entropy = feature_map_entropy(pair.maps[kept])
-        run.entropy_sum += float(entropy.nansum())
-        run.entropy_count += int((~entropy.isnan()).sum())
-        for name, logits in (("accuracy", pair.logits), ("replica_accuracy", pair.replica_logits)):
-            if logits is not None:
-                predicted = logits[:, : len(classes)].argmax(1).tolist()
-                run.hits[name] += [
-                    classes[predicted[index]] == own[index].class_name
-                    for index in kept
-                    if own[index].class_name in classes
-                ]
+    waiting: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1) as pool:
+        for pictures, pair in engine.batches([ListedImage(image.path, image.name) for image in images], progress):
+            own = [images[picture.index] for picture in pictures]
+            waiting.append(pool.submit(_measure_batch, run, single, pictures, pair, own, classes))
+            while len(waiting) > 2:
+                waiting.popleft().result()
+        for future in waiting:
+            future.result()
     run.skipped = engine.skipped
     return run
+
+
+@torch.inference_mode()
+def _measure_batch(
+    run: Measurement,
+    config: EvaluateConfig,
+    pictures: Sequence[Prepared],
+    pair: PairMaps,
+    images: Sequence[AnnotatedImage],
+    classes: Sequence[str],
+) -> None:
+    run.map_size = (pair.maps.shape[2], pair.maps.shape[3])
+    found = find_keypoints(pair, pictures, config, config.thr, classes)
+    kept = []
+    for index, (image, picture) in enumerate(zip(images, pictures, strict=True)):
+        points: dict[float | None, Points] = {
+            threshold: keypoints[index].xy for threshold, keypoints in zip(config.thr, found, strict=True)
+        }
+        if run.add(image, (picture.width, picture.height), points):
+            kept.append(index)
+    entropy = feature_map_entropy(pair.maps[kept])
+    run.entropy_sum += float(entropy.nansum())
+    run.entropy_count += int((~entropy.isnan()).sum())
+    for name, logits in (("accuracy", pair.logits), ("replica_accuracy", pair.replica_logits)):
+        if logits is not None:
+            predicted = logits[:, : len(classes)].argmax(1).tolist()
+            run.hits[name] += [
+                classes[predicted[index]] == images[index].class_name
+                for index in kept
+                if images[index].class_name in classes
+            ]
 
 
 def measure_predictions(

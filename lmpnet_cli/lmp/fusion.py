@@ -38,14 +38,14 @@ class Ballot:
     """Who may vote in a batch; the same for every threshold.
 
     Attributes:
-        proposals: (B, C) of the network's filters, then the replica's.
-        maps: (B, C, HW) raw maps of both, in the same order.
-        network_filters: how many of the C are the network's.
+        proposals: (B, V) the selected filters of the network, then the replica's, in the order of their indices.
+        maps: (B, V, HW) their raw maps.
+        of_replica: (B, V) True for the replica's.
     """
 
     proposals: Proposals
     maps: Tensor
-    network_filters: int
+    of_replica: Tensor
 
 
 def ballot(pair: PairMaps, filters: int | None = None, margin: int = 0) -> Ballot:
@@ -58,7 +58,18 @@ def ballot(pair: PairMaps, filters: int | None = None, margin: int = 0) -> Ballo
     all_maps = [pair.maps] if pair.replica_maps is None else [pair.maps, pair.replica_maps]
     selected = [leave_border(select(propose(maps.float()), filters), margin) for maps in all_maps]
     proposals = selected[0] if len(selected) == 1 else concatenate(*selected)
-    return Ballot(proposals, torch.cat([maps.flatten(2).float() for maps in all_maps], 1), pair.maps.shape[1])
+    # filters that were not selected are left out, which halves all work that follows
+    voters = sum(min(filters or maps.shape[1], maps.shape[1]) for maps in all_maps)
+    order = proposals.live.byte().sort(dim=1, descending=True, stable=True).indices[:, :voters]  # (B, V)
+    chosen = Proposals(
+        proposals.cells.gather(1, order),
+        proposals.strengths.gather(1, order),
+        proposals.live.gather(1, order),
+        proposals.map_size,
+    )
+    rows = torch.arange(len(order), device=order.device)[:, None]
+    maps = torch.cat([each.flatten(2) for each in all_maps], 1)[rows, order]
+    return Ballot(chosen, maps.float(), order >= pair.maps.shape[1])
 
 
 def fuse(votes: Ballot, k: int = 5, threshold: float = 3.0, iterations: int = ITERATIONS) -> Detections:
@@ -72,7 +83,7 @@ def fuse(votes: Ballot, k: int = 5, threshold: float = 3.0, iterations: int = IT
     scaled = threshold * proposals.map_size[0] / GRID
     clusters = cluster(proposals, k, iterations, scaled)
     positions = _positions(votes.maps, proposals.map_size, clusters)
-    scores, shares = _scores(proposals, clusters, votes.network_filters)
+    scores, shares = _scores(votes, clusters)
     missing = ~clusters.found
     return Detections(
         positions.masked_fill(missing[..., None], torch.nan),
@@ -97,10 +108,10 @@ def _positions(maps: Tensor, map_size: tuple[int, int], clusters: Clusters) -> T
     return torch.stack([row + offset_row, column + offset_column], -1)
 
 
-def _scores(proposals: Proposals, clusters: Clusters, network_filters: int) -> tuple[Tensor, Tensor]:
-    strengths = proposals.strengths * proposals.live  # (B, C)
-    cast = clusters.members * strengths[:, None]  # (B, K, C)
+def _scores(votes: Ballot, clusters: Clusters) -> tuple[Tensor, Tensor]:
+    strengths = votes.proposals.strengths * votes.proposals.live  # (B, V)
+    cast = clusters.members * strengths[:, None]  # (B, K, V)
     tiny = torch.finfo(torch.float32).tiny
     voted = cast.sum(2)
     total = strengths.sum(1, keepdim=True).clamp(min=tiny)
-    return (voted / total).clamp(0, 1), cast[..., network_filters:].sum(2) / voted.clamp(min=tiny)
+    return (voted / total).clamp(0, 1), (cast * votes.of_replica[:, None]).sum(2) / voted.clamp(min=tiny)
