@@ -25,7 +25,7 @@ from lmpnet_cli.images import ListedImage, list_images
 from lmpnet_cli.inference import Engine
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.progress import Progress
-from lmpnet_cli.rendering import Rgb, fit, gallery, heat_overlay, save_png, stack, tile_grid
+from lmpnet_cli.rendering import Rgb, fit, gallery, heat_overlay, muted, save_png, stack, tile_grid
 from lmpnet_cli.runtime import prepare_output, seed_everything, write_json, write_run
 
 RESULTS = ("filters.png", "filters.json", "comparison.png", "run.json")
@@ -131,7 +131,8 @@ def _draw(
             assert picture.preview is not None
             for view in shown[image]:
                 heat = own[view.filter].cpu().numpy()
-                drawn[view.filter, image] = fit(heat_overlay(picture.preview, heat, view.max_activation), config.tile)
+                shown_on = heat_overlay(muted(picture.preview), heat, view.max_activation)
+                drawn[view.filter, image] = fit(shown_on, config.tile)
     return drawn
 
 

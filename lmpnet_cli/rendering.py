@@ -158,6 +158,12 @@ def _label(grid: Rgb, origin: tuple[int, int], text: str) -> None:
     cv2.putText(grid, text, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (40, 40, 40), 1, cv2.LINE_AA)
 
 
+def muted(rgb: Rgb) -> Rgb:
+    """The picture half-way to pale grey, so that colours drawn on it stand out."""
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+    return np.asarray((0.25 * rgb + 0.45 * grey + 0.3 * 255).round().astype(np.uint8))
+
+
 def heat_overlay(rgb: Rgb, activation: NDArray[np.float32], top: float) -> Rgb:
     """A map drawn over a picture: bilinear, cell centres in place, warm where it answers most.
 
@@ -169,7 +175,7 @@ def heat_overlay(rgb: Rgb, activation: NDArray[np.float32], top: float) -> Rgb:
     height, width = rgb.shape[:2]
     share = np.clip(cv2.resize(activation, (width, height), interpolation=cv2.INTER_LINEAR) / max(top, 1e-12), 0, 1)
     colors = cv2.cvtColor(cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    alpha = (0.65 * share)[..., None]
+    alpha = (0.75 * share**0.7)[..., None]  # weak answers show, too
     return np.asarray(rgb * (1 - alpha) + colors * alpha).round().astype(np.uint8)
 
 

@@ -14,6 +14,7 @@ from lmpnet_cli.rendering import (
     fit,
     gallery,
     heat_overlay,
+    muted,
     save_jpeg,
     save_png,
     stack,
@@ -147,6 +148,15 @@ def test_heat_leaves_a_silent_picture_alone_and_stops_at_the_top():
     np.testing.assert_array_equal(heat_overlay(astronaut, zeros, top=1.0), astronaut)
     np.testing.assert_array_equal(heat_overlay(astronaut, zeros, top=0.0), astronaut)
     np.testing.assert_array_equal(heat_overlay(astronaut, 9 * ones, 1.0), heat_overlay(astronaut, ones, 1.0))
+
+
+def test_a_muted_picture_keeps_its_shapes_and_loses_its_colours():
+    astronaut = skimage.data.astronaut()
+    pale = muted(astronaut)
+    assert pale.shape == astronaut.shape and pale.dtype == np.uint8
+    assert np.ptp(pale, axis=2).mean() < 0.3 * np.ptp(astronaut, axis=2).mean()
+    assert np.corrcoef(pale.mean(2).ravel(), astronaut.mean(2).ravel())[0, 1] > 0.98
+    assert pale.min() > 70
 
 
 def test_saved_files_are_pictures(tmp_path):
