@@ -9,11 +9,17 @@ from typer.testing import CliRunner
 
 from lmpnet_cli.cli import app
 
-README = Path(__file__).parent.parent / "README.md"
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+ROOT = Path(__file__).parent.parent
+
+
+def blocks(path):
+    return re.findall(r"```(\w+)\n(.*?)```", (ROOT / path).read_text(encoding="utf-8"), re.S)
+
+
+BLOCKS = blocks("README.md")
 COMMANDS = [
     line.strip()
-    for kind, text in BLOCKS
+    for kind, text in [*BLOCKS, *blocks("docs/evaluation.md")]
     if kind == "sh"
     for line in text.replace("\\\n", " ").splitlines()
     if line.strip().startswith("lmpnet ")
@@ -39,3 +45,13 @@ def test_python_blocks_run(code, tmp_path, monkeypatch, birds):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").symlink_to(next((birds / "images").iterdir()))
     exec(compile(code, "README.md", "exec"), {})
+
+
+def test_the_annotations_that_the_documentation_shows_are_read(tmp_path):
+    from lmpnet_cli.annotations import read_annotations
+
+    (text,) = (text for kind, text in blocks("docs/evaluation.md") if kind == "json")
+    (tmp_path / "annotations.json").write_text(text)
+    (image,) = read_annotations(tmp_path / "annotations.json").images
+    assert image.visible.tolist() == [[131, 92], [325, 214]]
+    assert image.size == (500, 335) and image.bbox == (120, 60, 210, 180)

@@ -1,0 +1,63 @@
+"""Where does the entropy of the maps come from? For checkpoints, and for the weights they started from.
+
+    python benchmarks/entropy.py DATA CHECKPOINT... --init WEIGHTS
+
+Figure 6 of the paper is one number for each pooling, the mean over all filters. This prints it for quarters of the
+filters, ranked on each image by their strength, and beside it the share of a map's sum that lies in its strongest cell,
+so that one sees whether training made peaks higher or only silenced maps.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lmpnet_cli.annotations import read_annotations
+from lmpnet_cli.config import EvaluateConfig
+from lmpnet_cli.images import ListedImage
+from lmpnet_cli.inference import Engine
+from lmpnet_cli.lmp.backbone import load_initial_weights
+from lmpnet_cli.metrics import feature_map_entropy
+from lmpnet_cli.progress import Progress
+
+
+def quarters(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums over all filters of a batch and over quarters by strength: entropy, peak's share, maps counted; (5,)."""
+    entropy = feature_map_entropy(maps)  # (B, C)
+    strength = maps.amax((2, 3))
+    share = strength / maps.sum((2, 3))
+    order = strength.argsort(1, descending=True)
+    sums = []
+    for values in (entropy, share, (~entropy.isnan()).float()):
+        ranked = values.nan_to_num(0.0).gather(1, order).chunk(4, 1)
+        sums.append(torch.stack([values.nan_to_num(0.0).sum(), *(each.sum() for each in ranked)]).double())
+    return sums[0], sums[1], sums[2]
+
+
+def main() -> None:
+    """Prints one line for each network."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("checkpoints", type=Path, nargs="+")
+    parser.add_argument("--init", type=Path, required=True)
+    options = parser.parse_args()
+    files = [ListedImage(image.path, image.name) for image in read_annotations(options.data).images]
+    print("| network | all filters | strongest quarter | second | third | weakest | peak's share, strongest quarter |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for path in [None, *options.checkpoints]:
+        engine = Engine(EvaluateConfig(checkpoint=path or options.checkpoints[0], device="cpu"), replica=False)
+        if path is None:
+            load_initial_weights(engine.model.network.backbone, options.init)
+        total = [torch.zeros(5, dtype=torch.float64) for _ in range(3)]
+        for _, pair in engine.batches(files, Progress()):
+            for whole, part in zip(total, quarters(pair.maps.float()), strict=True):
+                whole += part
+        entropy, share = total[0] / total[2], total[1] / total[2]
+        name = "initial weights" if path is None else path.parent.name
+        cells = [f"{each:.3f}" for each in entropy.tolist()]
+        print(f"| {name} | {' | '.join(cells)} | {share[1]:.3f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
