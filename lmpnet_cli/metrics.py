@@ -6,6 +6,7 @@ a missing keypoint is wrong; only visible annotations count.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -146,15 +147,21 @@ def score(predictions: Sequence[Points], scenes: Sequence[Scene], alpha: float, 
 def _summary(hits: NDArray[np.bool_], found: NDArray[np.bool_], seed: int) -> dict[str, object]:
     """Percentages of an (N, k) table of hits, `found` likewise, with a bootstrap over images for the mean."""
     means = hits.mean(1)
-    random = np.random.default_rng(seed)
-    draws = [means[random.integers(len(means), size=len(means))].mean() for _ in range(1000)]
-    low, high = np.percentile(draws, [2.5, 97.5])
+    low, high = np.percentile(_bootstrap(len(means), seed) @ means / len(means), [2.5, 97.5])
     return {
         "kp": [_share(column.sum(), len(column)) for column in hits.T],
         "mean": _share(hits.sum(), hits.size),
         "found_only_mean": _share(hits.sum(), found.sum()),
         "ci95": [round(100 * float(low), 2), round(100 * float(high), 2)],
     }
+
+
+@lru_cache(maxsize=1)
+def _bootstrap(images: int, seed: int) -> NDArray[np.float64]:
+    """(1000, images) how often each image is in each draw; the same draws for every row of a table."""
+    random = np.random.default_rng(seed)
+    draws = (random.integers(images, size=images) for _ in range(1000))
+    return np.array([np.bincount(draw, minlength=images) for draw in draws], dtype=np.float64)
 
 
 def _share(part: float, whole: float) -> float | None:
