@@ -22,6 +22,7 @@ from lmpnet_cli.datasets import cub_root
 from lmpnet_cli.errors import DatasetError, InputError
 from lmpnet_cli.images import UnreadableImage, image_size
 from lmpnet_cli.inference import Engine
+from lmpnet_cli.keypoints import skipped_entries
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.measurement import Measurement, measure_model, measure_predictions
 from lmpnet_cli.metrics import Points, score
@@ -93,7 +94,7 @@ def evaluate(
         "images": len(run.scenes),
         "left_out": len(annotations.images) - len(run.scenes) - len(run.skipped),
         "left_out_because": dict(+run.left_out) | annotations.left_out,
-        "skipped": [{"file_name": name, "reason": reason} for name, reason in run.skipped],
+        "skipped": skipped_entries(run.skipped),
         "method": run.method,
         "k": run.k,
         "alpha": config.alpha,

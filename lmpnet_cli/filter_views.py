@@ -23,6 +23,7 @@ from lmpnet_cli.config import VisualizeConfig
 from lmpnet_cli.filter_ranking import FilterView, LayerMaps, Ranking, choose, ranking, significant
 from lmpnet_cli.images import ListedImage, list_images
 from lmpnet_cli.inference import Engine
+from lmpnet_cli.keypoints import skipped_entries
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import Rgb, fit, gallery, heat_overlay, muted, save_png, stack, tile_grid
@@ -176,7 +177,7 @@ def _write(config: VisualizeConfig, engine: Engine, result: VisualizeResult) -> 
         (config.out / "comparison.png").unlink()
     if result.comparison:
         save_png(config.out / "comparison.png", stack([each.picture for each in result.comparison]))
-    skipped = [{"file_name": name, "reason": reason} for name, reason in result.skipped]
+    skipped = skipped_entries(result.skipped)
     document = {
         "checkpoint": engine.checkpoint_record(),
         "network": "replica" if config.replica else "network",

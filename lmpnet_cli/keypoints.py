@@ -90,8 +90,13 @@ def to_coco(
         "images": images,
         "categories": [category],
         "annotations": annotations,
-        "skipped": [{"file_name": name, "reason": reason} for name, reason in skipped],
+        "skipped": skipped_entries(skipped),
     }
+
+
+def skipped_entries(skipped: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    """Pictures that could not be read, as every result file lists them."""
+    return [{"file_name": name, "reason": reason} for name, reason in skipped]
 
 
 def _annotation(result: Keypoints) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from lmpnet_cli import errors
 from lmpnet_cli.config import TrainConfig, default_out
 from lmpnet_cli.datasets import ClassData, hold_out, read_classes
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
+from lmpnet_cli.keypoints import skipped_entries
 from lmpnet_cli.lmp.backbone import BackboneSpec, load_initial_weights, provenance
 from lmpnet_cli.lmp.network import LMPNet, NetworkSpec, build
 from lmpnet_cli.progress import Progress
@@ -100,7 +101,7 @@ def train(data: Any, *, progress: Progress | None = None, **options: Any) -> Tra
         seconds,
         images={split: len(classes.of(split)) for split in ("train", "val", "test")},
         classes=len(classes.classes),
-        skipped=[{"file_name": path.as_posix(), "reason": reason} for path, reason in skipped.items()],
+        skipped=skipped_entries((path.as_posix(), reason) for path, reason in skipped.items()),
         **outcome,
     )
     return result
