@@ -7,31 +7,17 @@ Both are timed in turn in this process; the figure is the median ratio, 1.00 bei
 """
 
 import argparse
-import platform
 import statistics
-import subprocess
 import tempfile
-import time
 from pathlib import Path
 
-import numpy as np
-import torch
+from timing import in_turn, ready_batches, speeds, write_table
 
 from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.discovery import discover
 from lmpnet_cli.images import list_images
 from lmpnet_cli.inference import Engine
-from lmpnet_cli.progress import Progress
-from lmpnet_cli.runtime import now, versions
-
-
-def forward_seconds(engine: Engine, batches: list[torch.Tensor]) -> float:
-    """Both networks, with the mask-out between them, on ready tensors."""
-    started = time.perf_counter()
-    for batch in batches:
-        engine.maps(batch)
-    return time.perf_counter() - started
 
 
 def main() -> None:
@@ -43,37 +29,20 @@ def main() -> None:
     files = list_images([options.images])
     config = DiscoverConfig(images=(options.images,), device="cpu")
     engine = Engine(config)
-    pixels = [
-        torch.from_numpy(np.stack([p.pixels for p in batch if p.pixels is not None]))
-        for batch, _ in engine.batches(files, Progress())
-    ]
+    batches = ready_batches(engine, files)
+
+    def command(overlays: bool) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "out"
+            return discover(options.images, model=engine.model, out=out, overlays=overlays, device="cpu").seconds
+
     lines = ["| overlays | forward, images/s | discover, images/s | ratio |", "| --- | --- | --- | --- |"]
-    for overlays in (True, False):
-        pairs = []
-        for _ in range(options.repeats):
-            floor = forward_seconds(engine, pixels)
-            with tempfile.TemporaryDirectory() as folder:
-                result = discover(
-                    options.images, model=engine.model, out=Path(folder) / "out", overlays=overlays, device="cpu"
-                )
-            pairs.append((floor, result.seconds))
-        forward = len(files) / statistics.median(pair[0] for pair in pairs)
-        whole = len(files) / statistics.median(pair[1] for pair in pairs)
-        ratio = statistics.median(pair[0] / pair[1] for pair in pairs)
-        lines.append(f"| {'on' if overlays else 'off'} | {forward:.1f} | {whole:.1f} | {ratio:.2f} |")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
-    found = versions()
-    facts = (
-        f"{now()}, commit {commit.strip()}, {len(files)} images of {options.images.name}, "
-        f"{platform.processor() or platform.machine()}, "
-        f"{torch.get_num_threads()} threads, torch {found['torch']}, "
-        f"timm {found['timm']}, float32, batch {config.batch_size}"
-    )
-    text = "\n".join(["# Speed of discover on the CPU", "", facts, "", *lines, ""])
-    target = Path(__file__).parent.parent / "docs" / "results" / "speed-discover.md"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8")
-    print(text)
+    for name, overlays in (("on", True), ("off", False)):
+        pairs = in_turn(engine, batches, lambda overlays=overlays: command(overlays), options.repeats)
+        ratio = statistics.median(floor / whole for floor, whole in pairs)
+        lines.append(f"| {name} | {speeds(pairs, len(files))} | {ratio:.2f} |")
+    what = f"{len(files)} images of {options.images.name}"
+    write_table("speed-discover.md", "Speed of discover on the CPU", what, config.batch_size, lines)
 
 
 if __name__ == "__main__":

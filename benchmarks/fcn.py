@@ -29,7 +29,6 @@ from lmpnet_cli.keypoints import Keypoints, dump_coco, to_coco
 from lmpnet_cli.lmp.backbone import Backbone, BackboneSpec, load_initial_weights
 from lmpnet_cli.runtime import seed_everything, write_text
 
-UPSAMPLED = 4  # heat-map cells for each map cell and axis
 SIGMA = 1.5  # of the target, in heat-map cells
 
 
@@ -123,7 +122,9 @@ def train(options: argparse.Namespace, images: Sequence[AnnotatedImage], parts: 
     backbone.freeze_through("layer2")
     network = PartNetwork(backbone, parts).to(memory_format=torch.channels_last)
     data = PartSet(images, options.size, options.seed)
-    batches = DataLoader(data, options.batch_size, shuffle=True, drop_last=True, num_workers=1)
+    batches = DataLoader(
+        data, options.batch_size, shuffle=True, drop_last=len(data) >= options.batch_size, num_workers=1
+    )
     optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=options.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * len(batches))
     for epoch in range(options.epochs):

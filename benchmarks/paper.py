@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from timing import RESULTS, commit
 from torch.utils.flop_counter import FlopCounterMode
 
 from lmpnet_cli.datasets import cub_root, read_table
 from lmpnet_cli.runtime import now, versions, write_json
 
 HERE = Path(__file__).parent
-RESULTS = HERE.parent / "docs" / "results"
 START, END = "<!-- written by benchmarks/paper.py -->", "<!-- end -->"
 POOLINGS = {
     "average": ["--pooling", "average"],
@@ -233,7 +233,6 @@ def main() -> None:
     options = parser.parse_args()
     step = Steps(options.work)
     figures = measure(options, step)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     # as one would type them beside the data, without the folders of this machine
     places = {str(options.work): "work", str(options.data): options.data.name, str(options.init): options.init.name}
     commands = step.commands
@@ -244,7 +243,7 @@ def main() -> None:
         "commands": commands,
         "hardware": f"{platform.machine()}, {os.cpu_count()} processors",
         "versions": versions(),
-        "commit": commit.strip(),
+        "commit": commit(),
         "seed": options.seed,
         "date": now(),
     }

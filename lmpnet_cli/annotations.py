@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmpnet_cli.datasets import cub_image_path, cub_root, read_cub, read_table
-from lmpnet_cli.errors import DAMAGED, DatasetError, InputError
+from lmpnet_cli.errors import DatasetError, InputError, reading_document
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,8 @@ def _numbers(path: Path) -> list[tuple[str, list[float]]]:
 def _read_coco(path: Path) -> Annotations:
     """Pictures without keypoints, or with several annotated objects, get no visible part: scores leave them out."""
     left_out: Counter[str] = Counter()
-    try:
+    advice = "Name a CUB folder, or a COCO keypoint .json beside its images."
+    with reading_document(path, "is not a COCO keypoint annotation file", advice):
         document = json.loads(path.read_text(encoding="utf-8"))
         names = tuple(next(entry["keypoints"] for entry in document["categories"] if entry.get("keypoints")))
         if not all(isinstance(name, str) for name in names):
@@ -154,13 +155,6 @@ def _read_coco(path: Path) -> Annotations:
             else:
                 left_out["annotations of no listed image"] += 1
         images = [_coco_image(path, image, objects[image["id"]], len(names), left_out) for image in document["images"]]
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror}.") from error
-    except DAMAGED as error:
-        raise DatasetError(
-            f"{path} is not a COCO keypoint annotation file ({f'{type(error).__name__}: {error}'[:200]}). "
-            "Name a CUB folder, or a COCO keypoint .json beside its images."
-        ) from error
     if not any(objects.values()):
         raise DatasetError(f"{path} holds no annotations with labelled keypoints for its images.")
     listed = tuple((image.id, image.name) for image in images)

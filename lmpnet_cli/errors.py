@@ -12,6 +12,10 @@
 The command line catches `LmpnetError` in one place and prints its message: what, where, what to do next.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class LmpnetError(Exception):
     """Base of all errors with a message for the user."""
@@ -49,13 +53,25 @@ class TrainingError(LmpnetError):
     """A training that cannot go on: diverged, or nothing to resume."""
 
 
-# what a JSON document of another shape than expected raises while it is read
-DAMAGED = (
-    ValueError,
-    LookupError,
-    TypeError,
-    StopIteration,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-)
+@contextmanager
+def reading_document(path: Path, fault: str, advice: str) -> Iterator[None]:
+    """While a JSON document is read: whatever one of another shape than expected raises becomes one clear error.
+
+    Raises:
+        InputError: when the file cannot be read.
+        DatasetError: "{path} {fault} (reason). {advice}"
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror}.") from error
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        StopIteration,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise DatasetError(f"{path} {fault} ({f'{type(error).__name__}: {error}'[:200]}). {advice}") from error

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmpnet_cli.errors import DAMAGED, DatasetError, InputError
+from lmpnet_cli.errors import DatasetError, reading_document
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ def read_predictions(path: Path, listed: Sequence[tuple[str, str]], scored: Coll
         DatasetError: when it is no COCO file, or names none of the pictures.
     """
     left_out: Counter[str] = Counter()
-    try:
+    advice = "Name the keypoints.json of `lmpnet discover`, a COCO annotation file, or a COCO result list."
+    with reading_document(path, "holds no COCO keypoints", advice):
         document = json.loads(path.read_text(encoding="utf-8"))
         results_only = isinstance(document, list)
         named: list[tuple[str | None, dict[str, Any], dict[str, Any]]]
@@ -86,13 +87,6 @@ def read_predictions(path: Path, listed: Sequence[tuple[str, str]], scored: Coll
         threshold, classes = info.get("thr"), info.get("classes")
         if not isinstance(threshold, int | float) or not math.isfinite(threshold):
             threshold = None
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror}.") from error
-    except DAMAGED as error:
-        raise DatasetError(
-            f"{path} holds no COCO keypoints ({f'{type(error).__name__}: {error}'[:200]}). Name the keypoints.json of "
-            "`lmpnet discover`, a COCO annotation file, or a COCO result list."
-        ) from error
     if not predictions:
         raise DatasetError(
             f"{path} has no keypoints for any of the {len(scored)} annotated pictures. Its images must have the same "

@@ -1,0 +1,74 @@
+"""What the programs that measure speed share: the floor they compare with, the facts beside the figures, the file."""
+
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmpnet_cli.images import ListedImage
+from lmpnet_cli.inference import Engine
+from lmpnet_cli.progress import Progress
+from lmpnet_cli.runtime import now, versions
+
+RESULTS = Path(__file__).parent.parent / "docs" / "results"
+Pair = tuple[float, float]  # seconds of the floor and of the command
+
+
+def ready_batches(engine: Engine, files: Sequence[ListedImage]) -> list[Tensor]:
+    """The network input of every batch, in memory; the networks run once to find it, which warms them up."""
+    return [
+        torch.from_numpy(np.stack([p.pixels for p in batch if p.pixels is not None]))
+        for batch, _ in engine.batches(files, Progress())
+    ]
+
+
+def in_turn(engine: Engine, batches: Sequence[Tensor], command: Callable[[], float], repeats: int) -> list[Pair]:
+    """Times the bare forward pass of both networks, with the mask-out between them, and a command, one after the other.
+
+    Args:
+        command: runs once and returns its seconds.
+    """
+    pairs = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        for batch in batches:
+            engine.maps(batch)
+        floor = time.perf_counter() - started
+        pairs.append((floor, command()))
+    return pairs
+
+
+def speeds(pairs: Sequence[Pair], images: int) -> str:
+    """Medians in images/s, of the floor and of the command, as two cells of a table."""
+    floor, whole = (images / statistics.median(column) for column in zip(*pairs, strict=True))
+    return f"{floor:.1f} | {whole:.1f}"
+
+
+def commit() -> str:
+    """The short name of the commit that is measured."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def write_table(name: str, title: str, what: str, batch_size: int, lines: Sequence[str]) -> None:
+    """Prints a table with the facts above it and stores both in docs/results/.
+
+    Args:
+        what: what was measured on.
+        lines: of the table, its head first.
+    """
+    found = versions()
+    facts = (
+        f"{now()}, commit {commit()}, {what}, {platform.processor() or platform.machine()}, "
+        f"{torch.get_num_threads()} threads, torch {found['torch']}, timm {found['timm']}, float32, batch {batch_size}"
+    )
+    text = "\n".join([f"# {title}", "", facts, "", *lines, ""])
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / name).write_text(text, encoding="utf-8")
+    print(text)
