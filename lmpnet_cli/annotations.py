@@ -49,6 +49,7 @@ class Annotations:
 
     Attributes:
         listed: id and name of every picture that the data set lists, in other splits too.
+        training: the pictures of CUB's training split, whatever split was asked for; empty without splits.
         left_out: how many annotations could not be used, by reason.
     """
 
@@ -56,6 +57,7 @@ class Annotations:
     images: tuple[AnnotatedImage, ...]
     part_names: tuple[str, ...]
     listed: tuple[tuple[str, str], ...]
+    training: tuple[AnnotatedImage, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
 
 
@@ -95,13 +97,11 @@ def _read_cub(root: Path, split: str) -> Annotations:
         if visible > 0:
             position[int(part) - 1] = x - 1, y - 1
     boxes = dict(_numbers(root / "bounding_boxes.txt"))
-    images = []
-    listed = read_table(root / "images.txt", 2)
-    for image_id, name in listed:
-        if split not in ("all", samples[name].split):
-            continue
+    images: dict[str, list[AnnotatedImage]] = {"train": [], "test": []}
+    listed = tuple((image_id, name) for image_id, name in read_table(root / "images.txt", 2))
+    for image_id, name in sorted(listed, key=lambda row: row[1]):
         box = boxes.get(image_id)
-        images.append(
+        images[samples[name].split].append(
             AnnotatedImage(
                 image_id,
                 cub_image_path(root, name),
@@ -111,10 +111,10 @@ def _read_cub(root: Path, split: str) -> Annotations:
                 samples[name].class_name,
             )
         )
-    if not images:
+    images["all"] = sorted(images["train"] + images["test"], key=lambda image: image.name)
+    if not images[split]:
         raise DatasetError(f"{root} has no images in its {split} split. Use --split train or --split all.")
-    known = tuple((image_id, name) for image_id, name in listed)
-    return Annotations(root.name, tuple(sorted(images, key=lambda image: image.name)), names, known)
+    return Annotations(root.name, tuple(images[split]), names, listed, tuple(images["train"]))
 
 
 def _numbers(path: Path) -> list[tuple[str, list[float]]]:
@@ -158,7 +158,9 @@ def _read_coco(path: Path) -> Annotations:
     if not any(objects.values()):
         raise DatasetError(f"{path} holds no annotations with labelled keypoints for its images.")
     listed = tuple((image.id, image.name) for image in images)
-    return Annotations(path.stem, tuple(sorted(images, key=lambda image: image.name)), names, listed, dict(+left_out))
+    return Annotations(
+        path.stem, tuple(sorted(images, key=lambda image: image.name)), names, listed, (), dict(+left_out)
+    )
 
 
 def _refuse_repetition(path: Path, what: str, values: list[Any]) -> None:

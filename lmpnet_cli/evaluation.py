@@ -1,13 +1,14 @@
 """`lmpnet eval`: keypoints against annotations, with the trivial baselines in the same table."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lmpnet_cli.annotations import read_annotations
+from lmpnet_cli.annotations import AnnotatedImage, Annotations, read_annotations
 from lmpnet_cli.baselines import (
     image_centre,
     leave_one_out_shapes,
@@ -18,7 +19,6 @@ from lmpnet_cli.baselines import (
 from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.charts import draw_metrics
 from lmpnet_cli.config import EvaluateConfig
-from lmpnet_cli.datasets import cub_root
 from lmpnet_cli.errors import DatasetError, InputError
 from lmpnet_cli.images import UnreadableImage, image_size
 from lmpnet_cli.inference import Engine
@@ -104,7 +104,7 @@ def evaluate(
         "results": [
             {"thr": threshold, **_row(points, run, config, names)} for threshold, points in run.predictions.items()
         ],
-        **_baselines(run, config, names),
+        **_baselines(run, config, annotations),
         **origin,
     }
     result = EvaluateResult(metrics, run.skipped, config.out, time.perf_counter() - started, device)
@@ -125,11 +125,12 @@ def _row(points: list[Points], run: Measurement, config: EvaluateConfig, names: 
     return row | {"part_recall": dict(zip(names, row["part_recall"], strict=True))}
 
 
-def _baselines(run: Measurement, config: EvaluateConfig, names: tuple[str, ...]) -> dict[str, Any]:
+def _baselines(run: Measurement, config: EvaluateConfig, annotations: Annotations) -> dict[str, Any]:
     """The trivial predictors on the same pictures, and where the mean shape comes from."""
     random = np.random.default_rng(config.seed)
     sizes = [scene.size for scene in run.scenes]
-    shape = _training_shape(config)
+    # with another split the pictures that are scored would shape what they are compared with
+    shape = _shape(annotations.training) if config.split == "test" else None
     # without training pictures each picture gets the mean shape of the others
     own = [scene.parts for scene in run.scenes]
     shapes = [shape] * len(sizes) if shape is not None else leave_one_out_shapes(own, sizes)
@@ -139,22 +140,15 @@ def _baselines(run: Measurement, config: EvaluateConfig, names: tuple[str, ...])
         "mean_shape": [place_shape(each, scene, run.k) for each, scene in zip(shapes, run.scenes, strict=True)],
     }
     return {
-        "baselines": {name: _row(points, run, config, names) for name, points in predictors.items()},
+        "baselines": {name: _row(points, run, config, annotations.part_names) for name, points in predictors.items()},
         "mean_shape_of": "the other scored images" if shape is None else "the training split",
     }
 
 
-def _training_shape(config: EvaluateConfig) -> Points | None:
-    """Mean position of the parts over the training split, as a share of the image."""
-    data = config.data or bundled_examples()
-    if config.split != "test" or not data.is_dir() or cub_root(data) is None:
-        return None
-    try:
-        training = read_annotations(data, "train")
-    except DatasetError:
-        return None  # everything is test, as in the example pictures
+def _shape(training: Sequence[AnnotatedImage]) -> Points | None:
+    """Mean position of the parts over the training split, as a share of the image; None without readable pictures."""
     parts, sizes = [], []
-    for image in training.images:
+    for image in training:
         try:
             sizes.append(image_size(image.path))
         except UnreadableImage:

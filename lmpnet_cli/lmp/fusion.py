@@ -6,6 +6,7 @@
 4. Score: the share of the kept activation that voted for the keypoint.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,13 +40,14 @@ class Ballot:
 
     Attributes:
         proposals: (B, V) the selected filters of the network, then the replica's, in the order of their indices.
-        maps: (B, V, HW) their raw maps.
-        of_replica: (B, V) True for the replica's.
+        filters: (B, V) those indices; the replica's follow the network's.
+        maps: (B, C, HW) raw maps of the network and, where there is one, of the replica: all, since picking the
+            selected ones would copy more than everything else here.
     """
 
     proposals: Proposals
-    maps: Tensor
-    of_replica: Tensor
+    filters: Tensor
+    maps: Sequence[Tensor]
 
 
 def ballot(pair: PairMaps, filters: int | None = None, margin: int = 0) -> Ballot:
@@ -67,9 +69,7 @@ def ballot(pair: PairMaps, filters: int | None = None, margin: int = 0) -> Ballo
         proposals.live.gather(1, order),
         proposals.map_size,
     )
-    rows = torch.arange(len(order), device=order.device)[:, None]
-    maps = torch.cat([each.flatten(2) for each in all_maps], 1)[rows, order]
-    return Ballot(chosen, maps.float(), order >= pair.maps.shape[1])
+    return Ballot(chosen, order, [maps.float().flatten(2) for maps in all_maps])
 
 
 def fuse(votes: Ballot, k: int = 5, threshold: float = 3.0, iterations: int = ITERATIONS) -> Detections:
@@ -82,7 +82,7 @@ def fuse(votes: Ballot, k: int = 5, threshold: float = 3.0, iterations: int = IT
     proposals = votes.proposals
     scaled = threshold * proposals.map_size[0] / GRID
     clusters = cluster(proposals, k, iterations, scaled)
-    positions = _positions(votes.maps, proposals.map_size, clusters)
+    positions = _positions(_summed_maps(votes, clusters), proposals.map_size, clusters)
     scores, shares = _scores(votes, clusters)
     missing = ~clusters.found
     return Detections(
@@ -93,11 +93,20 @@ def fuse(votes: Ballot, k: int = 5, threshold: float = 3.0, iterations: int = IT
     )
 
 
-def _positions(maps: Tensor, map_size: tuple[int, int], clusters: Clusters) -> Tensor:
-    """Centroid of the 3 x 3 cells around each winner, weighted by the voting filters' raw maps; (B, K, 2)."""
+def _summed_maps(votes: Ballot, clusters: Clusters) -> Tensor:
+    """For each keypoint the sum of its voting filters' raw maps, (B, K, HW)."""
+    batch, k, _ = clusters.members.shape
+    counts = [maps.shape[1] for maps in votes.maps]
+    members = clusters.members.float()
+    members = members.new_zeros(batch, k, sum(counts)).scatter_(2, votes.filters[:, None].expand_as(members), members)
+    sums = [torch.bmm(own, maps) for own, maps in zip(torch.split(members, counts, 2), votes.maps, strict=True)]
+    return sums[0] if len(sums) == 1 else sums[0] + sums[1]
+
+
+def _positions(summed: Tensor, map_size: tuple[int, int], clusters: Clusters) -> Tensor:
+    """Centroid of the 3 x 3 cells around each winner, weighted by the summed maps (B, K, HW); (B, K, 2)."""
     height, width = map_size
-    summed = torch.bmm(clusters.members.float(), maps)  # (B, K, HW)
-    cells = torch.arange(height * width, device=maps.device)
+    cells = torch.arange(height * width, device=summed.device)
     rows, columns = cells // width, cells % width
     row, column = clusters.cells // width, clusters.cells % width  # (B, K)
     near = ((rows - row[..., None]).abs() <= 1) & ((columns - column[..., None]).abs() <= 1)
@@ -111,7 +120,8 @@ def _positions(maps: Tensor, map_size: tuple[int, int], clusters: Clusters) -> T
 def _scores(votes: Ballot, clusters: Clusters) -> tuple[Tensor, Tensor]:
     strengths = votes.proposals.strengths * votes.proposals.live  # (B, V)
     cast = clusters.members * strengths[:, None]  # (B, K, V)
+    of_replica = votes.filters >= votes.maps[0].shape[1]
     tiny = torch.finfo(torch.float32).tiny
     voted = cast.sum(2)
     total = strengths.sum(1, keepdim=True).clamp(min=tiny)
-    return (voted / total).clamp(0, 1), (cast * votes.of_replica[:, None]).sum(2) / voted.clamp(min=tiny)
+    return (voted / total).clamp(0, 1), (cast * of_replica[:, None]).sum(2) / voted.clamp(min=tiny)
