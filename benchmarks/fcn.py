@@ -2,9 +2,11 @@
 
     python benchmarks/fcn.py DATA -o predictions.json --init WEIGHTS [--epochs 20]
 
-The same backbone as the LMPNet it stands beside, with a heat-map head: two transposed convolutions (14 x 14 -> 56 x 56
-cells) and one map for each part, trained on the training split's visible parts with a Gaussian of one and a half cells
-and the mean squared error (Xiao et al., 2018, simple baselines). A part's position is the centroid around its highest
+The same backbone as the LMPNet it stands beside, with a heat-map head: transposed convolutions up to 56 x 56 cells and
+one map for each part (Xiao et al., 2018, simple baselines), trained on the training split's visible parts with the
+cross-entropy between the softmax over a map's cells and a Gaussian of one and a half cells (He et al., 2017, the
+keypoint head of Mask R-CNN, whose target is one cell). The mean squared error that simple baselines take needs more
+steps than a few hundred pictures allow: it stays at empty maps. A part's position is the centroid around its highest
 cell; a point is always given, as in the paper. `lmpnet eval DATA --predictions predictions.json` scores it. Of the
 parts, `--k` are sampled evenly, as the paper samples 5 of 15.
 
@@ -35,12 +37,16 @@ SIGMA = 1.5  # of the target, in heat-map cells
 class PartNetwork(nn.Module):
     """Backbone and heat-map head."""
 
-    def __init__(self, backbone: Backbone, parts: int) -> None:
+    def __init__(self, backbone: Backbone, parts: int, doublings: int) -> None:
+        """
+        Args:
+            doublings: transposed convolutions, each of which doubles the side of the maps.
+        """
         super().__init__()
         self.backbone = backbone
         layers: list[nn.Module] = []
         channels = backbone.channels
-        for _ in range(2):
+        for _ in range(doublings):
             layers += [
                 nn.ConvTranspose2d(channels, 128, 4, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(128),
@@ -58,15 +64,17 @@ class PartNetwork(nn.Module):
 class PartSet(Dataset[tuple[Tensor, Tensor]]):
     """Pictures warped to a square, with part positions as shares of the side, (P, 2) x and y, NaN where not visible.
 
-    No flip, which would have to swap left and right parts; random crops of at least half the area.
+    For training, random crops of at least half the area, half of them mirrored: left and right parts change names.
     """
 
-    def __init__(self, images: Sequence[AnnotatedImage], size: int, seed: int | None) -> None:
+    def __init__(self, images: Sequence[AnnotatedImage], names: Sequence[str], size: int, seed: int | None) -> None:
         """
         Args:
-            seed: of the crops; None takes the whole picture.
+            names: of the parts.
+            seed: of the crops; None takes the whole picture as it is.
         """
         self.images, self.size, self.seed, self.epoch = list(images), size, seed, 0
+        self.mirrored = mirrored_parts(names)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -76,32 +84,55 @@ class PartSet(Dataset[tuple[Tensor, Tensor]]):
         rgb = read_image(image.path).rgb
         height, width = rgb.shape[:2]
         left, top, right, bottom = 0, 0, width, height
+        mirror = False
         if self.seed is not None:
             random = np.random.default_rng((self.seed, self.epoch, index))
             share = np.sqrt(random.uniform(0.5, 1, 2))
             left, top = (int(random.uniform(0, side * (1 - s))) for side, s in zip((width, height), share, strict=True))
             right, bottom = left + int(width * share[0]), top + int(height * share[1])
+            mirror = random.random() < 0.5
         pixels = np.ascontiguousarray(to_input(rgb[top:bottom, left:right], self.size).transpose(2, 0, 1))
         parts = (image.parts + 0.5 - (left, top)) / (right - left, bottom - top)
         parts[((parts < 0) | (parts > 1)).any(axis=1)] = np.nan
+        if mirror:
+            pixels = np.ascontiguousarray(pixels[:, :, ::-1])
+            parts = (parts * (-1, 1) + (1, 0))[self.mirrored]
         return torch.from_numpy(pixels), torch.from_numpy(parts).float()
 
 
+def mirrored_parts(names: Sequence[str]) -> list[int]:
+    """For each part the one whose place it takes in a mirror: left for right.
+
+    >>> mirrored_parts(["beak", "left eye", "right eye"])
+    [0, 2, 1]
+    """
+    other = {"left": "right", "right": "left"}
+    return [names.index(" ".join(other.get(word, word) for word in name.split())) for name in names]
+
+
 def targets(parts: Tensor, size: int) -> Tensor:
-    """(B, P, 2) shares of the side -> (B, P, size, size) Gaussians, zero for parts that are not visible."""
+    """(B, P, 2) shares of the side -> (B, P, size, size) Gaussians that sum to 1; NaN where not visible."""
     centres = (torch.arange(size) + 0.5) / size
     distance = (parts[..., 0, None, None] - centres[None, :]) ** 2 + (parts[..., 1, None, None] - centres[:, None]) ** 2
-    return torch.exp(-distance * size**2 / (2 * SIGMA**2)).nan_to_num(0.0)
+    return (-distance * size**2 / (2 * SIGMA**2)).flatten(2).softmax(2).view_as(distance)
+
+
+def loss_of(maps: Tensor, parts: Tensor) -> Tensor:
+    """Mean cross-entropy over visible parts, for (B, P, H, H) logits and (B, P, 2) positions."""
+    visible = ~parts[..., 0].isnan()
+    wanted = targets(parts, maps.shape[-1])[visible].flatten(1)
+    return nn.functional.cross_entropy(maps.float()[visible].flatten(1), wanted)
 
 
 def positions(maps: Tensor) -> Tensor:
-    """(B, P, H, W) heat maps -> (B, P, 2) shares of the side: the centroid of the 3 x 3 cells at the maximum."""
+    """(B, P, H, W) logits -> (B, P, 2) shares of the side: the centroid of the 3 x 3 cells at the maximum."""
     batch, parts, height, width = maps.shape
+    maps = maps.flatten(2).softmax(2).view_as(maps)
     best = maps.flatten(2).argmax(2)
     rows, columns = torch.arange(height).float(), torch.arange(width).float()
     row, column = (best // width).float(), (best % width).float()
     near = ((rows[:, None] - row[..., None, None]).abs() <= 1) & ((columns - column[..., None, None]).abs() <= 1)
-    weights = (maps.clamp(min=1e-6) * near).view(batch, parts, -1)
+    weights = (maps * near).view(batch, parts, -1)
     weights = weights / weights.sum(2, keepdim=True)
     x = (weights * columns.repeat(height)).sum(2)
     y = (weights * rows.repeat_interleave(width)).sum(2)
@@ -115,13 +146,14 @@ def normalise(pixels: Tensor) -> Tensor:
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
-def train(options: argparse.Namespace, images: Sequence[AnnotatedImage], parts: int) -> PartNetwork:
+def train(options: argparse.Namespace, images: Sequence[AnnotatedImage], names: Sequence[str]) -> PartNetwork:
     """The network after `--epochs` of Adam with a cosine."""
-    backbone = Backbone(BackboneSpec("resnet50", "layer3", stride_in_1x1=True, caffe_pooling=True))
+    backbone = Backbone(BackboneSpec("resnet50", options.layer, stride_in_1x1=True, caffe_pooling=True))
     load_initial_weights(backbone, options.init)
-    backbone.freeze_through("layer2")
-    network = PartNetwork(backbone, parts).to(memory_format=torch.channels_last)
-    data = PartSet(images, options.size, options.seed)
+    backbone.freeze_through(options.freeze)
+    doublings = {"layer3": 2, "layer4": 3}[options.layer]
+    network = PartNetwork(backbone, len(names), doublings).to(memory_format=torch.channels_last)
+    data = PartSet(images, names, options.size, options.seed)
     batches = DataLoader(
         data, options.batch_size, shuffle=True, drop_last=len(data) >= options.batch_size, num_workers=1
     )
@@ -134,8 +166,7 @@ def train(options: argparse.Namespace, images: Sequence[AnnotatedImage], parts: 
         for pixels, truth in batches:
             with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
                 maps = network(normalise(pixels))
-            visible = ~truth[..., 0].isnan()
-            loss = nn.functional.mse_loss(maps.float()[visible], targets(truth, maps.shape[-1])[visible])
+            loss = loss_of(maps, truth)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -150,7 +181,7 @@ def predict(network: PartNetwork, images: Sequence[AnnotatedImage], size: int) -
     network.eval()
     found = []
     with torch.inference_mode():
-        for pixels, _ in DataLoader(PartSet(images, size, None), 32, num_workers=1):
+        for pixels, _ in DataLoader(PartSet(images, (), size, None), 32, num_workers=1):
             found.append(positions(network(normalise(pixels)).float()))
     return torch.cat(found).double().numpy()
 
@@ -161,6 +192,8 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--init", type=Path, required=True)
+    parser.add_argument("--layer", choices=("layer3", "layer4"), default="layer3")
+    parser.add_argument("--freeze", default="layer2", help="last layer that is left as it was")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=32)
@@ -172,7 +205,7 @@ def main() -> None:
     seed_everything(options.seed)
     training = read_annotations(options.data, "train")
     test = read_annotations(options.data, "test")
-    network = train(options, training.images, len(training.part_names))
+    network = train(options, training.images, training.part_names)
     chosen = np.linspace(0, len(test.part_names) - 1, options.k).round().astype(int)
     results = []
     for image, shares in zip(test.images, predict(network, test.images, options.size), strict=True):

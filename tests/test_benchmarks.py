@@ -21,14 +21,36 @@ def test_a_heat_map_gives_its_position_back():
     from fcn import positions, targets
 
     parts = torch.rand(3, 4, 2) * 0.8 + 0.1
-    found = positions(targets(parts, 56))
+    wanted = targets(parts, 56)
+    torch.testing.assert_close(wanted.sum((2, 3)), torch.ones(3, 4))
+    found = positions(wanted.log())
     assert (found - parts).abs().max() < 0.4 / 56  # 3 x 3 cells do not hold the whole Gaussian
-    hidden = torch.full((1, 1, 2), torch.nan)
-    assert targets(hidden, 8).eq(0).all()
+
+
+def test_the_loss_is_least_for_the_right_maps_and_ignores_hidden_parts():
+    from fcn import loss_of, targets
+
+    parts = torch.tensor([[[0.3, 0.6], [torch.nan, torch.nan]]])
+    maps = targets(parts, 8).log().nan_to_num(0.0).requires_grad_()
+    loss = loss_of(maps, parts)
+    share = targets(parts, 8)[0, 0]
+    torch.testing.assert_close(loss, -(share * share.log()).sum())  # the entropy of the target, which nothing beats
+    loss.backward()
+    torch.testing.assert_close(maps.grad, torch.zeros_like(maps), atol=1e-6, rtol=0)
+    assert loss_of(torch.randn(1, 2, 8, 8), parts) > loss
+
+
+def test_a_mirror_swaps_left_and_right():
+    from fcn import mirrored_parts
+
+    # the order of CUB's parts after a flip, counted from 1: papers call it 1-6, 11, 12, 13, 10, 7, 8, 9, 14, 15
+    cub = "back beak belly breast crown forehead left_eye left_leg left_wing nape right_eye right_leg right_wing tail"
+    names = [name.replace("_", " ") for name in cub.split()] + ["throat"]
+    assert [1 + index for index in mirrored_parts(names)] == [1, 2, 3, 4, 5, 6, 11, 12, 13, 10, 7, 8, 9, 14, 15]
 
 
 def test_a_part_stays_on_its_pixels_through_a_crop(birds, tmp_path):
-    """A white picture with one black square: the square's centre is where the crop says the part is."""
+    """A white picture with one black square: the square's centre is where the crop says the part is, mirrored or not."""
     from fcn import PartSet
     from PIL import Image
 
@@ -38,23 +60,27 @@ def test_a_part_stays_on_its_pixels_through_a_crop(birds, tmp_path):
     canvas[70:75, 60:65] = 0
     Image.fromarray(canvas).save(tmp_path / "a.png")
     parts = np.array([[62.0, 72.0], [np.nan, np.nan]])
+    names = ["left eye", "right eye"]
+    mirrored = 0
     image = AnnotatedImage("1", tmp_path / "a.png", "a.png", parts, None, None)
     seen = 0
     for epoch in range(12):
-        data = PartSet([image], 224, seed=5)
+        data = PartSet([image], names, 224, seed=5)
         data.epoch = epoch
         pixels, shares = data[0]
-        assert shares[1].isnan().all()
-        if shares[0].isnan().any():
+        shown = (~shares[:, 0].isnan()).nonzero().flatten().tolist()
+        assert len(shown) <= 1
+        if not shown:
             continue
         dark = 255 - pixels.float().mean(0)
         if dark[0].any() or dark[-1].any() or dark[:, 0].any() or dark[:, -1].any():
             continue  # cut
         cells = (torch.arange(224) + 0.5) / 224
         centre = torch.stack([(dark.sum(0) * cells).sum(), (dark.sum(1) * cells).sum()]) / dark.sum()
-        torch.testing.assert_close(shares[0], centre, atol=0.5 / 224, rtol=0)
+        torch.testing.assert_close(shares[shown[0]], centre, atol=0.5 / 224, rtol=0)
         seen += 1
-    assert seen > 3
+        mirrored += shown == [1]
+    assert seen > 3 and 0 < mirrored < seen
     np.testing.assert_array_equal(image.parts, parts)  # as they were
 
 
