@@ -1,0 +1,69 @@
+"""What all commands share, and what those share that use a trained model."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lmpnet_cli.config.checks import at_least, between, one_of, plain
+
+MAX_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What every command shares.
+
+    Attributes:
+        out: folder for the results; None writes nothing (Python only).
+        overwrite: replace results that are there.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, 32 or bf16. `auto` is 32 and, in training, bf16 where that is faster.
+        batch_size: images in one forward pass (for each process, in training).
+        workers: decoding processes; None decides by the number of processors, 0 decodes in the main process.
+        seed: of everything that is left to chance.
+    """
+
+    out: Path | None = None
+    overwrite: bool = False
+    device: str = "auto"
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    batch_size: int = 16
+    workers: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        between("--batch-size", self.batch_size, 1, 65536)
+        between("--seed", self.seed, 0, MAX_SEED)
+        if self.workers is not None:
+            between("--workers", self.workers, 0, 256)
+        one_of("--precision", self.precision, ("auto", "32", "bf16"))
+
+    def options(self) -> dict[str, Any]:
+        """All fields with plain values, for `run.json`."""
+        return {key: plain(value) for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(RunConfig):
+    """What the commands share that use a trained model.
+
+    Attributes:
+        checkpoint: None takes the bundled model.
+        size: side of the network input in pixels; None takes the one of the training.
+        max_pixels: larger pictures are skipped and named.
+    """
+
+    checkpoint: Path | None = None
+    size: int | None = None
+    max_pixels: int = 500_000_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size is not None:
+            between("--size", self.size, 32, 2048)
+        at_least("--max-pixels", self.max_pixels, 1)
+
+
+def default_out(command: str) -> Path:
+    """Where the command line writes when --out is not given."""
+    return Path("results") / command
