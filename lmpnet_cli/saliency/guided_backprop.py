@@ -1,0 +1,133 @@
+"""Fine scale: guided backpropagation from a class to the pixels (papers.md 2.2).
+
+At every ReLU a gradient passes only where the forward input was positive and the incoming gradient is positive,
+R_l = (f_l > 0) (R_{l+1} > 0) R_{l+1}. The rule is laid over the function calls of one forward pass, not over modules:
+ReLUs that are reused, work in place or are plain function calls are all met, and there is nothing to restore.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from lmpnet_cli.errors import OptionError
+from lmpnet_cli.saliency.occlusion import Classify
+
+_RELUS: set[Any] = {functional.relu, functional.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
+_IN_PLACE: set[Any] = {functional.relu_, torch.relu_, Tensor.relu_}
+_CLIPPED: set[Any] = {functional.hardtanh, functional.hardtanh_, functional.relu6}
+_OTHERS: dict[Any, str] = {
+    getattr(functional, name): name
+    for name in ("gelu", "silu", "hardswish", "mish", "elu", "celu", "selu", "leaky_relu", "prelu", "softplus")
+}
+
+
+class _GuidedReLU(torch.autograd.Function):
+    """min(max(x, 0), top), with the guided rule backwards."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, top: float) -> Tensor:
+        ctx.save_for_backward((x > 0) & (x < top))
+        return x.clamp(0, top)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = gradients
+        (open_,) = ctx.saved_tensors
+        return gradient.clamp(min=0) * open_, None
+
+
+class GuidedReLUs(TorchFunctionMode):
+    """While it is active, every ReLU (and ReLU6) that is called follows the guided rule.
+
+    Attributes:
+        met: how many ReLUs were called.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.met = 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _OTHERS:
+            raise OptionError(
+                f"Guided backpropagation is defined for ReLUs, and this network calls {_OTHERS[func]}. Choose a "
+                "classifier with ReLUs, such as a ResNet, a VGG or MobileNetV2."
+            )
+        if func in _RELUS:
+            in_place = func in _IN_PLACE or kwargs.get("inplace", False) or len(args) > 1
+            return self._guided(args[0] if args else kwargs["input"], float("inf"), in_place)
+        if func in _CLIPPED:
+            return self._clipped(func, *args, **kwargs)
+        return func(*args, **kwargs)
+
+    def _clipped(
+        self,
+        func: Callable[..., Any],
+        input: Tensor,
+        min_val: float = -1.0,
+        max_val: float = 1.0,
+        inplace: bool = False,
+    ) -> Tensor:
+        if func is functional.relu6:
+            min_val, max_val, inplace = 0.0, 6.0, bool(min_val) if min_val != -1.0 else inplace
+        if min_val != 0:
+            raise OptionError(
+                f"Guided backpropagation is defined for ReLUs, and this network clips at {min_val:g}. Choose a "
+                "classifier with ReLUs, such as a ResNet, a VGG or MobileNetV2."
+            )
+        return self._guided(input, max_val, inplace or func is functional.hardtanh_)
+
+    def _guided(self, x: Tensor, top: float, in_place: bool) -> Tensor:
+        self.met += 1
+        result: Tensor = _GuidedReLU.apply(x, top)
+        # who looks at the input afterwards must see it rectified
+        return x.copy_(result) if in_place else result
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode; every module's own flag comes back, after an error too."""
+    flags = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, flag in flags:
+            module.training = flag
+
+
+def guided_gradients(classify: Classify, images: Tensor, target: Tensor) -> Tensor:
+    """Guided gradient of the target's log-probability, clipped at 0, its maximum over the colour channels.
+
+    The log-probability gives the map of the probability up to a positive factor, without underflow.
+
+    Args:
+        images: (B, 3, S, T) RGB bytes.
+        target: (B,) class to start from, as a rule the predicted one.
+
+    Returns:
+        (B, S, T), none negative.
+
+    Raises:
+        OptionError: for a network without ReLUs, or with other activations.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        pixels = images.detach().clone().float().requires_grad_()
+        with GuidedReLUs() as relus:
+            logits = classify(pixels)
+        if not relus.met:
+            raise OptionError(
+                "Guided backpropagation is defined for ReLUs, and this network calls none. Choose a classifier with "
+                "ReLUs, such as a ResNet, a VGG or MobileNetV2."
+            )
+        chosen = logits.float().log_softmax(1).gather(1, target.clone()[:, None]).sum()
+        (gradient,) = torch.autograd.grad(chosen, pixels)
+    return gradient.clamp(min=0).amax(1)

@@ -1,0 +1,101 @@
+"""Coarse scale: how much does the predicted class lose when a patch is hidden? (papers.md 2.1)
+
+1. An occluder slides over the image; what it hides becomes random colours, so that no edge is created.
+2. A patch scores the drop of the class's probability, max(f(x) - f(h(x)), 0): only decreases count.
+3. A pixel gets the mean score of all patches that cover it.
+
+The number of forward passes is the cost: 729 patches for 224 pixels, patch 16 and stride 8.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Classify = Callable[[Tensor], Tensor]
+"""(N, 3, S, T) RGB in 0 to 255 -> (N, classes) logits; normalisation is its own affair."""
+
+
+def patch_corners(length: int, patch: int, stride: int) -> Tensor:
+    """First pixels of the patches along one side; a last one lies flush with the border, so every pixel is covered.
+
+    >>> patch_corners(20, 8, 8).tolist()
+    [0, 8, 12]
+    """
+    if not (1 <= patch <= length and 1 <= stride <= patch):
+        raise ValueError(f"expected 1 <= stride <= patch <= {length}, received stride {stride} and patch {patch}")
+    corners = torch.arange(0, length - patch + 1, stride)
+    last = length - patch
+    return corners if corners[-1] == last else torch.cat([corners, torch.tensor([last])])
+
+
+def random_colors(patches: int, patch: int, seed: int) -> Tensor:
+    """(patches, 3, patch, patch) fresh random colours for every patch, bytes; the same on every device."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (patches, 3, patch, patch), dtype=torch.uint8, generator=generator)
+
+
+def show_through(fill: Tensor, patch: int, stride: int) -> Tensor:
+    """The colours of a (3, S, T) picture at every patch, in place of random ones; (patches, 3, patch, patch)."""
+    rows, columns = (patch_corners(length, patch, stride) for length in fill.shape[1:])
+    return torch.stack([fill[:, y : y + patch, x : x + patch] for y in rows.tolist() for x in columns.tolist()])
+
+
+def occlusion_scores(
+    classify: Classify,
+    images: Tensor,
+    target: Tensor,
+    colors: Tensor,
+    stride: int = 8,
+    batch_size: int = 32,
+) -> Tensor:
+    """Drop of the target's probability for every patch, never negative.
+
+    Args:
+        images: (B, 3, S, T) RGB bytes.
+        target: (B,) class whose probability is watched, as a rule the predicted one.
+        colors: (patches, 3, patch, patch) what hides each patch, row by row.
+        batch_size: occluded copies in one forward pass; patches of several images share it.
+
+    Returns:
+        (B, rows, columns), one score for each patch.
+    """
+    patch = colors.shape[-1]
+    rows, columns = (patch_corners(length, patch, stride).to(images.device) for length in images.shape[2:])
+    count = len(rows) * len(columns)
+    if len(colors) != count:
+        raise ValueError(f"expected colours for {len(rows)} x {len(columns)} patches, received {len(colors)}")
+    colors = colors.to(images.device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    whole = classify(images).float().softmax(1)
+    scores = []
+    for pairs in torch.split(torch.arange(len(images) * count, device=images.device), batch_size):
+        image, place = pairs // count, pairs % count
+        hidden = images[image]  # a copy
+        row = rows[place // len(columns), None] + torch.arange(patch, device=images.device)  # (N, patch)
+        column = columns[place % len(columns), None] + torch.arange(patch, device=images.device)
+        own = torch.arange(len(pairs), device=images.device)
+        hidden[own[:, None, None], :, row[:, :, None], column[:, None, :]] = colors[place].permute(0, 2, 3, 1)
+        left = classify(hidden).float().softmax(1)
+        wanted = target[image]
+        scores.append((whole[image, wanted] - left[own, wanted]).clamp(min=0))
+    return torch.cat(scores).view(len(images), len(rows), len(columns))
+
+
+def spread(scores: Tensor, size: tuple[int, int], patch: int, stride: int) -> Tensor:
+    """Patch scores to pixels: the mean over all patches that cover a pixel.
+
+    Args:
+        scores: (B, rows, columns) as `occlusion_scores` gives them.
+        size: height and width of the images.
+
+    Returns:
+        (B, height, width).
+    """
+    down, across = (
+        torch.stack([(pixels >= corner) & (pixels < corner + patch) for corner in patch_corners(length, patch, stride)])
+        for length, pixels in ((length, torch.arange(length)) for length in size)
+    )  # (rows, height), (columns, width): which patch covers which pixel
+    down, across = down.to(scores), across.to(scores)
+    total = torch.einsum("rh,brc,cw->bhw", down, scores, across)
+    return total / (down.sum(0)[:, None] * across.sum(0))
