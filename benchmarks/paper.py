@@ -1,10 +1,11 @@
-"""The tables and figures of the LMPNet paper on data at hand: trains, scores, and writes docs/results/paper.{md,json}.
+"""The tables and figures of the LMPNet paper on data at hand: trains, scores, and writes docs/results/paper*.
 
-    python benchmarks/paper.py DATA --init WEIGHTS --work FOLDER [--every 3] [--epochs 10] [--replica-epochs 8]
+    python benchmarks/paper.py DATA --init WEIGHTS --work FOLDER [--layer layer4 --freeze layer3] [--every 3]
 
 DATA is a CUB folder; every third class of it is used (`--every 1` takes all). What is trained lies in FOLDER: run again
 after an interruption, the program goes on where it stopped, and what is complete is not done twice. Every step is a
-command that can be typed; they are printed and recorded.
+command that can be typed; they are printed and recorded. The tables of each layer have a place of their own in
+paper.md and a file of their own, paper-LAYER.json.
 
 - Table 1: accuracy with average, max and leaky max pooling, epsilon 0.1 and 0.01, all by the same recipe.
 - Table 2: greedy PCK at thr 3, 2, 1, the supervised network of `fcn.py` and the trivial predictors.
@@ -31,7 +32,7 @@ from lmpnet_cli.datasets import cub_root, read_table
 from lmpnet_cli.runtime import now, versions, write_json
 
 HERE = Path(__file__).parent
-START, END = "<!-- written by benchmarks/paper.py -->", "<!-- end -->"
+END = "<!-- end -->"
 POOLINGS = {
     "average": ["--pooling", "average"],
     "max": ["--pooling", "max"],
@@ -122,12 +123,18 @@ def flops_of_pooling() -> dict[str, float]:
     return {"backbone": backbone, "average": float(cells), "leaky max": 2.0 * cells + 4 * 2048}
 
 
+def start(layer: str) -> str:
+    """The line of paper.md after which the tables of a layer stand."""
+    return f"<!-- {layer}, written by benchmarks/paper.py -->"
+
+
 def markdown(document: dict[str, Any]) -> str:
     """The tables, paper and measured side by side."""
     accuracy, entropy, pck = document["accuracy"], document["entropy"], document["table_2"]
     lines = [
-        START,
-        f"Data: {document['data']}. {document['hardware']}, torch {document['versions']['torch']}, timm "
+        start(document["layer"]),
+        f"Data: {document['data']}. Maps of {document['layer']}, {document['map_size'][0]} x {document['map_size'][1]} "
+        f"cells. {document['hardware']}, torch {document['versions']['torch']}, timm "
         f"{document['versions']['timm']}, commit {document['commit']}, seed {document['seed']}, {document['date']}.",
         "",
         "**Table 1 and figure 6**",
@@ -176,8 +183,9 @@ def measure(options: argparse.Namespace, step: Steps) -> dict[str, Any]:
     """Trains and scores what is missing; the figures of the document."""
     work: Path = options.work
     data = subset(options.data, work / f"every-{options.every}", options.every)
-    recipe = ["--backbone", "resnet50", "--layer", "layer3", "--stride-in-1x1", "--caffe-pooling"]
-    recipe += ["--init", options.init, "--freeze", "layer2", "--epochs", options.epochs, "--learning-rate", 0.02]
+    network = ["--layer", options.layer, "--init", options.init, "--freeze", options.freeze]
+    recipe = ["--backbone", "resnet50", *network, "--stride-in-1x1", "--caffe-pooling"]
+    recipe += ["--epochs", options.epochs, "--learning-rate", 0.02]
     recipe += ["--val-fraction", 0, "--seed", options.seed]
     replica = ["--replica-epochs", options.replica_epochs, "--replica-from-network", "--mask-radius", 3]
     thresholds = ["--thr", 3, "--thr", 2, "--thr", 1]
@@ -193,8 +201,8 @@ def measure(options: argparse.Namespace, step: Steps) -> dict[str, Any]:
         step.train(work / slug(name), data, *recipe, *pooling, *(replica if name == MAIN else ["--replica-epochs", 0]))
         measured[name] = evaluated(work / slug(name) / "eval", "-c", weights[name], *thresholds)
     alone = evaluated(work / "without-replica", "-c", weights[MAIN], *thresholds, "--no-replica")
-    fcn = ["-o", work / "fcn.json", "--init", options.init, "--epochs", options.fcn_epochs, "--seed", options.seed]
-    step(work / "fcn.json", "python", "benchmarks/fcn.py", data, *fcn, "--bf16")
+    fcn = ["-o", work / "fcn.json", *network, "--epochs", options.fcn_epochs, "--seed", options.seed, "--bf16"]
+    step(work / "fcn.json", "python", "benchmarks/fcn.py", data, *fcn)
     supervised = evaluated(work / "fcn", "--predictions", work / "fcn.json")
     compared = ["-c", weights["average"], "--compare", weights["max"], "--compare", weights[MAIN], "--rows", 3]
     for folder, shown in (("figure-5", compared), ("figure-4", ["-c", weights[MAIN]])):
@@ -212,6 +220,8 @@ def measure(options: argparse.Namespace, step: Steps) -> dict[str, Any]:
     return {
         "data": f"{options.data.name}, every {options.every}. class: {classes} classes, {images} test pictures",
         "images": images,
+        "layer": options.layer,
+        "map_size": main_run["map_size"],
         "accuracy": {name: each["accuracy"] for name, each in measured.items()},
         "entropy": {name: each["entropy"] for name, each in measured.items()},
         "replica_accuracy": main_run["replica_accuracy"],
@@ -225,6 +235,8 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--init", type=Path, required=True, help="ResNet-50 (v1) weights, safetensors")
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--layer", choices=("layer3", "layer4"), default="layer3", help="whose maps are used")
+    parser.add_argument("--freeze", default="layer2", help="last layer that training leaves as it was")
     parser.add_argument("--every", type=int, default=3, help="use every n-th class")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--replica-epochs", type=int, default=8)
@@ -247,9 +259,9 @@ def main() -> None:
         "seed": options.seed,
         "date": now(),
     }
-    write_json(RESULTS / "paper.json", document)
+    write_json(RESULTS / f"paper-{options.layer}.json", document)
     target = RESULTS / "paper.md"
-    before, _, rest = target.read_text(encoding="utf-8").partition(START)
+    before, _, rest = target.read_text(encoding="utf-8").partition(start(options.layer))
     target.write_text(before + markdown(document) + rest.partition(END)[2], encoding="utf-8")
     print(f"wrote {target}")
 
