@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lmpnet_cli.lmp.network import LMPNet
     from lmpnet_cli.lmp.pooling import LeakyMaxPool2d, leaky_max_pool
     from lmpnet_cli.metrics import feature_map_entropy, greedy_pck
+    from lmpnet_cli.salience import salient
     from lmpnet_cli.training import train
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "leaky_max_pool",
     "learnable_clustering",
     "load_checkpoint",
+    "salient",
     "train",
     "visualize_filters",
 ]
@@ -46,6 +48,7 @@ _HOMES = {
     "leaky_max_pool": "lmp.pooling",
     "learnable_clustering": "lmp.clustering",
     "load_checkpoint": "checkpoints",
+    "salient": "salience",
     "train": "training",
     "visualize_filters": "filter_views",
 }

@@ -97,3 +97,26 @@ def _draw_recall(axes: Any, recall: Mapping[str, Any], name: str, trivial: Mappi
     axes.set_yticks(places, [_plain(part) for part in order])
     axes.legend(fontsize=8, loc="lower right")
     axes.grid(axis="x", alpha=0.3)
+
+
+def draw_salience(document: Mapping[str, Any]) -> Rgb:
+    """`salient.json` as bar charts: on which share of the pictures each part is detected, over all and by class."""
+    entries = {"all classes": document["all"], **document["classes"]}
+    parts = document["parts"]
+    columns = min(3, len(entries))
+    rows = -(-len(entries) // columns)
+    figure = _figure(4.2 * columns, rows * max(2.4, 0.8 + 0.19 * len(parts)))
+    places = np.arange(len(parts))[::-1]  # the first part on top
+    for panel, (name, entry) in enumerate(entries.items(), start=1):
+        axes = figure.add_subplot(rows, columns, panel)
+        rates = [100 * (entry["rate"][part] or 0) for part in parts]
+        best = entry["most_frequent"]
+        axes.barh(places, rates, color=[STRICT if part == best else MEASURED for part in parts])
+        axes.set(xlim=(0, 100), title=_plain(f"{name} ({entry['images']})"))
+        axes.set_yticks(places, [_plain(part) for part in parts], fontsize=7)
+        axes.grid(axis="x", alpha=0.3)
+    method = f"{document['dataset']}, {document['method']}, {document['k']} keypoints a picture"
+    figure.suptitle(
+        _plain(f"{method}: % of the pictures showing a part on which it is detected\norange: detected most often")
+    )
+    return _pixels(figure)

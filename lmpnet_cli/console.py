@@ -69,6 +69,12 @@ class ConsoleProgress(Progress):
         console = self._bars.console if self._bars is not None else Console(stderr=True)
         console.print(f"Warning: {escape(printable(message))}", style="yellow", highlight=False, soft_wrap=True)
 
+    def tell(self, message: str) -> None:
+        """A plain line above the bar; nothing when quiet."""
+        if not self.quiet:
+            console = self._bars.console if self._bars is not None else Console(stderr=True)
+            console.print(escape(printable(message)), highlight=False, soft_wrap=True)
+
     def stop(self) -> None:
         """Takes the bar away and leaves its last state on the screen."""
         if self._bars is not None:

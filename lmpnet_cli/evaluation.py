@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,17 @@ from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.charts import draw_metrics
 from lmpnet_cli.config import EvaluateConfig
 from lmpnet_cli.errors import DatasetError, InputError
+from lmpnet_cli.finders import open_finder
 from lmpnet_cli.images import UnreadableImage, image_size
-from lmpnet_cli.inference import Engine
 from lmpnet_cli.keypoints import skipped_entries
 from lmpnet_cli.lmp.network import LMPNet
-from lmpnet_cli.measurement import Measurement, measure_model, measure_predictions
+from lmpnet_cli.measurement import Measurement, measure_finder, measure_predictions
 from lmpnet_cli.metrics import Points, score
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import save_png
 from lmpnet_cli.runtime import prepare_output, seed_everything, write_json, write_run
 
-RESULTS = ("metrics.json", "metrics.png", "run.json")
+RESULTS = ("metrics.json", "metrics.png", "panels", "run.json")
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,10 @@ def evaluate(
         run = measure_predictions(config.predictions, images, annotations.listed, progress)
         device, origin = "none", {"predictions": config.predictions.as_posix()}
     else:
-        engine = Engine(config, model, config.replica)
-        run = measure_model(config, engine, images, progress)
-        device, origin = str(engine.device), {"checkpoint": engine.checkpoint_record()}
+        # positions do not depend on the inner iterations, and nothing else is scored
+        finder = open_finder(replace(config, iterations=1), model)
+        run = measure_finder(config, config.thr, finder, images, progress)
+        device, origin = str(finder.device), finder.record()
     if not run.scenes:
         reasons = dict(+run.left_out) | {f"unreadable, such as {name}: {why}": 1 for name, why in run.skipped[:1]}
         raise InputError(f"None of the {len(images)} annotated pictures can be scored{_reasons(reasons)}.")

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from lmpnet_cli.errors import OptionError
 from lmpnet_cli.images import ListedImage
-from lmpnet_cli.inference import Engine, Prepared
+from lmpnet_cli.inference import Engine
 from lmpnet_cli.metrics import feature_map_entropy
+from lmpnet_cli.pictures import Prepared
 from lmpnet_cli.progress import Progress
 
 TILE = 4  # images to a tile, 2 x 2

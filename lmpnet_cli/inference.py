@@ -1,83 +1,22 @@
-"""A trained model over many pictures: what discover, viz-filters and eval have in common.
+"""A trained LMPNet over many pictures: what discover, viz-filters and eval have in common.
 
-1. `Engine` opens the model and decides device, precision and input size.
-2. `Engine.batches` decodes pictures in worker processes and yields them with the maps of both networks, in order.
+`Engine` opens the model, decides device, precision and input size, and yields pictures with the maps of both networks.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from lmpnet_cli.bundled import bundled_checkpoint
 from lmpnet_cli.checkpoints import file_sha256, load_checkpoint
 from lmpnet_cli.config import ModelConfig
-from lmpnet_cli.errors import InputError
-from lmpnet_cli.images import ListedImage, Picture, UnreadableImage, read_image, to_input
+from lmpnet_cli.images import ListedImage
 from lmpnet_cli.lmp.network import LMPNet, PairMaps
+from lmpnet_cli.pictures import PictureReader, Prepared
 from lmpnet_cli.progress import Progress
-from lmpnet_cli.rendering import OVERLAY_SIDE, Rgb
-from lmpnet_cli.runtime import resolve_device, resolve_workers
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """One picture as a worker hands it over; `reason` says why where it could not be read.
-
-    Attributes:
-        pixels: (3, S, S) bytes, the network input; an array, since tensors of workers each hold a file descriptor.
-        preview: the picture for drawing, at most as large as was asked for.
-        width, height: of the file, EXIF orientation applied.
-    """
-
-    index: int
-    name: str
-    pixels: NDArray[np.uint8] | None = None
-    preview: Rgb | None = None
-    width: int = 0
-    height: int = 0
-    reason: str = ""
-
-
-class PictureSet(Dataset[Prepared]):
-    """Listed images, decoded."""
-
-    def __init__(self, images: Sequence[ListedImage], size: int, max_pixels: int, preview: int | None) -> None:
-        """
-        Args:
-            size: side of the network input in pixels.
-            preview: longest side of the picture kept for drawing; None keeps none.
-        """
-        self.images, self.size, self.max_pixels, self.preview = list(images), size, max_pixels, preview
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Prepared:
-        image = self.images[index]
-        try:
-            # the same pixels reach the network whether pictures are drawn or not
-            picture = read_image(image.path, self.max_pixels, at_least=max(2 * self.size, OVERLAY_SIDE))
-        except UnreadableImage as error:
-            return Prepared(index, image.name, reason=str(error))
-        pixels = np.ascontiguousarray(to_input(picture.rgb, self.size).transpose(2, 0, 1))
-        preview = _shrink(picture, self.preview) if self.preview else None
-        return Prepared(index, image.name, pixels, preview, picture.width, picture.height)
-
-
-def _shrink(picture: Picture, longest: int) -> Rgb:
-    """The picture in its own proportions, with at most so many pixels on the longer side."""
-    scale = min(1.0, longest / max(picture.width, picture.height))
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    if picture.rgb.shape[1::-1] == size:
-        return picture.rgb
-    return np.asarray(Image.fromarray(picture.rgb).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+from lmpnet_cli.runtime import resolve_device
 
 
 class Engine:
@@ -94,15 +33,20 @@ class Engine:
         """
         self.config = config
         self.device = resolve_device(config.device)
-        self.skipped: list[tuple[str, str]] = []  # (file name, reason) of the last pass over pictures
         self.checkpoint = config.checkpoint or (bundled_checkpoint() if model is None else None)
         self.model = model or load_checkpoint(self.checkpoint, str(self.device))
         if not replica:
-            self.model = LMPNet(self.model.spec, self.model.network).eval().to(self.device)
+            self.model = LMPNet(self.model.spec, self.model.network).to(self.device)  # its mode stays as it is
         self.size = config.size or self.model.spec.input_size
+        self.reader = PictureReader(config, self.size)
         self.checksum = None if self.checkpoint is None else file_sha256(self.checkpoint)
         # bfloat16 makes neighbouring cells equal, so it is for those who ask for it
         self.bfloat16 = config.precision == "bf16"
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """(file name, reason) of the last pass over pictures."""
+        return self.reader.skipped
 
     def checkpoint_record(self) -> dict[str, Any]:
         """Name and checksum of the weights, for the results."""
@@ -118,40 +62,6 @@ class Engine:
     def batches(
         self, images: Sequence[ListedImage], progress: Progress, preview: int | None = None
     ) -> Iterator[tuple[list[Prepared], PairMaps]]:
-        """Readable pictures with their maps, in the order of `images`.
-
-        Unreadable ones are warned about and listed in `skipped`.
-
-        Raises:
-            InputError: when none could be read, or a decoding process failed.
-        """
-        self.skipped = []
-        workers = min(resolve_workers(self.config.workers), len(images))
-        dataset = PictureSet(images, self.size, self.config.max_pixels, preview)
-        loader = DataLoader(dataset, self.config.batch_size, num_workers=workers, collate_fn=list)
-        for batch in _enough_memory(loader):
-            readable, pixels = [], []
-            for picture in batch:
-                if picture.pixels is None:
-                    self.skipped.append((picture.name, picture.reason))
-                    progress.warn(f"{picture.name} is skipped: {picture.reason}")
-                else:
-                    readable.append(picture)
-                    pixels.append(picture.pixels)
-            if readable:
-                yield readable, self.maps(torch.from_numpy(np.stack(pixels)))
-            progress.advance(len(batch))
-        if len(self.skipped) == len(images):
-            name, reason = self.skipped[0]
-            raise InputError(f"None of the {len(images)} images can be read; the first: {name} ({reason}).")
-
-
-def _enough_memory(batches: Iterable[list[Prepared]]) -> Iterator[list[Prepared]]:
-    """The batches; a worker that was killed, or memory that ran out, becomes a message for the user."""
-    try:
-        yield from batches
-    except (RuntimeError, MemoryError) as error:
-        raise InputError(
-            f"A decoding process failed ({str(error).splitlines()[0]}). Try a lower --workers, --batch-size or "
-            "--max-pixels."
-        ) from error
+        """Readable pictures with their maps; the rest is that of `PictureReader.batches`."""
+        for pictures, pixels in self.reader.batches(images, progress, preview):
+            yield pictures, self.maps(pixels)

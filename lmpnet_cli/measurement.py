@@ -9,22 +9,23 @@
 from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from lmpnet_cli.annotations import AnnotatedImage
-from lmpnet_cli.config import EvaluateConfig
-from lmpnet_cli.discovery import find_keypoints
+from lmpnet_cli.config import KeypointConfig
 from lmpnet_cli.errors import DatasetError
+from lmpnet_cli.finders import Answer, Finder
 from lmpnet_cli.images import ListedImage, UnreadableImage, image_size
-from lmpnet_cli.inference import Engine, Prepared
-from lmpnet_cli.lmp.network import PairMaps
 from lmpnet_cli.metrics import Points, Scene, feature_map_entropy
+from lmpnet_cli.panels import Panels
+from lmpnet_cli.pictures import Prepared
 from lmpnet_cli.predictions import read_predictions
 from lmpnet_cli.progress import Progress
+from lmpnet_cli.rendering import OVERLAY_SIDE
 
 OUTSIDE = 0.1  # share of the side by which an annotated point may miss the picture
 
@@ -35,6 +36,7 @@ class Measurement:
 
     Attributes:
         predictions: for each threshold, the (k, 2) points of every scene; None stands for an unknown threshold.
+        scenes, images: the pictures that are scored, in the same order.
         hits: for network and replica, whether the class was right, where it could be.
         map_size: of the maps in cells, (0, 0) for keypoints from a file.
         entropy_sum, entropy_count: over the network's maps that are not zero.
@@ -45,6 +47,7 @@ class Measurement:
     k: int
     predictions: dict[float | None, list[Points]]
     scenes: list[Scene] = field(default_factory=list)
+    images: list[AnnotatedImage] = field(default_factory=list)
     hits: dict[str, list[bool]] = field(default_factory=lambda: {"accuracy": [], "replica_accuracy": []})
     entropy_sum: float = 0.0
     entropy_count: int = 0
@@ -68,6 +71,7 @@ class Measurement:
             self.left_out["pictures whose points all lie outside"] += 1
             return False
         self.scenes.append(Scene(parts, size, image.bbox))
+        self.images.append(image)
         for threshold, found in points.items():
             self.predictions[threshold].append(found)
         return True
@@ -94,50 +98,56 @@ def _pixels(size: tuple[int, int] | None) -> str:
     return "{} x {} pixels".format(*size) if size else "no size"
 
 
-def measure_model(
-    config: EvaluateConfig, engine: Engine, images: Sequence[AnnotatedImage], progress: Progress
+def measure_finder(
+    config: KeypointConfig,
+    thresholds: Sequence[float],
+    finder: Finder,
+    images: Sequence[AnnotatedImage],
+    progress: Progress,
 ) -> Measurement:
-    """Runs the model over the pictures; a thread scores a batch while the next one is computed."""
-    run = Measurement(config.method, config.k, {threshold: [] for threshold in config.thr})
-    # positions do not depend on the inner iterations, and nothing else is scored
-    single = replace(config, iterations=1)
-    classes = engine.model.spec.classes
-    progress.start("eval", len(images))
+    """Runs a method over the pictures; a thread scores a batch while the next one is computed."""
+    run = Measurement(config.method, config.k, {threshold: [] for threshold in finder.thresholds(thresholds)})
+    names = [image.name for image in images]
+    progress.start("keypoints", len(images))
     waiting: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(1) as pool:
-        for pictures, pair in engine.batches([ListedImage(image.path, image.name) for image in images], progress):
+    with ThreadPoolExecutor(1) as pool, Panels(config, names) as panels:
+        shown = OVERLAY_SIDE if panels.wanted else None
+        listed = [ListedImage(image.path, image.name) for image in images]
+        for pictures, answer in finder.batches(listed, progress, shown):
             own = [images[picture.index] for picture in pictures]
-            waiting.append(pool.submit(_measure_batch, run, single, pictures, pair, own, classes))
+            waiting.append(pool.submit(_measure_batch, run, pictures, answer, own, finder.classes, panels))
             while len(waiting) > 2:
                 waiting.popleft().result()
         for future in waiting:
             future.result()
-    run.skipped = engine.skipped
+    run.skipped = finder.reader.skipped
     return run
 
 
 @torch.inference_mode()
 def _measure_batch(
     run: Measurement,
-    config: EvaluateConfig,
     pictures: Sequence[Prepared],
-    pair: PairMaps,
+    answer: Answer,
     images: Sequence[AnnotatedImage],
     classes: Sequence[str],
+    panels: Panels,
 ) -> None:
-    run.map_size = (pair.maps.shape[2], pair.maps.shape[3])
-    found = find_keypoints(pair, pictures, config, config.thr, classes)
+    found = answer.keypoints(list(run.predictions))
+    panels.add_batch(pictures, found[0], answer.relevance, [image.visible for image in images])
     kept = []
     for index, (image, picture) in enumerate(zip(images, pictures, strict=True)):
         points: dict[float | None, Points] = {
-            threshold: keypoints[index].xy for threshold, keypoints in zip(config.thr, found, strict=True)
+            threshold: keypoints[index].xy for threshold, keypoints in zip(run.predictions, found, strict=True)
         }
         if run.add(image, (picture.width, picture.height), points):
             kept.append(index)
-    entropy = feature_map_entropy(pair.maps[kept])
-    run.entropy_sum += float(entropy.nansum())
-    run.entropy_count += int((~entropy.isnan()).sum())
-    for name, logits in (("accuracy", pair.logits), ("replica_accuracy", pair.replica_logits)):
+    if answer.maps is not None:
+        run.map_size = (answer.maps.shape[2], answer.maps.shape[3])
+        entropy = feature_map_entropy(answer.maps[kept])
+        run.entropy_sum += float(entropy.nansum())
+        run.entropy_count += int((~entropy.isnan()).sum())
+    for name, logits in answer.logits.items():
         if logits is not None:
             predicted = logits[:, : len(classes)].argmax(1).tolist()
             run.hits[name] += [

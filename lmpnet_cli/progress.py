@@ -12,3 +12,6 @@ class Progress:
 
     def warn(self, message: str) -> None:
         """Something to know, such as a picture that was skipped."""
+
+    def tell(self, message: str) -> None:
+        """Something good to know before a long wait."""

@@ -93,6 +93,7 @@ def fit(rgb: Rgb, side: int) -> Rgb:
 
 
 GAP, LABEL = 6, 16  # pixels between tiles, and for a line of text
+PANEL_SIDE = 240  # height of a panel
 
 
 def tile_grid(
@@ -177,6 +178,40 @@ def heat_overlay(rgb: Rgb, activation: NDArray[np.float32], top: float) -> Rgb:
     colors = cv2.cvtColor(cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
     alpha = (0.75 * share**0.7)[..., None]  # weak answers show, too
     return np.asarray(rgb * (1 - alpha) + colors * alpha).round().astype(np.uint8)
+
+
+def draw_panels(
+    rgb: Rgb,
+    coarse: NDArray[np.float32],
+    fine: NDArray[np.float32],
+    image_size: tuple[int, int],
+    detected: NDArray[np.float64],
+    annotated: NDArray[np.float64] | None,
+) -> Rgb:
+    """Side by side: the picture, both relevance maps over it, detected points in red, annotated ones in green.
+
+    Args:
+        rgb: (h, w, 3), perhaps at another scale than the image.
+        coarse, fine: (S, T) maps over the whole picture.
+        image_size: width, height of the image whose pixels the points count.
+        detected, annotated: (N, 2) x, y; without annotations the last panel is left out.
+    """
+    height = PANEL_SIDE
+    width = max(8, min(4 * height, round(height * image_size[0] / image_size[1])))
+    small = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    pale = muted(small)
+    panels = [small, *(heat_overlay(pale, each, float(each.max())) for each in (coarse, fine))]
+    for points, color in ((detected, (220, 20, 20)), (annotated, (20, 170, 20))):
+        if points is None:
+            continue
+        panel = small.copy()
+        for x, y in (points + 0.5) * (width, height) / image_size - 0.5:
+            center = (round(x * 16), round(y * 16))
+            cv2.circle(panel, center, 6 * 16, (255, 255, 255), -1, cv2.LINE_AA, 4)
+            cv2.circle(panel, center, 4 * 16, color, -1, cv2.LINE_AA, 4)
+        panels.append(panel)
+    gap = np.full((height, GAP, 3), 255, np.uint8)
+    return np.concatenate([part for panel in panels for part in (panel, gap)][:-1], axis=1)
 
 
 def save_jpeg(path: Path, rgb: Rgb) -> None:

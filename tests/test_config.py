@@ -11,6 +11,8 @@ from lmpnet_cli.config import (
     KeypointConfig,
     ModelConfig,
     RunConfig,
+    SaliencyConfig,
+    SalientConfig,
     TrainConfig,
     VisualizeConfig,
     default_out,
@@ -18,7 +20,7 @@ from lmpnet_cli.config import (
 from lmpnet_cli.errors import OptionError
 
 NEEDED = {DiscoverConfig: {"images": "photos"}, TrainConfig: {"data": "data"}}
-EVERY = [DiscoverConfig, EvaluateConfig, VisualizeConfig, TrainConfig]
+EVERY = [DiscoverConfig, EvaluateConfig, SalientConfig, VisualizeConfig, TrainConfig]
 
 
 def build(config, **options):
@@ -52,7 +54,15 @@ RANGES = [  # configuration, field, flag, values at the borders, values beyond
     (KeypointConfig, "filters", "--filters", [1, 9999], [0]),
     (KeypointConfig, "margin", "--margin", [0, 3], [-1, 65]),
     (KeypointConfig, "iterations", "--iterations", [1], [0]),
-    (KeypointConfig, "method", "--method", ["lmpnet"], ["saliency2", ""]),
+    (KeypointConfig, "method", "--method", ["lmpnet", "saliency"], ["saliency2", ""]),
+    (SaliencyConfig, "patch", "--patch", [8, 16, 2048], [0, -1, 2049]),
+    (SaliencyConfig, "coarse_stride", "--coarse-stride", [1, 8, 16], [0, -8, 17]),
+    (SaliencyConfig, "coarse_weight", "--coarse-weight", [0, 0.5, 1], [-0.1, 1.1, math.nan]),
+    (SaliencyConfig, "nms_radius", "--nms-radius", [0, 8.5, 2048], [-1, 2049, math.nan]),
+    (SaliencyConfig, "keep", "--keep", [0.01, 1], [0, -0.1, 1.1, math.nan]),
+    (SalientConfig, "thr", "--thr", [0.001, 3, 20], [0, -1, 20.1, math.nan]),
+    (SalientConfig, "alpha", "--alpha", [0.001, 1], [0, -0.1, 1.01, math.nan]),
+    (SalientConfig, "split", "--split", ["test", "train", "all"], ["val"]),
     (DiscoverConfig, "thr", "--thr", [0.001, 3, 20], [0, -1, 20.1, math.nan, math.inf]),
     (EvaluateConfig, "thr", "--thr", [1, (1, 2.5, 20)], [0, (3, 0), (3, math.nan), ()]),
     (EvaluateConfig, "alpha", "--alpha", [0.001, 1], [0, -0.1, 1.01, math.nan]),
@@ -149,3 +159,18 @@ def test_the_replica_trains_as_long_as_the_network_unless_told():
     assert build(TrainConfig, epochs=7).epochs_of_replica == 7
     assert build(TrainConfig, epochs=7, replica_epochs=0).epochs_of_replica == 0
     assert default_out("discover") == Path("results/discover")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"panels": True}, "--panels belongs to --method saliency"),
+        ({"classifier": "resnet18"}, "--classifier belongs to --method saliency"),
+        ({"method": "saliency", "classifier_weights": Path("a")}, "name it with --classifier"),
+        ({"method": "saliency", "classifier": "vgg16", "checkpoint": Path("a")}, "give one of them"),
+    ],
+)
+def test_options_that_do_not_go_together(options, message):
+    for config in (DiscoverConfig, EvaluateConfig, SalientConfig):
+        with pytest.raises(OptionError, match=message):
+            build(config, **{"method": "lmpnet"} | options)

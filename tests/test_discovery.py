@@ -7,10 +7,12 @@ import torch
 from PIL import Image
 
 from lmpnet_cli.config import DiscoverConfig
-from lmpnet_cli.discovery import discover, find_keypoints, overlay_names
+from lmpnet_cli.discovery import discover
+from lmpnet_cli.drawings import drawing_names
 from lmpnet_cli.errors import DeviceError, InputError, OutputError
-from lmpnet_cli.inference import Prepared
 from lmpnet_cli.lmp.network import PairMaps
+from lmpnet_cli.lmpnet_finder import find_keypoints
+from lmpnet_cli.pictures import Prepared
 
 OPTIONS = {"device": "cpu", "workers": 0}
 
@@ -152,7 +154,7 @@ def test_an_interrupted_run_leaves_the_earlier_result(folder, checkpoint, tmp_pa
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lmpnet_cli.discovery.find_keypoints", interrupt)
+    monkeypatch.setattr("lmpnet_cli.lmpnet_finder.find_keypoints", interrupt)
     with pytest.raises(KeyboardInterrupt):
         discover(folder / "b.jpg", out=out, checkpoint=checkpoint, overwrite=True, **OPTIONS)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
@@ -208,10 +210,10 @@ def test_exif_orientation_reaches_the_file(birds, checkpoint, tmp_path):
     np.testing.assert_allclose(plain.xy, other.xy, atol=1e-3)
 
 
-def test_overlay_names_are_one_to_one():
+def test_drawing_names_are_one_to_one():
     names = ["a.gif", "a.jpg", "a.jpg.png", "a.png", "b/a.png", "c.JPG"]
-    mapped = overlay_names(names)
-    assert mapped["a.jpg"] == "overlays/a.jpg"
-    assert mapped["b/a.png"] == "overlays/b/a.jpg"
-    assert mapped["c.JPG"] == "overlays/c.jpg"
+    mapped = drawing_names(names)
+    assert mapped["a.jpg"] == "a.jpg"
+    assert mapped["b/a.png"] == "b/a.jpg"
+    assert mapped["c.JPG"] == "c.jpg"
     assert len(set(mapped.values())) == len(names)

@@ -2,7 +2,7 @@
 
 import typer
 
-from lmpnet_cli.commands import discover, evaluate, train, viz_filters
+from lmpnet_cli.commands import discover, evaluate, salient, train, viz_filters
 
 
 def add_to(app: typer.Typer) -> None:
@@ -12,4 +12,5 @@ def add_to(app: typer.Typer) -> None:
     app.command("viz-filters")(viz_filters.viz_filters)
     app.command("visualize", hidden=True)(viz_filters.viz_filters)
     app.command("eval")(evaluate.evaluate)
+    app.command("salient")(salient.salient)
     app.command("evaluate", hidden=True)(evaluate.evaluate)

@@ -26,6 +26,14 @@ def discover(
     margin: o.Margin = Config.margin,
     iterations: o.Iterations = Config.iterations,
     method: o.MethodOption = o.Method(Config.method),
+    classifier: o.Classifier = Config.classifier,
+    classifier_weights: o.ClassifierWeights = Config.classifier_weights,
+    patch: o.Patch = Config.patch,
+    coarse_stride: o.CoarseStride = Config.coarse_stride,
+    coarse_weight: o.CoarseWeight = Config.coarse_weight,
+    nms_radius: o.NmsRadius = Config.nms_radius,
+    keep: o.Keep = Config.keep,
+    panels: o.Panels = Config.panels,
     size: o.Size = Config.size,
     out: o.Out = default_out("discover"),
     overwrite: o.Overwrite = Config.overwrite,
@@ -48,6 +56,7 @@ def discover(
 
     \b
     lmpnet discover photos/ --k 5
+    lmpnet discover photos/ --method saliency --panels
     lmpnet discover photos/ heron.jpg -c runs/herons/lmpnet.safetensors --out herons
     """
     given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})

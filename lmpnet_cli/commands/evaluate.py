@@ -1,6 +1,5 @@
 """`lmpnet eval [DATA]`."""
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,14 +9,6 @@ from lmpnet_cli.commands import options as o
 from lmpnet_cli.config import EvaluateConfig as Config
 from lmpnet_cli.config import default_out
 from lmpnet_cli.console import ConsoleProgress, print_json, print_summary, print_table
-
-
-class Split(str, Enum):
-    """Part of the official split."""
-
-    test = "test"
-    train = "train"
-    all = "all"
 
 
 def evaluate(
@@ -52,15 +43,21 @@ def evaluate(
             help="Tolerance as a share of the shorter image side, or longer box side.", rich_help_panel=o.METHOD
         ),
     ] = Config.alpha,
-    split: Annotated[Split, typer.Option(help="Part of an official split.", rich_help_panel=o.INPUT)] = Split(
-        Config.split
-    ),
+    split: o.SplitOption = o.Split(Config.split),
     checkpoint: o.Checkpoint = Config.checkpoint,
     replica: o.Replica = Config.replica,
     filters: o.Filters = Config.filters,
     margin: o.Margin = Config.margin,
     iterations: o.Iterations = Config.iterations,
     method: o.MethodOption = o.Method(Config.method),
+    classifier: o.Classifier = Config.classifier,
+    classifier_weights: o.ClassifierWeights = Config.classifier_weights,
+    patch: o.Patch = Config.patch,
+    coarse_stride: o.CoarseStride = Config.coarse_stride,
+    coarse_weight: o.CoarseWeight = Config.coarse_weight,
+    nms_radius: o.NmsRadius = Config.nms_radius,
+    keep: o.Keep = Config.keep,
+    panels: o.Panels = Config.panels,
     size: o.Size = Config.size,
     out: o.Out = default_out("eval"),
     overwrite: o.Overwrite = Config.overwrite,
@@ -79,6 +76,7 @@ def evaluate(
     lmpnet eval --thr 3
     lmpnet eval data/CUB_200_2011 --thr 1 --thr 2 --thr 3
     lmpnet eval photos/annotations.json -c runs/herons/lmpnet.safetensors
+    lmpnet eval data/CUB_200_2011 --method saliency --coarse-stride 16 --panels
     lmpnet eval photos/annotations.json --predictions results/discover/keypoints.json
     """
     given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-INPUT, METHOD, OUTPUT, RUN = "Input", "Method", "Output", "Run"
+INPUT, METHOD, SALIENCY, OUTPUT, RUN = "Input", "Method", "Method saliency", "Output", "Run"
 
 
 class Precision(str, Enum):
@@ -21,6 +21,15 @@ class Method(str, Enum):
     """How keypoints are found."""
 
     lmpnet = "lmpnet"
+    saliency = "saliency"
+
+
+class Split(str, Enum):
+    """Part of the official split."""
+
+    test = "test"
+    train = "train"
+    all = "all"
 
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.", rich_help_panel=OUTPUT)]
@@ -72,6 +81,37 @@ Iterations = Annotated[
     int, typer.Option(help="Inner iterations of Algorithm 1; positions do not depend on them.", rich_help_panel=METHOD)
 ]
 MethodOption = Annotated[Method, typer.Option("--method", help="How keypoints are found.", rich_help_panel=METHOD)]
+Classifier = Annotated[
+    str | None,
+    typer.Option(
+        help="timm name of the classifier to look into (default: the network of the checkpoint).",
+        rich_help_panel=SALIENCY,
+    ),
+]
+ClassifierWeights = Annotated[
+    Path | None,
+    typer.Option(help="Its weights, a safetensors file (default: timm's own).", rich_help_panel=SALIENCY),
+]
+Patch = Annotated[int, typer.Option(help="Side of the occluder, in input pixels.", rich_help_panel=SALIENCY)]
+CoarseStride = Annotated[
+    int, typer.Option(help="Of the occluder, in input pixels; larger takes less time.", rich_help_panel=SALIENCY)
+]
+CoarseWeight = Annotated[
+    float, typer.Option(help="Of the occlusion map; the guided gradients get the rest.", rich_help_panel=SALIENCY)
+]
+NmsRadius = Annotated[
+    float,
+    typer.Option(
+        help="Points nearer than this to a stronger one are dropped, in input pixels.", rich_help_panel=SALIENCY
+    ),
+]
+Keep = Annotated[float, typer.Option(help="Share of the points kept, by confidence.", rich_help_panel=SALIENCY)]
+Panels = Annotated[
+    bool,
+    typer.Option("--panels", help="Draw relevance maps and points side by side, as panels/.", rich_help_panel=SALIENCY),
+]
+SplitOption = Annotated[Split, typer.Option("--split", help="Part of an official split.", rich_help_panel=INPUT)]
+Alpha = Annotated[float, typer.Option(help="Tolerance as a share of the shorter image side.", rich_help_panel=METHOD)]
 Size = Annotated[
     int | None, typer.Option(help="Side of the network input in pixels (default: as trained).", rich_help_panel=METHOD)
 ]

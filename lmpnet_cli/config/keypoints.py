@@ -13,8 +13,45 @@ MAX_KEYPOINTS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeypointConfig(ModelConfig):
-    """The keypoint branch.
+class SaliencyConfig(ModelConfig):
+    """What the second method has of its own; the first one ignores it.
+
+    Attributes:
+        classifier: timm name of a classifier; None takes the network of the checkpoint.
+        classifier_weights: its weights, a safetensors file; None fetches timm's.
+        patch: side of the occluder in pixels of the network input.
+        coarse_stride: of the occluder, in pixels; larger takes less time.
+        coarse_weight: of the occlusion map in the combination; the guided gradients get the rest.
+        nms_radius: points nearer than this to a stronger one are dropped, in pixels of the network input.
+        keep: share of the points left that is kept, by confidence.
+        panels: draw both relevance maps and the points, side by side.
+    """
+
+    classifier: str | None = None
+    classifier_weights: Path | None = None
+    patch: int = 16
+    coarse_stride: int = 8
+    coarse_weight: float = 0.5
+    nms_radius: float = 8.0
+    keep: float = 0.4
+    panels: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _between_patches(self.patch, self.coarse_stride)
+        between("--coarse-weight", self.coarse_weight, 0, 1)
+        between("--nms-radius", self.nms_radius, 0, 2048)
+        if not 0 < self.keep <= 1:
+            raise OptionError(f"--keep {self.keep:g} is out of range: a share of the points, above 0, at most 1.")
+        if self.classifier_weights is not None and self.classifier is None:
+            raise OptionError("--classifier-weights needs the network that they belong to: name it with --classifier.")
+        if self.classifier is not None and self.checkpoint is not None:
+            raise OptionError("--classifier and --checkpoint both name a network: give one of them.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeypointConfig(SaliencyConfig):
+    """How keypoints are found.
 
     Attributes:
         k: keypoints to look for on each image.
@@ -22,7 +59,7 @@ class KeypointConfig(ModelConfig):
         filters: strongest filters kept of each network, on each image; more than there are keeps all.
         margin: outermost rows and columns of map cells without a vote, where padding answers; not in the paper.
         iterations: inner iterations of Algorithm 1; they change its maps, never positions or scores.
-        method: lmpnet.
+        method: lmpnet, or saliency (occlusion and guided backpropagation).
     """
 
     k: int = 5
@@ -30,7 +67,7 @@ class KeypointConfig(ModelConfig):
     filters: int = 512
     margin: int = 0
     iterations: int = 5
-    method: Literal["lmpnet"] = "lmpnet"
+    method: Literal["lmpnet", "saliency"] = "lmpnet"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -38,7 +75,11 @@ class KeypointConfig(ModelConfig):
         at_least("--iterations", self.iterations, 1)
         at_least("--filters", self.filters, 1)
         between("--margin", self.margin, 0, 64)
-        one_of("--method", self.method, ("lmpnet",))
+        one_of("--method", self.method, ("lmpnet", "saliency"))
+        if self.method != "saliency":
+            for flag, given in (("--panels", self.panels), ("--classifier", self.classifier is not None)):
+                if given:
+                    raise OptionError(f"{flag} belongs to --method saliency. Add that, or leave {flag} out.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +130,42 @@ class EvaluateConfig(KeypointConfig):
             raise OptionError("--thr needs a value: name one erasing distance or several.")
         for threshold in self.thr:
             check_threshold(threshold)
-        if not 0 < self.alpha <= 1:
-            raise OptionError(
-                f"--alpha {self.alpha} is out of range: it is a share of the image side, above 0, at most 1."
-            )
-        one_of("--split", self.split, ("test", "train", "all"))
+        _check_scoring(self.alpha, self.split)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SalientConfig(KeypointConfig):
+    """`lmpnet salient`.
+
+    Attributes:
+        data: CUB folder or COCO keypoint file; None takes the bundled example pictures.
+        method: as for discover; the second paper's by default.
+        thr: erasing distance of the first method.
+        alpha: tolerance as a share of the shorter image side.
+        split: which part of a data set with an official split is looked at.
+    """
+
+    data: Path | None = None
+    method: Literal["lmpnet", "saliency"] = "saliency"
+    thr: float = 3.0
+    alpha: float = 0.1
+    split: Literal["test", "train", "all"] = "test"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_threshold(self.thr)
+        _check_scoring(self.alpha, self.split)
+
+
+def _check_scoring(alpha: float, split: str) -> None:
+    if not 0 < alpha <= 1:
+        raise OptionError(f"--alpha {alpha} is out of range: it is a share of the image side, above 0, at most 1.")
+    one_of("--split", split, ("test", "train", "all"))
+
+
+def _between_patches(patch: int, stride: int) -> None:
+    between("--patch", patch, 1, 2048)
+    if not 1 <= stride <= patch:
+        raise OptionError(
+            f"--coarse-stride {stride} is out of range: between 1 and --patch {patch}, so that every pixel is covered."
+        )

@@ -1,0 +1,120 @@
+"""Any image classifier, as the second method needs it: from RGB bytes to logits, with its classes and input size."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.data.config import resolve_data_config
+from timm.data.imagenet_info import ImageNetInfo
+from torch import Tensor, nn
+
+from lmpnet_cli.checkpoints import file_sha256
+from lmpnet_cli.errors import CheckpointError, OptionError
+from lmpnet_cli.inference import Engine
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network ready to classify.
+
+    Attributes:
+        network: the module, in evaluation mode, without gradients of its own.
+        logits: (B, 3, S, S) RGB in 0 to 255 -> (B, classes or more) logits; what follows the classes means "none".
+        classes: names in the order of the logits.
+        size: side of the input in pixels.
+        record: name and checksum, for the results.
+    """
+
+    network: nn.Module
+    logits: Callable[[Tensor], Tensor]
+    classes: tuple[str, ...]
+    size: int
+    record: dict[str, Any]
+
+
+def lmpnet_classifier(engine: Engine) -> Classifier:
+    """The classification branch of an LMPNet's network."""
+    model = engine.model
+
+    def logits(images: Tensor) -> Tensor:
+        found: Tensor = model.network(model.normalize(images))[0]
+        return found
+
+    record = {"checkpoint": engine.checkpoint_record()}
+    return Classifier(model.network, logits, model.spec.classes, engine.size, record)
+
+
+def timm_classifier(name: str, weights: Path | None, size: int | None, device: torch.device) -> Classifier:
+    """A classifier by its timm name.
+
+    Args:
+        weights: a safetensors file with timm's key names; None fetches timm's pretrained weights.
+        size: side of the input; None takes the one that the network was made for.
+
+    Raises:
+        OptionError: when timm has no such classifier.
+        CheckpointError: when weights are missing, damaged, cannot be fetched, or do not fit.
+    """
+    if name.partition(".")[0] not in timm.list_models():
+        raise OptionError(f"timm has no classifier {name!r}. Its names: python -c 'import timm; timm.list_models()'.")
+    tensors = None if weights is None else _tensors(weights)
+    try:
+        if tensors is None:
+            network: Any = timm.create_model(name, pretrained=True)
+        else:
+            network = timm.create_model(name, pretrained=False, num_classes=_class_count(name, tensors, weights))
+            network.load_state_dict(tensors)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        if tensors is None:
+            raise CheckpointError(
+                f"The pretrained weights of {name} could not be fetched ({type(error).__name__}). Connect to the "
+                "network once, or name a file with --classifier-weights."
+            ) from error
+        raise CheckpointError(f"{weights} does not fit {name}: {reason}") from error
+    settings: dict[str, Any] = resolve_data_config({}, model=network)  # type: ignore[no-untyped-call]
+    side = size or int(settings["input_size"][1])
+    if size and getattr(network, "set_input_size", None):  # vision transformers
+        network.set_input_size((size, size))
+    network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+    mean, std = (torch.tensor(settings[key], device=device).view(1, 3, 1, 1) * 255 for key in ("mean", "std"))
+
+    def logits(images: Tensor) -> Tensor:
+        found: Tensor = network((images.float() - mean) / std)
+        return found
+
+    record = {"classifier": {"name": name, "weights": None if weights is None else weights.name}}
+    record["classifier"]["sha256"] = None if weights is None else file_sha256(weights)
+    return Classifier(network, logits, _names(int(network.num_classes)), side, record)
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"There is no weight file {path}. Check --classifier-weights.") from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a safetensors file ({error}). Pickled weights are not read.") from error
+
+
+def _class_count(name: str, tensors: dict[str, Tensor], path: Path | None) -> int:
+    """How many classes the head in the file has."""
+    config = timm.models.get_pretrained_cfg(name)
+    layer = config.classifier if config else ""
+    head = tensors.get(f"{layer}.weight")
+    if head is None:
+        raise CheckpointError(f"{path} holds no classifier of {name}: there is no tensor {layer}.weight in it.")
+    return head.shape[0]
+
+
+def _names(count: int) -> tuple[str, ...]:
+    """ImageNet's names for a thousand classes, otherwise their numbers."""
+    if count == 1000:
+        info = ImageNetInfo()
+        return tuple(info.index_to_description(index) for index in range(count))
+    return tuple(str(index) for index in range(count))

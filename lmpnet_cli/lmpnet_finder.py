@@ -1,0 +1,123 @@
+"""Keypoints by LMPNet: the maps of both networks, and the keypoint branch on them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lmpnet_cli.config import KeypointConfig
+from lmpnet_cli.images import ListedImage
+from lmpnet_cli.inference import Engine
+from lmpnet_cli.keypoints import Keypoints, cells_to_pixels
+from lmpnet_cli.lmp.fusion import Detections, ballot, fuse
+from lmpnet_cli.lmp.network import LMPNet, PairMaps
+from lmpnet_cli.pictures import Prepared
+from lmpnet_cli.progress import Progress
+
+
+def find_keypoints(
+    pair: PairMaps,
+    pictures: Sequence[Prepared],
+    config: KeypointConfig,
+    thresholds: Sequence[float],
+    classes: Sequence[str],
+) -> list[list[Keypoints]]:
+    """The keypoint branch for a batch: maps of both networks in, keypoints in image pixels out.
+
+    Args:
+        pictures: the readable pictures that the maps belong to.
+        thresholds: erasing distances in cells of a 14 x 14 grid over the image.
+
+    Returns:
+        For each threshold the keypoints of every picture.
+    """
+    votes = ballot(pair, config.filters, config.margin)
+    best = pair.logits[:, : len(classes)].float().softmax(1).max(1)
+    labels = list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    return [
+        [
+            Keypoints(name, width, height, xy, scores, shares, classes[label], score)
+            for (name, width, height, xy, scores, shares), (label, score) in zip(
+                _to_pixels(fuse(votes, config.k, threshold, config.iterations), pictures), labels, strict=True
+            )
+        ]
+        for threshold in thresholds
+    ]
+
+
+def _to_pixels(detections: Detections, pictures: Sequence[Prepared]) -> list[tuple[str, int, int, Any, Any, Any]]:
+    positions = detections.positions.cpu().double().numpy()
+    scores = detections.scores.cpu().double().numpy()
+    shares = detections.replica_shares.cpu().double().numpy()
+    results = []
+    for index, picture in enumerate(pictures):
+        size = (picture.width, picture.height)
+        xy = cells_to_pixels(positions[index, :, 0], positions[index, :, 1], detections.map_size, size)
+        # on pictures smaller than the map a cell centre can lie between the border and the centre of the first pixel
+        xy = np.clip(xy, 0, np.array(size) - 1.0)
+        results.append((picture.name, *size, xy, scores[index], shares[index]))
+    return results
+
+
+@dataclass(frozen=True)
+class LmpnetAnswer:
+    """A batch of pictures with both networks' maps; keypoints are made when they are asked for."""
+
+    pair: PairMaps
+    pictures: Sequence[Prepared]
+    config: KeypointConfig
+    classes: Sequence[str]
+    relevance: None = None
+
+    @property
+    def maps(self) -> Tensor:
+        """(B, C, H, W) maps of the network."""
+        return self.pair.maps
+
+    @property
+    def logits(self) -> Mapping[str, Tensor | None]:
+        """Of network and replica, by the name of what they are scored as."""
+        return {"accuracy": self.pair.logits, "replica_accuracy": self.pair.replica_logits}
+
+    def keypoints(self, thresholds: Sequence[float]) -> list[list[Keypoints]]:
+        """For each threshold the keypoints of every picture."""
+        return find_keypoints(self.pair, self.pictures, self.config, thresholds, self.classes)
+
+
+class LmpnetFinder:
+    """Finds keypoints by LMPNet, at any erasing distance."""
+
+    def __init__(self, config: KeypointConfig, model: LMPNet | None = None) -> None:
+        """
+        Args:
+            model: takes the place of the checkpoint that `config` names.
+
+        Raises:
+            CheckpointError, DeviceError: when there is no such model or device.
+        """
+        self.config = config
+        self.engine = Engine(config, model, config.replica)
+        self.reader, self.device = self.engine.reader, self.engine.device
+        self.classes: Sequence[str] = self.engine.model.spec.classes
+
+    def record(self) -> dict[str, Any]:
+        """What found the keypoints, for the results."""
+        return {"checkpoint": self.engine.checkpoint_record()}
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether convolutions ran in bfloat16."""
+        return self.engine.bfloat16
+
+    def thresholds(self, given: Sequence[float]) -> Sequence[float]:
+        """The erasing distances that make a difference: all."""
+        return given
+
+    def batches(
+        self, images: Sequence[ListedImage], progress: Progress, preview: int | None = None
+    ) -> Iterator[tuple[list[Prepared], LmpnetAnswer]]:
+        """Readable pictures with what the networks say of them."""
+        for pictures, pair in self.engine.batches(images, progress, preview):
+            yield pictures, LmpnetAnswer(pair, pictures, self.config, self.classes)

@@ -1,0 +1,134 @@
+"""Pictures as networks take them: decoded by worker processes, in batches, in order.
+
+`PictureReader` is what discover, viz-filters, eval and salient have in common, whatever the network.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from lmpnet_cli.config import ModelConfig
+from lmpnet_cli.errors import InputError
+from lmpnet_cli.images import ListedImage, Picture, UnreadableImage, read_image, to_input
+from lmpnet_cli.progress import Progress
+from lmpnet_cli.rendering import OVERLAY_SIDE, Rgb
+from lmpnet_cli.runtime import resolve_workers
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One picture as a worker hands it over; `reason` says why where it could not be read.
+
+    Attributes:
+        pixels: (3, S, S) bytes, the network input; an array, since tensors of workers each hold a file descriptor.
+        preview: the picture for drawing, at most as large as was asked for.
+        width, height: of the file, EXIF orientation applied.
+    """
+
+    index: int
+    name: str
+    pixels: NDArray[np.uint8] | None = None
+    preview: Rgb | None = None
+    width: int = 0
+    height: int = 0
+    reason: str = ""
+
+
+class PictureSet(Dataset[Prepared]):
+    """Listed images, decoded."""
+
+    def __init__(self, images: Sequence[ListedImage], size: int, max_pixels: int, preview: int | None) -> None:
+        """
+        Args:
+            size: side of the network input in pixels.
+            preview: longest side of the picture kept for drawing; None keeps none.
+        """
+        self.images, self.size, self.max_pixels, self.preview = list(images), size, max_pixels, preview
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Prepared:
+        image = self.images[index]
+        try:
+            # the same pixels reach the network whether pictures are drawn or not
+            picture = read_image(image.path, self.max_pixels, at_least=max(2 * self.size, OVERLAY_SIDE))
+        except UnreadableImage as error:
+            return Prepared(index, image.name, reason=str(error))
+        pixels = np.ascontiguousarray(to_input(picture.rgb, self.size).transpose(2, 0, 1))
+        preview = _shrink(picture, self.preview) if self.preview else None
+        return Prepared(index, image.name, pixels, preview, picture.width, picture.height)
+
+
+def _shrink(picture: Picture, longest: int) -> Rgb:
+    """The picture in its own proportions, with at most so many pixels on the longer side."""
+    scale = min(1.0, longest / max(picture.width, picture.height))
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    if picture.rgb.shape[1::-1] == size:
+        return picture.rgb
+    return np.asarray(Image.fromarray(picture.rgb).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+
+
+class PictureReader:
+    """Decodes pictures in worker processes and hands them on in batches.
+
+    Attributes:
+        skipped: (file name, reason) of the last pass over pictures.
+    """
+
+    def __init__(self, config: ModelConfig, size: int, batch_size: int | None = None) -> None:
+        """
+        Args:
+            size: side of the network input in pixels.
+            batch_size: pictures handed on together; None takes that of `config`.
+        """
+        self.config, self.size = config, size
+        self.batch_size = batch_size or config.batch_size
+        self.skipped: list[tuple[str, str]] = []
+
+    def batches(
+        self, images: Sequence[ListedImage], progress: Progress, preview: int | None = None
+    ) -> Iterator[tuple[list[Prepared], Tensor]]:
+        """Readable pictures and their (B, 3, S, S) bytes, in the order of `images`.
+
+        Unreadable ones are warned about and listed in `skipped`.
+
+        Raises:
+            InputError: when none could be read, or a decoding process failed.
+        """
+        self.skipped = []
+        workers = min(resolve_workers(self.config.workers), len(images))
+        dataset = PictureSet(images, self.size, self.config.max_pixels, preview)
+        loader = DataLoader(dataset, self.batch_size, num_workers=workers, collate_fn=list)
+        for batch in _enough_memory(loader):
+            readable, pixels = [], []
+            for picture in batch:
+                if picture.pixels is None:
+                    self.skipped.append((picture.name, picture.reason))
+                    progress.warn(f"{picture.name} is skipped: {picture.reason}")
+                else:
+                    readable.append(picture)
+                    pixels.append(picture.pixels)
+            if readable:
+                yield readable, torch.from_numpy(np.stack(pixels))
+            progress.advance(len(batch))
+        if len(self.skipped) == len(images):
+            name, reason = self.skipped[0]
+            raise InputError(f"None of the {len(images)} images can be read; the first: {name} ({reason}).")
+
+
+def _enough_memory(batches: Iterable[list[Prepared]]) -> Iterator[list[Prepared]]:
+    """The batches; a worker that was killed, or memory that ran out, becomes a message for the user."""
+    try:
+        yield from batches
+    except (RuntimeError, MemoryError) as error:
+        raise InputError(
+            f"A decoding process failed ({str(error).splitlines()[0]}). Try a lower --workers, --batch-size or "
+            "--max-pixels."
+        ) from error

@@ -1,0 +1,120 @@
+"""`lmpnet salient`: which annotated parts does a classifier rely on? (papers.md 2.4, figure 3)
+
+For each class, and over all, how often each part is matched by a detection.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lmpnet_cli.annotations import read_annotations
+from lmpnet_cli.bundled import bundled_examples
+from lmpnet_cli.charts import draw_salience
+from lmpnet_cli.config import SalientConfig
+from lmpnet_cli.errors import DatasetError, InputError
+from lmpnet_cli.finders import open_finder
+from lmpnet_cli.keypoints import skipped_entries
+from lmpnet_cli.lmp.network import LMPNet
+from lmpnet_cli.measurement import measure_finder
+from lmpnet_cli.progress import Progress
+from lmpnet_cli.rendering import save_png
+from lmpnet_cli.runtime import prepare_output, seed_everything, write_json, write_run
+from lmpnet_cli.saliency.histogram import Histogram, histogram, matched
+
+RESULTS = ("salient.json", "salient.png", "panels", "run.json")
+
+
+@dataclass(frozen=True)
+class SalientResult:
+    """The counts.
+
+    Attributes:
+        document: the content of `salient.json`.
+        skipped: (file name, reason) of images that could not be read.
+    """
+
+    document: dict[str, Any]
+    skipped: list[tuple[str, str]]
+    out: Path | None
+    seconds: float
+    device: str
+
+
+def salient(
+    data: Any = None, *, model: LMPNet | None = None, progress: Progress | None = None, **options: Any
+) -> SalientResult:
+    """Counts, class by class, on how many images each annotated part is detected.
+
+    Args:
+        data: a CUB folder or a COCO keypoint file; None takes the bundled example pictures.
+        model: a loaded model, in place of a checkpoint.
+        **options: the fields of `SalientConfig`; without `out` nothing is written.
+
+    Raises:
+        LmpnetError: when annotations and pictures do not fit, an option is out of range, or `out` cannot be used.
+    """
+    config = SalientConfig(data=None if data is None else Path(data), **options)
+    progress = progress or Progress()
+    if config.out:
+        prepare_output(config.out, RESULTS, config.overwrite)
+    annotations = read_annotations(config.data or bundled_examples(), config.split)
+    images = [image for image in annotations.images if len(image.visible)]
+    if not images:
+        raise DatasetError(f"None of the {len(annotations.images)} annotated pictures has a visible keypoint.")
+    seed_everything(config.seed)
+    started = time.perf_counter()
+    finder = open_finder(replace(config, iterations=1), model)
+    run = measure_finder(config, [config.thr], finder, images, progress)
+    if not run.scenes:
+        raise InputError(f"None of the {len(images)} annotated pictures can be read.")
+    found = next(iter(run.predictions.values()))
+    names = annotations.part_names
+    hits = [
+        matched(points, scene.parts, config.alpha * min(scene.size))
+        for points, scene in zip(found, run.scenes, strict=True)
+    ]
+    classes = [image.class_name or "-" for image in run.images]
+
+    def of(name: str | None) -> dict[str, Any]:
+        chosen = [index for index, each in enumerate(classes) if name in (None, each)]
+        return _entry(histogram([hits[i] for i in chosen], [run.scenes[i].parts for i in chosen]), names)
+
+    document = {
+        "dataset": annotations.name,
+        "split": config.split,
+        "images": len(run.scenes),
+        "method": config.method,
+        "k": config.k,
+        "thr": next(iter(run.predictions)),
+        "alpha": config.alpha,
+        "parts": list(names),
+        "all": of(None),
+        "classes": {name: of(name) for name in sorted(set(classes))},
+        "left_out_because": dict(+run.left_out) | annotations.left_out,
+        "skipped": skipped_entries(run.skipped),
+        **finder.record(),
+    }
+    result = SalientResult(document, run.skipped, config.out, time.perf_counter() - started, str(finder.device))
+    if config.out:
+        write_json(config.out / "salient.json", document)
+        save_png(config.out / "salient.png", draw_salience(document))
+        facts = {"images": len(run.scenes), "device": result.device, **finder.record()}
+        write_run(config.out, "salient", config.options(), result.seconds, **facts)
+    return result
+
+
+def _entry(counts: Histogram, names: tuple[str, ...]) -> dict[str, Any]:
+    best = counts.most_frequent
+    return {
+        "images": counts.images,
+        "most_frequent": None if best is None else names[best],
+        "detected": dict(zip(names, counts.detected.tolist(), strict=True)),
+        "visible": dict(zip(names, counts.visible.tolist(), strict=True)),
+        "rate": {
+            name: None if np.isnan(rate) else round(rate, 4)
+            for name, rate in zip(names, counts.rates.tolist(), strict=True)
+        },
+    }
