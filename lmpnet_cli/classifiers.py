@@ -1,5 +1,6 @@
 """Any image classifier, as the second method needs it: from RGB bytes to logits, with its classes and input size."""
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ class Classifier:
     """A network ready to classify.
 
     Attributes:
-        network: the module, in evaluation mode, without gradients of its own.
+        network: the module that answers.
         logits: (B, 3, S, S) RGB in 0 to 255 -> (B, classes or more) logits; what follows the classes means "none".
         classes: names in the order of the logits.
         size: side of the input in pixels.
@@ -57,11 +58,10 @@ def timm_classifier(name: str, weights: Path | None, size: int | None, device: t
         size: side of the input; None takes the one that the network was made for.
 
     Raises:
-        OptionError: when timm has no such classifier.
+        OptionError: when timm has no such classifier, or it does not take pictures of that size.
         CheckpointError: when weights are missing, damaged, cannot be fetched, or do not fit.
     """
-    if name.partition(".")[0] not in timm.list_models():
-        raise OptionError(f"timm has no classifier {name!r}. Its names: python -c 'import timm; timm.list_models()'.")
+    _known(name, weights)
     tensors = None if weights is None else _tensors(weights)
     try:
         if tensors is None:
@@ -77,10 +77,10 @@ def timm_classifier(name: str, weights: Path | None, size: int | None, device: t
                 "network once, or name a file with --classifier-weights."
             ) from error
         raise CheckpointError(f"{weights} does not fit {name}: {reason}") from error
+    if network.num_classes < 2:
+        raise OptionError(f"{name} has no classes to tell apart. Choose a classifier.")
     settings: dict[str, Any] = resolve_data_config({}, model=network)  # type: ignore[no-untyped-call]
     side = size or int(settings["input_size"][1])
-    if size and getattr(network, "set_input_size", None):  # vision transformers
-        network.set_input_size((size, size))
     network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
     mean, std = (torch.tensor(settings[key], device=device).view(1, 3, 1, 1) * 255 for key in ("mean", "std"))
 
@@ -88,9 +88,32 @@ def timm_classifier(name: str, weights: Path | None, size: int | None, device: t
         found: Tensor = network((images.float() - mean) / std)
         return found
 
-    record = {"classifier": {"name": name, "weights": None if weights is None else weights.name}}
-    record["classifier"]["sha256"] = None if weights is None else file_sha256(weights)
-    return Classifier(network, logits, _names(int(network.num_classes)), side, record)
+    try:
+        with torch.inference_mode():
+            logits(torch.zeros(1, 3, side, side, device=device))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise OptionError(f"{name} takes no pictures of {side} pixels ({reason}). Choose another --size.") from error
+    file: dict[str, Any]
+    if weights is None:
+        file = {"name": f"{name.partition('.')[0]}.{network.pretrained_cfg.get('tag')}", "sha256": None}
+    else:
+        file = {"name": weights.name, "sha256": file_sha256(weights)}
+    # names of a file's classes are not known; those of timm's own weights are ImageNet's, where there are a thousand
+    names = _imagenet() if weights is None and network.num_classes == 1000 else map(str, range(network.num_classes))
+    return Classifier(network, logits, tuple(names), side, {"checkpoint": file, "classifier": name})
+
+
+def _known(name: str, weights: Path | None) -> None:
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.4)
+        raise OptionError(f"timm has no classifier {name!r}. Near: {', '.join(near) or 'none'}.")
+    tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise OptionError(f"timm has no weights {tag!r} of {architecture}. It has {', '.join(tags) or 'none'}.")
+    if weights is None and not timm.is_model_pretrained(architecture):
+        raise OptionError(f"timm has no weights of {name}. Name a file with --classifier-weights.")
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
@@ -112,9 +135,6 @@ def _class_count(name: str, tensors: dict[str, Tensor], path: Path | None) -> in
     return head.shape[0]
 
 
-def _names(count: int) -> tuple[str, ...]:
-    """ImageNet's names for a thousand classes, otherwise their numbers."""
-    if count == 1000:
-        info = ImageNetInfo()
-        return tuple(info.index_to_description(index) for index in range(count))
-    return tuple(str(index) for index in range(count))
+def _imagenet() -> tuple[str, ...]:
+    info = ImageNetInfo()
+    return tuple(info.index_to_description(index) for index in range(1000))

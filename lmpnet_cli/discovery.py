@@ -65,13 +65,12 @@ def discover(
     finder = open_finder(config, model)
     started = time.perf_counter()
     found: list[Keypoints] = []
-    overlays = config.out if config.overlays else None
     names = [file.name for file in files]
     progress.start("discover", len(files))
     with ExitStack() as stack:
-        drawings = stack.enter_context(Drawings(overlays, "overlays", names, "overview.jpg"))
+        drawings = stack.enter_context(Drawings(config.out, "overlays", names, config.overlays, "overview.jpg"))
         panels = stack.enter_context(Panels(config, names))
-        shown = OVERLAY_SIDE if overlays or panels.wanted else None
+        shown = OVERLAY_SIDE if drawings.wanted or panels.wanted else None
         for pictures, answer in finder.batches(files, progress, shown):
             results = answer.keypoints([config.thr])[0]
             found += results
@@ -79,10 +78,12 @@ def discover(
                 if picture.preview is not None:
                     drawings.add(picture.name, partial(draw_overlay, picture.preview, each))
             panels.add_batch(pictures, results, answer.relevance)
-    seconds = time.perf_counter() - started
-    result = DiscoverResult(found, finder.reader.skipped, config.out, seconds, str(finder.device))
-    if config.out:
-        _write(config.out, config, finder, result)
+        drawings.commit()
+        panels.commit()
+        seconds = time.perf_counter() - started
+        result = DiscoverResult(found, finder.reader.skipped, config.out, seconds, str(finder.device))
+        if config.out:
+            _write(config.out, config, finder, result)
     return result
 
 

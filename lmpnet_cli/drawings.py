@@ -18,20 +18,23 @@ WAITING = 32  # drawings in the queue, at most
 class Drawings:
     """JPEG files in `out/folder`, one for each picture, and perhaps a contact sheet of the first.
 
-    They are drawn into a folder aside, which takes the place of an earlier one when all is done: an interrupted run
-    leaves what was there.
+    They are drawn into a folder aside, which `commit` puts in the place of an earlier one: a run that fails or is
+    interrupted before leaves what was there.
     """
 
-    def __init__(self, out: Path | None, folder: str, names: Sequence[str], sheet: str | None = None) -> None:
+    def __init__(
+        self, out: Path | None, folder: str, names: Sequence[str], wanted: bool, sheet: str | None = None
+    ) -> None:
         """
         Args:
             out: folder of the results; None draws nothing.
             names: of all pictures, so that no two drawings get the same name.
+            wanted: False draws nothing, and `commit` removes what an earlier run has drawn.
             sheet: file name of the contact sheet in `out`.
         """
         self.out, self.folder, self.sheet = out, folder, sheet
+        self.wanted = wanted and out is not None
         self.files = drawing_names(names)
-        self.aside = None if out is None else out / f".{folder}-{os.getpid()}"
         self.pool = ThreadPoolExecutor(2)
         self.waiting: deque[Future[None]] = deque()
         self.small: dict[int, Rgb] = {}
@@ -40,11 +43,16 @@ class Drawings:
     def __enter__(self) -> Self:
         return self
 
+    def _aside(self, what: str) -> Path:
+        assert self.out is not None
+        return self.out / f".{self.folder}-{what}-{os.getpid()}"
+
     def add(self, name: str, draw: Callable[[], Rgb]) -> None:
         """Queues one drawing."""
-        if self.aside is None:
+        if not self.wanted:
             return
-        self.waiting.append(self.pool.submit(self._draw, self.aside / self.files[name], draw, self.count))
+        path = self._aside("new") / self.files[name]
+        self.waiting.append(self.pool.submit(self._draw, path, draw, self.count))
         self.count += 1
         while len(self.waiting) > WAITING:
             self.waiting.popleft().result()
@@ -55,23 +63,31 @@ class Drawings:
         if self.sheet and number < SHEET:
             self.small[number] = fit(drawing, SHEET_SIDE)
 
+    def commit(self) -> None:
+        """Waits for the last drawing and puts all in their place."""
+        if self.out is None:
+            return
+        for future in self.waiting:
+            future.result()
+        target = self.out / self.folder
+        if target.is_dir():
+            target.rename(self._aside("old"))
+        if self.count:
+            self._aside("new").rename(target)
+        if self.sheet and self.small:
+            pictures = [self.small[number] for number in sorted(self.small)]
+            save_jpeg(self.out / self.sheet, contact_sheet(pictures, side=SHEET_SIDE))
+        elif self.sheet:
+            (self.out / self.sheet).unlink(missing_ok=True)
+        clear_folder(self._aside("old"))
+
     def __exit__(self, kind: Any, *_: Any) -> None:
         self.pool.shutdown(cancel_futures=kind is not None)
-        if self.out is None or self.aside is None:
+        if self.out is None:
             return
-        try:
-            if kind is None:
-                for future in self.waiting:
-                    future.result()
-                clear_folder(self.out / self.folder)
-                self.aside.rename(self.out / self.folder)
-                if self.sheet:
-                    pictures = [self.small[number] for number in sorted(self.small)]
-                    save_jpeg(self.out / self.sheet, contact_sheet(pictures, side=SHEET_SIDE))
-        finally:
-            shutil.rmtree(self.aside, ignore_errors=True)
-            if kind is not None and self.out.is_dir() and not any(self.out.iterdir()):
-                self.out.rmdir()  # an interrupted run leaves no empty folder
+        shutil.rmtree(self._aside("new"), ignore_errors=True)
+        if kind is not None and self.out.is_dir() and not any(self.out.iterdir()):
+            self.out.rmdir()  # an interrupted run leaves no empty folder
 
 
 def drawing_names(names: Sequence[str]) -> dict[str, str]:
@@ -83,8 +99,11 @@ def drawing_names(names: Sequence[str]) -> dict[str, str]:
     taken = {name for name in names if name.endswith(".jpg")}
     result = {}
     for name in names:
-        plain = PurePosixPath(name).with_suffix(".jpg").as_posix()
-        target = plain if name == plain or plain not in taken else f"{name}.jpg"
+        target = PurePosixPath(name).with_suffix(".jpg").as_posix()
+        if name != target and target in taken:
+            target = f"{name}.jpg"
+            while target in taken:
+                target = f"{target}.jpg"
         taken.add(target)
         result[name] = target
     return result

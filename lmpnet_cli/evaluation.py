@@ -19,13 +19,13 @@ from lmpnet_cli.baselines import (
 from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.charts import draw_metrics
 from lmpnet_cli.config import EvaluateConfig
-from lmpnet_cli.errors import DatasetError, InputError
 from lmpnet_cli.finders import open_finder
 from lmpnet_cli.images import UnreadableImage, image_size
 from lmpnet_cli.keypoints import skipped_entries
 from lmpnet_cli.lmp.network import LMPNet
-from lmpnet_cli.measurement import Measurement, measure_finder, measure_predictions
+from lmpnet_cli.measurement import Measurement, measure_finder, measure_predictions, refuse_nothing, with_points
 from lmpnet_cli.metrics import Points, score
+from lmpnet_cli.panels import Panels
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import save_png
 from lmpnet_cli.runtime import prepare_output, seed_everything, write_json, write_run
@@ -67,29 +67,35 @@ def evaluate(
     if config.out:
         prepare_output(config.out, RESULTS, config.overwrite)
     annotations = read_annotations(config.data or bundled_examples(), config.split)
-    images = [image for image in annotations.images if len(image.visible)]
-    if not images:
-        raise DatasetError(
-            f"None of the {len(annotations.images)} annotated pictures has a visible keypoint"
-            f"{_reasons(annotations.left_out)}."
-        )
+    images = with_points(annotations)
     seed_everything(config.seed)
     started = time.perf_counter()
-    # how the keypoints were made, for the record
-    origin: dict[str, Any]
-    if config.predictions:
-        run = measure_predictions(config.predictions, images, annotations.listed, progress)
-        device, origin = "none", {"predictions": config.predictions.as_posix()}
-    else:
-        # positions do not depend on the inner iterations, and nothing else is scored
-        finder = open_finder(replace(config, iterations=1), model)
-        run = measure_finder(config, config.thr, finder, images, progress)
-        device, origin = str(finder.device), finder.record()
-    if not run.scenes:
-        reasons = dict(+run.left_out) | {f"unreadable, such as {name}: {why}": 1 for name, why in run.skipped[:1]}
-        raise InputError(f"None of the {len(images)} annotated pictures can be scored{_reasons(reasons)}.")
-    names = annotations.part_names
-    metrics: dict[str, Any] = {
+    with Panels(config, [image.name for image in images]) as panels:
+        # how the keypoints were made, for the record
+        origin: dict[str, Any]
+        if config.predictions:
+            run = measure_predictions(config.predictions, images, annotations.listed, progress)
+            device, origin = "none", {"predictions": config.predictions.as_posix()}
+        else:
+            # positions do not depend on the inner iterations, and nothing else is scored
+            finder = open_finder(replace(config, iterations=1), model)
+            run = measure_finder(config, config.thr, finder, images, progress, panels)
+            device, origin = str(finder.device), finder.record()
+        refuse_nothing(run, images)
+        metrics = _metrics(run, config, annotations) | origin
+        result = EvaluateResult(metrics, run.skipped, config.out, time.perf_counter() - started, device)
+        if config.out:
+            chart = draw_metrics(metrics)
+            panels.commit()
+            write_json(config.out / "metrics.json", metrics)
+            save_png(config.out / "metrics.png", chart)
+            facts = {"images": len(run.scenes), "device": device, **origin}
+            write_run(config.out, "eval", config.options(), result.seconds, **facts)
+    return result
+
+
+def _metrics(run: Measurement, config: EvaluateConfig, annotations: Annotations) -> dict[str, Any]:
+    return {
         "dataset": annotations.name,
         "split": config.split,
         "images": len(run.scenes),
@@ -103,22 +109,11 @@ def evaluate(
         **run.classification(),
         "entropy": run.entropy(),
         "results": [
-            {"thr": threshold, **_row(points, run, config, names)} for threshold, points in run.predictions.items()
+            {"thr": threshold, **_row(points, run, config, annotations.part_names)}
+            for threshold, points in run.predictions.items()
         ],
         **_baselines(run, config, annotations),
-        **origin,
     }
-    result = EvaluateResult(metrics, run.skipped, config.out, time.perf_counter() - started, device)
-    if config.out:
-        write_json(config.out / "metrics.json", metrics)
-        save_png(config.out / "metrics.png", draw_metrics(metrics))
-        facts = {"images": len(run.scenes), "device": device, **origin}
-        write_run(config.out, "eval", config.options(), result.seconds, **facts)
-    return result
-
-
-def _reasons(counts: dict[str, int]) -> str:
-    return f" ({', '.join(f'{count} {why}' for why, count in counts.items())})" if counts else ""
 
 
 def _row(points: list[Points], run: Measurement, config: EvaluateConfig, names: tuple[str, ...]) -> dict[str, Any]:

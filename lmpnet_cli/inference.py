@@ -4,10 +4,11 @@
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lmpnet_cli.bundled import bundled_checkpoint
 from lmpnet_cli.checkpoints import file_sha256, load_checkpoint
@@ -19,22 +20,36 @@ from lmpnet_cli.progress import Progress
 from lmpnet_cli.runtime import resolve_device
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode; every module's own flag comes back, after an error too."""
+    flags = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, flag in flags:
+            module.training = flag
+
+
 class Engine:
     """A model ready to work."""
 
     def __init__(self, config: ModelConfig, model: LMPNet | None = None, replica: bool = True) -> None:
         """
         Args:
-            model: takes the place of the checkpoint that `config` names.
+            model: takes the place of the checkpoint that `config` names; it stays where it is unless `config` names a
+                device.
             replica: False leaves the replica out.
 
         Raises:
             CheckpointError, DeviceError: when there is no such model or device.
         """
         self.config = config
-        self.device = resolve_device(config.device)
+        stays = model is not None and config.device == "auto"
+        self.device = model.get_buffer("mean").device if model and stays else resolve_device(config.device)
         self.checkpoint = config.checkpoint or (bundled_checkpoint() if model is None else None)
-        self.model = model or load_checkpoint(self.checkpoint, str(self.device))
+        self.model = model.to(self.device) if model else load_checkpoint(self.checkpoint, str(self.device))
         if not replica:
             self.model = LMPNet(self.model.spec, self.model.network).to(self.device)  # its mode stays as it is
         self.size = config.size or self.model.spec.input_size
@@ -63,5 +78,6 @@ class Engine:
         self, images: Sequence[ListedImage], progress: Progress, preview: int | None = None
     ) -> Iterator[tuple[list[Prepared], PairMaps]]:
         """Readable pictures with their maps; the rest is that of `PictureReader.batches`."""
-        for pictures, pixels in self.reader.batches(images, progress, preview):
-            yield pictures, self.maps(pixels)
+        with evaluating(self.model):
+            for pictures, pixels in self.reader.batches(images, progress, preview):
+                yield pictures, self.maps(pixels)

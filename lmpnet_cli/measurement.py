@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lmpnet_cli.annotations import AnnotatedImage
+from lmpnet_cli.annotations import AnnotatedImage, Annotations
 from lmpnet_cli.config import KeypointConfig
-from lmpnet_cli.errors import DatasetError
+from lmpnet_cli.errors import DatasetError, InputError
 from lmpnet_cli.finders import Answer, Finder
 from lmpnet_cli.images import ListedImage, UnreadableImage, image_size
 from lmpnet_cli.metrics import Points, Scene, feature_map_entropy
@@ -25,8 +25,8 @@ from lmpnet_cli.panels import Panels
 from lmpnet_cli.pictures import Prepared
 from lmpnet_cli.predictions import read_predictions
 from lmpnet_cli.progress import Progress
-from lmpnet_cli.rendering import OVERLAY_SIDE
 
+PREVIEW = 480  # longer side of the pictures that panels are drawn from
 OUTSIDE = 0.1  # share of the side by which an annotated point may miss the picture
 
 
@@ -94,6 +94,32 @@ class Measurement:
         return round(self.entropy_sum / self.entropy_count, 4) if self.entropy_count else None
 
 
+def with_points(annotations: Annotations) -> list[AnnotatedImage]:
+    """The pictures with a visible keypoint.
+
+    Raises:
+        DatasetError: when there is none.
+    """
+    images = [image for image in annotations.images if len(image.visible)]
+    if not images:
+        raise DatasetError(
+            f"None of the {len(annotations.images)} annotated pictures has a visible keypoint"
+            f"{_reasons(annotations.left_out)}."
+        )
+    return images
+
+
+def refuse_nothing(run: Measurement, images: Sequence[AnnotatedImage]) -> None:
+    """Raises `InputError` when none of the pictures could be scored, with the reasons."""
+    if not run.scenes:
+        reasons = dict(+run.left_out) | {f"unreadable, such as {name}: {why}": 1 for name, why in run.skipped[:1]}
+        raise InputError(f"None of the {len(images)} annotated pictures can be scored{_reasons(reasons)}.")
+
+
+def _reasons(counts: dict[str, int]) -> str:
+    return f" ({', '.join(f'{count} {why}' for why, count in counts.items())})" if counts else ""
+
+
 def _pixels(size: tuple[int, int] | None) -> str:
     return "{} x {} pixels".format(*size) if size else "no size"
 
@@ -104,14 +130,14 @@ def measure_finder(
     finder: Finder,
     images: Sequence[AnnotatedImage],
     progress: Progress,
+    panels: Panels,
 ) -> Measurement:
     """Runs a method over the pictures; a thread scores a batch while the next one is computed."""
     run = Measurement(config.method, config.k, {threshold: [] for threshold in finder.thresholds(thresholds)})
-    names = [image.name for image in images]
     progress.start("keypoints", len(images))
     waiting: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(1) as pool, Panels(config, names) as panels:
-        shown = OVERLAY_SIDE if panels.wanted else None
+    with ThreadPoolExecutor(1) as pool:
+        shown = PREVIEW if panels.wanted else None
         listed = [ListedImage(image.path, image.name) for image in images]
         for pictures, answer in finder.batches(listed, progress, shown):
             own = [images[picture.index] for picture in pictures]
@@ -134,14 +160,17 @@ def _measure_batch(
     panels: Panels,
 ) -> None:
     found = answer.keypoints(list(run.predictions))
-    panels.add_batch(pictures, found[0], answer.relevance, [image.visible for image in images])
-    kept = []
+    kept, truths = [], []
     for index, (image, picture) in enumerate(zip(images, pictures, strict=True)):
         points: dict[float | None, Points] = {
             threshold: keypoints[index].xy for threshold, keypoints in zip(run.predictions, found, strict=True)
         }
         if run.add(image, (picture.width, picture.height), points):
             kept.append(index)
+            truths.append(run.scenes[-1].visible)
+        else:
+            truths.append(np.empty((0, 2)))
+    panels.add_batch(pictures, found[0], answer.relevance, truths)
     if answer.maps is not None:
         run.map_size = (answer.maps.shape[2], answer.maps.shape[3])
         entropy = feature_map_entropy(answer.maps[kept])

@@ -24,8 +24,7 @@ class Panels(Drawings):
     """One row of panels for each picture, in `out/panels`, where `--panels` asks for them."""
 
     def __init__(self, config: KeypointConfig, names: Sequence[str]) -> None:
-        self.wanted = config.panels and config.out is not None
-        super().__init__(config.out if self.wanted else None, "panels", names)
+        super().__init__(config.out, "panels", names, config.panels)
 
     def add_batch(
         self,
@@ -37,7 +36,7 @@ class Panels(Drawings):
         """Queues the panels of one batch.
 
         Args:
-            annotated: for each picture its true points in image pixels.
+            annotated: for each picture its true points in image pixels, all inside the picture.
         """
         if not self.wanted or relevance is None:
             return

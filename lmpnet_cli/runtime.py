@@ -20,6 +20,10 @@ import torch
 
 from lmpnet_cli.errors import DeviceError, OutputError
 
+# read once: it can only be read by changing it, for all threads
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 def resolve_device(name: str) -> torch.device:
     """`auto` takes cuda, then mps, then cpu; a device asked for by name must be there.
@@ -100,19 +104,13 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(aside)
-        aside.chmod(0o666 & ~_umask())  # some writers make files for their owner alone
+        aside.chmod(0o666 & ~_UMASK)  # some writers make files for their owner alone
         aside.replace(path)
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}. Choose another --out.") from error
     finally:
         with suppress(OSError):  # not written, or no folder to write into
             aside.unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_text(path: Path, text: str) -> None:

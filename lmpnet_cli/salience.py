@@ -4,21 +4,22 @@ For each class, and over all, how often each part is matched by a detection.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lmpnet_cli.annotations import read_annotations
+from lmpnet_cli.annotations import Annotations, read_annotations
 from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.charts import draw_salience
 from lmpnet_cli.config import SalientConfig
-from lmpnet_cli.errors import DatasetError, InputError
 from lmpnet_cli.finders import open_finder
 from lmpnet_cli.keypoints import skipped_entries
 from lmpnet_cli.lmp.network import LMPNet
-from lmpnet_cli.measurement import measure_finder
+from lmpnet_cli.measurement import Measurement, measure_finder, refuse_nothing, with_points
+from lmpnet_cli.panels import Panels
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import save_png
 from lmpnet_cli.runtime import prepare_output, seed_everything, write_json, write_run
@@ -61,49 +62,54 @@ def salient(
     if config.out:
         prepare_output(config.out, RESULTS, config.overwrite)
     annotations = read_annotations(config.data or bundled_examples(), config.split)
-    images = [image for image in annotations.images if len(image.visible)]
-    if not images:
-        raise DatasetError(f"None of the {len(annotations.images)} annotated pictures has a visible keypoint.")
+    images = with_points(annotations)
     seed_everything(config.seed)
     started = time.perf_counter()
-    finder = open_finder(replace(config, iterations=1), model)
-    run = measure_finder(config, [config.thr], finder, images, progress)
-    if not run.scenes:
-        raise InputError(f"None of the {len(images)} annotated pictures can be read.")
-    found = next(iter(run.predictions.values()))
+    with Panels(config, [image.name for image in images]) as panels:
+        finder = open_finder(replace(config, iterations=1), model)
+        run = measure_finder(config, [config.thr], finder, images, progress, panels)
+        refuse_nothing(run, images)
+        document = _count(run, config, annotations) | finder.record()
+        result = SalientResult(document, run.skipped, config.out, time.perf_counter() - started, str(finder.device))
+        if config.out:
+            chart = draw_salience(document)
+            panels.commit()
+            write_json(config.out / "salient.json", document)
+            save_png(config.out / "salient.png", chart)
+            facts = {"images": len(run.scenes), "device": result.device, **finder.record()}
+            write_run(config.out, "salient", config.options(), result.seconds, **facts)
+    return result
+
+
+def _count(run: Measurement, config: SalientConfig, annotations: Annotations) -> dict[str, Any]:
+    (threshold, found), *_ = run.predictions.items()
     names = annotations.part_names
     hits = [
         matched(points, scene.parts, config.alpha * min(scene.size))
         for points, scene in zip(found, run.scenes, strict=True)
     ]
-    classes = [image.class_name or "-" for image in run.images]
 
-    def of(name: str | None) -> dict[str, Any]:
-        chosen = [index for index, each in enumerate(classes) if name in (None, each)]
+    def of(chosen: Sequence[int]) -> dict[str, Any]:
         return _entry(histogram([hits[i] for i in chosen], [run.scenes[i].parts for i in chosen]), names)
 
-    document = {
+    classes: dict[str, list[int]] = {}
+    for index, image in enumerate(run.images):
+        if image.class_name is not None:
+            classes.setdefault(image.class_name, []).append(index)
+    return {
         "dataset": annotations.name,
         "split": config.split,
         "images": len(run.scenes),
         "method": config.method,
         "k": config.k,
-        "thr": next(iter(run.predictions)),
+        "thr": threshold,
         "alpha": config.alpha,
         "parts": list(names),
-        "all": of(None),
-        "classes": {name: of(name) for name in sorted(set(classes))},
+        "all": of(range(len(hits))),
+        "classes": {name: of(classes[name]) for name in sorted(classes)},
         "left_out_because": dict(+run.left_out) | annotations.left_out,
         "skipped": skipped_entries(run.skipped),
-        **finder.record(),
     }
-    result = SalientResult(document, run.skipped, config.out, time.perf_counter() - started, str(finder.device))
-    if config.out:
-        write_json(config.out / "salient.json", document)
-        save_png(config.out / "salient.png", draw_salience(document))
-        facts = {"images": len(run.scenes), "device": result.device, **finder.record()}
-        write_run(config.out, "salient", config.options(), result.seconds, **facts)
-    return result
 
 
 def _entry(counts: Histogram, names: tuple[str, ...]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Keypoints by occlusion and guided backpropagation, from any classifier."""
 
+import difflib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,21 +11,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lmpnet_cli.classifiers import Classifier, lmpnet_classifier, timm_classifier
+from lmpnet_cli.classifiers import lmpnet_classifier, timm_classifier
 from lmpnet_cli.config import KeypointConfig
 from lmpnet_cli.errors import OptionError
 from lmpnet_cli.images import ListedImage
-from lmpnet_cli.inference import Engine
+from lmpnet_cli.inference import Engine, evaluating
 from lmpnet_cli.keypoints import Keypoints, cells_to_pixels
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.pictures import PictureReader, Prepared
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.runtime import resolve_device
-from lmpnet_cli.saliency.detection import SalientPoints, detect
-from lmpnet_cli.saliency.guided_backprop import evaluating
+from lmpnet_cli.saliency.detection import SalientPoints, coarse_map, detect
+from lmpnet_cli.saliency.guided_backprop import guided_gradients
 from lmpnet_cli.saliency.occlusion import patch_corners, random_colors
 
 Map = NDArray[np.float32]
+MAX_COLORS = 300_000_000  # pixels of random colours kept in memory, three bytes each
 
 
 @dataclass(frozen=True)
@@ -54,21 +56,44 @@ class SaliencyFinder:
                 not fit into its input.
         """
         self.config = config
-        self.device = resolve_device(config.device)
-        if config.classifier and model is None:
+        if config.classifier is None:
+            engine = Engine(config, model, replica=False)
+            self.device, self.classifier = engine.device, lmpnet_classifier(engine)
+        elif model is None:
+            self.device = resolve_device(config.device)
             weights = config.classifier_weights
             self.classifier = timm_classifier(config.classifier, weights, config.size, self.device)
         else:
-            self.classifier = lmpnet_classifier(Engine(config, model, replica=False))
-        size = self.classifier.size
-        if config.patch > size:
-            raise OptionError(f"--patch {config.patch} is larger than the input of {size} pixels.")
-        self.classes = self.classifier.classes
-        self.patches = len(patch_corners(size, config.patch, config.coarse_stride)) ** 2
-        self.colors = random_colors(self.patches, config.patch, config.seed)
+            raise OptionError("model and classifier both name a network: give one of them.")
+        self.classes, self.size = self.classifier.classes, self.classifier.size
+        if config.target_class is not None and config.target_class not in self.classes:
+            near = difflib.get_close_matches(config.target_class, self.classes, n=3, cutoff=0.3)
+            raise OptionError(
+                f"--target-class {config.target_class} is none of the {len(self.classes)} classes. Near: "
+                f"{', '.join(near) or self.classes[0]}."
+            )
+        self.patches, self.draws = self._colors()
         # patches of several pictures fill a forward pass where one picture has too few
-        self.reader = PictureReader(config, size, max(1, config.batch_size // self.patches))
+        self.reader = PictureReader(config, self.size, max(1, config.batch_size // max(1, self.patches)))
         self.bfloat16 = config.precision == "bf16"
+
+    def _colors(self) -> tuple[int, Tensor]:
+        """How many occluded copies a picture needs, and the colours that hide its patches in every draw."""
+        config = self.config
+        if config.coarse_weight == 0 and not config.panels:  # nobody looks at the coarse map
+            return 0, torch.empty(0)
+        if config.patch > self.size:
+            raise OptionError(
+                f"--patch {config.patch} is larger than the input of {self.size} pixels. Choose a smaller one."
+            )
+        patches = len(patch_corners(self.size, config.patch, config.coarse_stride)) ** 2
+        if config.draws * patches * config.patch**2 > MAX_COLORS:
+            raise OptionError(
+                f"{patches} patches of {config.patch} x {config.patch} pixels are too many. Choose a larger "
+                "--coarse-stride."
+            )
+        seeds = np.random.SeedSequence(config.seed).generate_state(config.draws)
+        return patches * config.draws, torch.stack([random_colors(patches, config.patch, int(s)) for s in seeds])
 
     def record(self) -> dict[str, Any]:
         """What found the keypoints, for the results."""
@@ -83,9 +108,15 @@ class SaliencyFinder:
     ) -> Iterator[tuple[list[Prepared], SaliencyAnswer]]:
         """Readable pictures with their keypoints."""
         with evaluating(self.classifier.network):
-            progress.tell(self._cost(len(images)))
+            self._refuse_other_activations()
+            if self.patches:
+                progress.tell(self._cost(len(images)))
             for pictures, pixels in self.reader.batches(images, progress, preview):
                 yield pictures, self._answer(pictures, pixels.to(self.device))
+
+    def _refuse_other_activations(self) -> None:
+        sample = torch.zeros(1, 3, self.size, self.size, dtype=torch.uint8, device=self.device)
+        guided_gradients(self.classifier.logits, sample, torch.zeros(1, dtype=torch.long, device=self.device))
 
     def _occluded(self, images: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
@@ -95,31 +126,33 @@ class SaliencyFinder:
         config, classifier = self.config, self.classifier
         with torch.inference_mode():
             logits = classifier.logits(pixels)
-            best = logits[:, : len(classifier.classes)].float().softmax(1).max(1)
+            best = logits[:, : len(self.classes)].float().softmax(1).max(1)
+        target = best.indices
+        if config.target_class is not None:
+            target = torch.full_like(target, self.classes.index(config.target_class))
+        fine = guided_gradients(classifier.logits, pixels, target)
+        with torch.inference_mode():
+            coarse = coarse_map(
+                self._occluded, pixels, target, self.draws, stride=config.coarse_stride, batch_size=config.batch_size
+            )
         points = detect(
-            classifier.logits,
             pixels,
-            best.indices,
-            self.colors,
+            coarse,
+            fine,
             k=config.k,
-            stride=config.coarse_stride,
             coarse_weight=config.coarse_weight,
             radius=config.nms_radius,
             keep=config.keep,
-            batch_size=config.batch_size,
-            occluded=self._occluded,
         )
-        labels = [classifier.classes[index] for index in best.indices.tolist()]
-        found = _to_keypoints(pictures, points, classifier, labels, best.values.tolist())
-        coarse, fine = (each.cpu().numpy() for each in (points.coarse, points.fine))
-        return SaliencyAnswer(
-            found, {"accuracy": logits, "replica_accuracy": None}, list(zip(coarse, fine, strict=True))
-        )
+        labels = [self.classes[index] for index in best.indices.tolist()]
+        found = _to_keypoints(pictures, points, self.size, labels, best.values.tolist())
+        relevance = list(zip(points.coarse.numpy(), points.fine.numpy(), strict=True))
+        return SaliencyAnswer(found, {"accuracy": logits, "replica_accuracy": None}, relevance)
 
     def _cost(self, count: int) -> str:
         """How long it will take, from one forward pass of full size."""
         batch = min(self.config.batch_size, self.patches)
-        sample = torch.zeros(batch, 3, self.classifier.size, self.classifier.size, dtype=torch.uint8).to(self.device)
+        sample = torch.zeros(batch, 3, self.size, self.size, dtype=torch.uint8, device=self.device)
         sample = sample.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
             self._occluded(sample).sum().item()  # the first one is slower; item() waits for the device
@@ -145,16 +178,15 @@ def _span(seconds: float) -> str:
 def _to_keypoints(
     pictures: Sequence[Prepared],
     points: SalientPoints,
-    classifier: Classifier,
+    side: int,
     labels: Sequence[str],
     probabilities: Sequence[float],
 ) -> list[Keypoints]:
-    positions, scores = (each.cpu().double().numpy() for each in (points.positions, points.scores))
-    size = (classifier.size, classifier.size)
+    positions, scores = (each.double().numpy() for each in (points.positions, points.scores))
     results = []
     for index, picture in enumerate(pictures):
         sides = (picture.width, picture.height)
-        xy = cells_to_pixels(positions[index, :, 0], positions[index, :, 1], size, sides)
+        xy = cells_to_pixels(positions[index, :, 0], positions[index, :, 1], (side, side), sides)
         xy = np.clip(xy, 0, np.array(sides) - 1.0)
         results.append(Keypoints(picture.name, *sides, xy, scores[index], None, labels[index], probabilities[index]))
     return results

@@ -12,13 +12,14 @@ from typer.testing import CliRunner
 
 from lmpnet_cli import __version__
 from lmpnet_cli.cli import app
-from lmpnet_cli.config import DiscoverConfig, EvaluateConfig, TrainConfig, VisualizeConfig
+from lmpnet_cli.config import DiscoverConfig, EvaluateConfig, SalientConfig, TrainConfig, VisualizeConfig
 
 COMMANDS = {
     "train": TrainConfig,
     "discover": DiscoverConfig,
     "viz-filters": VisualizeConfig,
     "eval": EvaluateConfig,
+    "salient": SalientConfig,
 }
 SHARED = ("--out", "--overwrite", "--device", "--batch-size", "--workers", "--seed", "--quiet", "--json")
 FAST = ("--workers", "0", "--device", "cpu")
@@ -78,6 +79,8 @@ def test_json_is_one_object_on_stdout(photo, birds, checkpoint, tmp_path):
         ("discover", photo, "-o", tmp_path / "a", *common),
         ("eval", birds, "-o", tmp_path / "b", *common),
         ("viz-filters", photo, "-o", tmp_path / "c", "--tile", 32, *common),
+        ("salient", birds, "-o", tmp_path / "e", "--method", "lmpnet", *common),
+        ("discover", photo, "-o", tmp_path / "f", "--method", "saliency", *common),
     ):
         result = run(*arguments)
         assert result.stderr == ""
@@ -93,6 +96,17 @@ def test_eval_takes_thr_several_times(birds, checkpoint, tmp_path):
     assert [row["thr"] for row in metrics["results"]] == [1.0, 2.5]
     assert "thr 2.5" in result.stderr
     assert "image centre" in result.stderr
+
+
+def test_salient_shows_a_table_and_its_cost_comes_first(birds, checkpoint, tmp_path):
+    stride = ("--patch", 32, "--coarse-stride", 32)  # four copies of each picture
+    result = run("salient", birds, "-c", checkpoint, "-o", tmp_path / "out", *stride, *FAST)
+    assert result.exit_code == 0 and result.stdout == ""
+    told = result.stderr.index("4 occluded copies of each picture")
+    assert told < result.stderr.index("Parts detected") < result.stderr.index("salient.png")
+    assert "most often" in result.stderr and "left eye" in result.stderr
+    with Image.open(tmp_path / "out/salient.png") as picture:
+        assert min(picture.size) > 300
 
 
 def test_results_go_to_a_named_default(photo, checkpoint, tmp_path, monkeypatch):
@@ -120,6 +134,10 @@ def test_results_go_to_a_named_default(photo, checkpoint, tmp_path, monkeypatch)
         ("--filters", "0"),
         ("--method", "magic"),
         ("--precision", "8"),
+        ("--coarse-stride", "17"),
+        ("--keep", "0"),
+        ("--panels",),
+        ("--classifier", "resnet18"),
         ("--no-such-option",),
     ],
 )

@@ -58,7 +58,8 @@ RANGES = [  # configuration, field, flag, values at the borders, values beyond
     (SaliencyConfig, "patch", "--patch", [8, 16, 2048], [0, -1, 2049]),
     (SaliencyConfig, "coarse_stride", "--coarse-stride", [1, 8, 16], [0, -8, 17]),
     (SaliencyConfig, "coarse_weight", "--coarse-weight", [0, 0.5, 1], [-0.1, 1.1, math.nan]),
-    (SaliencyConfig, "nms_radius", "--nms-radius", [0, 8.5, 2048], [-1, 2049, math.nan]),
+    (SaliencyConfig, "nms_radius", "--nms-radius", [0, 8.5, 256], [-1, 257, math.nan]),
+    (SaliencyConfig, "draws", "--draws", [1, 100], [0, 101]),
     (SaliencyConfig, "keep", "--keep", [0.01, 1], [0, -0.1, 1.1, math.nan]),
     (SalientConfig, "thr", "--thr", [0.001, 3, 20], [0, -1, 20.1, math.nan]),
     (SalientConfig, "alpha", "--alpha", [0.001, 1], [0, -0.1, 1.01, math.nan]),
@@ -165,6 +166,7 @@ def test_the_replica_trains_as_long_as_the_network_unless_told():
     ("options", "message"),
     [
         ({"panels": True}, "--panels belongs to --method saliency"),
+        ({"target_class": "heron"}, "--target-class belongs to --method saliency"),
         ({"classifier": "resnet18"}, "--classifier belongs to --method saliency"),
         ({"method": "saliency", "classifier_weights": Path("a")}, "name it with --classifier"),
         ({"method": "saliency", "classifier": "vgg16", "checkpoint": Path("a")}, "give one of them"),

@@ -8,7 +8,6 @@ from PIL import Image
 
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.discovery import discover
-from lmpnet_cli.drawings import drawing_names
 from lmpnet_cli.errors import DeviceError, InputError, OutputError
 from lmpnet_cli.lmp.network import PairMaps
 from lmpnet_cli.lmpnet_finder import find_keypoints
@@ -208,12 +207,3 @@ def test_exif_orientation_reaches_the_file(birds, checkpoint, tmp_path):
     plain, other = discover(tmp_path, checkpoint=checkpoint, **OPTIONS).keypoints
     assert (plain.width, plain.height) == (other.width, other.height) == picture.size
     np.testing.assert_allclose(plain.xy, other.xy, atol=1e-3)
-
-
-def test_drawing_names_are_one_to_one():
-    names = ["a.gif", "a.jpg", "a.jpg.png", "a.png", "b/a.png", "c.JPG"]
-    mapped = drawing_names(names)
-    assert mapped["a.jpg"] == "a.jpg"
-    assert mapped["b/a.png"] == "b/a.jpg"
-    assert mapped["c.JPG"] == "c.jpg"
-    assert len(set(mapped.values())) == len(names)

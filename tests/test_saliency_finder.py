@@ -1,7 +1,6 @@
 """The second method through the same commands as the first: files, tables, seeds, classifiers, refusals."""
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +104,7 @@ def test_seeds_decide_and_batches_do_not(pictures, checkpoint):
     first = found()
     np.testing.assert_array_equal(first, found())
     np.testing.assert_allclose(first, found(batch_size=3), atol=1e-3)
+    np.testing.assert_allclose(first, found(batch_size=48), atol=1e-3)  # three pictures in one pass
     assert not np.allclose(first, found(seed=1), atol=1e-3)
 
 
@@ -141,7 +141,8 @@ def test_any_timm_classifier(pictures, timm_weights, tmp_path):
     options = OPTIONS | {"classifier": "test_resnet", "classifier_weights": timm_weights, "size": 64}
     result = discover(pictures, out=tmp_path / "out", **options)
     info = json.loads((tmp_path / "out/keypoints.json").read_text())["info"]
-    assert info["classifier"]["name"] == "test_resnet" and len(info["classifier"]["sha256"]) == 64
+    assert info["classifier"] == "test_resnet"
+    assert info["checkpoint"]["name"] == "resnet.safetensors" and len(info["checkpoint"]["sha256"]) == 64
     assert info["classes"] == ["0", "1", "2", "3", "4"]
     assert all(each.found.all() for each in result.keypoints)
     network = timm.create_model("test_resnet", num_classes=5).eval()
@@ -158,7 +159,12 @@ def test_any_timm_classifier(pictures, timm_weights, tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"classifier": "resnet999"}, OptionError, "timm has no classifier 'resnet999'"),
+        ({"classifier": "resnet999"}, OptionError, r"timm has no classifier 'resnet999'\. Near: .*resnet"),
+        ({"classifier": "resnet18.nonsense"}, OptionError, "timm has no weights 'nonsense' of resnet18"),
+        ({"classifier": "resnet200"}, OptionError, "Name a file with --classifier-weights"),
+        ({"target_class": "no bird"}, OptionError, "--target-class no bird is none of the"),
+        ({"patch": 65, "coarse_stride": 65}, OptionError, "--patch 65 is larger than the input of 64 pixels"),
+        ({"size": 1024, "patch": 600, "coarse_stride": 1}, OptionError, "Choose a larger --coarse-stride"),
         ({"classifier": "test_resnet"}, CheckpointError, "could not be fetched"),
         ({"classifier": "test_resnet", "classifier_weights": Path("none")}, CheckpointError, "There is no weight file"),
         ({"classifier": "resnet18", "classifier_weights": "own"}, CheckpointError, "does not fit resnet18"),
@@ -166,11 +172,13 @@ def test_any_timm_classifier(pictures, timm_weights, tmp_path):
         ({"classifier": "test_resnet", "classifier_weights": "text"}, CheckpointError, "not a safetensors file"),
     ],
 )
-def test_classifiers_that_cannot_be(options, error, message, pictures, timm_weights, tmp_path):
+def test_what_cannot_be(options, error, message, pictures, timm_weights, checkpoint, tmp_path):
     (tmp_path / "text").write_text("no weights")
     places = {"own": timm_weights, "text": tmp_path / "text"}
     given = options.get("classifier_weights")
     options = options | ({"classifier_weights": places.get(given, given)} if given else {})
+    if "classifier" not in options:
+        options["checkpoint"] = checkpoint
     with pytest.raises(error, match=message):
         discover(pictures, **OPTIONS | options)
 
@@ -184,26 +192,95 @@ def test_networks_without_relus_are_refused_before_the_long_part(pictures, tmp_p
         raise AssertionError("occlusion has begun")
 
     monkeypatch.setattr("lmpnet_cli.saliency.detection.occlusion_scores", never)
+    monkeypatch.setattr("lmpnet_cli.saliency_finder.SaliencyFinder._cost", never)
     with pytest.raises(OptionError, match="this network calls gelu"):
         discover(pictures, classifier="test_vit", classifier_weights=path, **OPTIONS)
+    with pytest.raises(OptionError, match="Choose another --size"):
+        discover(pictures, classifier="test_vit", classifier_weights=path, size=100, **OPTIONS)
 
 
-def test_a_patch_larger_than_the_input(pictures, checkpoint):
-    with pytest.raises(OptionError, match="--patch 65 is larger than the input of 64 pixels"):
-        discover(pictures, checkpoint=checkpoint, **OPTIONS | {"patch": 65})
+def test_a_model_and_a_classifier_are_one_too_many(pictures, checkpoint):
+    with pytest.raises(OptionError, match="give one of them"):
+        discover(pictures, model=load_checkpoint(checkpoint), classifier="test_resnet", **OPTIONS)
 
 
-def test_bfloat16_stays_near(pictures, checkpoint):
-    exact, fast = (
-        open_finder(DiscoverConfig(images=pictures, checkpoint=checkpoint, precision=precision, **OPTIONS))
-        for precision in ("32", "bf16")
+def test_another_class_can_be_explained(pictures, checkpoint):
+    def relevance(target_class):
+        config = DiscoverConfig(images=pictures[:1], checkpoint=checkpoint, target_class=target_class, **OPTIONS)
+        ((_, answer),) = open_finder(config).batches(list_images(pictures[:1]), Progress())
+        return answer.relevance[0], answer.found[0].class_name
+
+    (coarse, fine), predicted = relevance(None)
+    (same, _), _ = relevance(predicted)
+    np.testing.assert_array_equal(coarse, same)
+    other = next(name for name in load_checkpoint(checkpoint).spec.classes if name != predicted)
+    (_, other_fine), still = relevance(other)
+    assert still == predicted  # what is explained is not what is predicted
+    assert not np.allclose(fine, other_fine)
+
+
+def test_without_a_weight_the_occluded_copies_are_not_made(pictures, checkpoint, tmp_path):
+    heard = Heard()
+    config = {"checkpoint": checkpoint, "coarse_weight": 0, "progress": heard, **OPTIONS}
+    plain = discover(pictures, **config)
+    assert heard.told == []
+    shown = discover(pictures, panels=True, out=tmp_path / "out", **config)
+    assert len(heard.told) == 1
+    for one, other in zip(plain.keypoints, shown.keypoints, strict=True):
+        np.testing.assert_allclose(one.xy, other.xy, atol=1e-3)
+
+
+def test_points_far_outside_do_not_stop_the_panels(pictures, checkpoint, tmp_path):
+    with Image.open(pictures[0]) as picture:
+        size = picture.size
+        picture.save(tmp_path / "a.jpg")
+    (tmp_path / "a.json").write_text(
+        json.dumps(
+            {
+                "images": [{"id": 1, "file_name": "a.jpg", "width": size[0], "height": size[1]}],
+                "categories": [{"id": 1, "name": "bird", "keypoints": ["a", "b"]}],
+                "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "keypoints": [9, 9, 2, 1e9, 5, 2]}],
+            }
+        )
     )
-    maps = [
-        np.array([coarse for _, answer in finder.batches(list_images(pictures), Progress()) for coarse, _ in answer.relevance])
-        for finder in (exact, fast)
-    ]
-    assert np.abs(maps[0] - maps[1]).max() < 0.02
-    assert math.isfinite(maps[1].max())
+    out = tmp_path / "out"
+    result = evaluate(tmp_path / "a.json", out=out, checkpoint=checkpoint, panels=True, **OPTIONS)
+    assert result.metrics["left_out_because"]["points far outside their picture"] == 1
+    assert (out / "panels/a.jpg").exists()
+    from lmpnet_cli.salience import salient
+
+    document = salient(tmp_path / "a.json", checkpoint=checkpoint, out=tmp_path / "salient", **OPTIONS).document
+    assert document["classes"] == {} and document["all"]["visible"] == {"a": 1, "b": 0}
+
+
+def test_a_failing_eval_leaves_the_panels_as_they_were(birds, checkpoint, tmp_path, monkeypatch):
+    options = {"out": tmp_path / "out", "checkpoint": checkpoint, "panels": True, "overwrite": True, "k": 2} | OPTIONS
+    one = next((birds / "images").iterdir())
+    (tmp_path / "out/panels").mkdir(parents=True)
+    (tmp_path / "out/panels/old.jpg").write_text("earlier")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lmpnet_cli.evaluation.draw_metrics", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(birds, **options)
+    assert one.exists() and [path.name for path in (tmp_path / "out").rglob("*")] == ["panels", "old.jpg"]
+
+
+def test_bfloat16_stays_near(birds, timm_weights):
+    """The same maps up to a hundredth of their range, on a classifier that loses something everywhere."""
+    pictures = sorted((birds / "images").rglob("*.jpg"))[:2]
+    options = OPTIONS | {"classifier": "test_resnet", "classifier_weights": timm_weights, "size": 96}
+    maps = []
+    for precision in ("32", "bf16"):
+        finder = open_finder(DiscoverConfig(images=pictures, precision=precision, **options))
+        logits = finder.classifier.logits
+        finder.classifier = replace(finder.classifier, logits=lambda x, logits=logits: 50 * logits(x))
+        answers = [answer for _, answer in finder.batches(list_images(pictures), Progress())]
+        maps.append(np.array([coarse for answer in answers for coarse, _ in answer.relevance]))
+    assert maps[0].max() > 0.01
+    assert np.corrcoef(maps[0].ravel(), maps[1].ravel())[0, 1] > 0.98
 
 
 def test_the_model_is_left_as_it_was(pictures, checkpoint):

@@ -28,8 +28,10 @@ def discover(
     method: o.MethodOption = o.Method(Config.method),
     classifier: o.Classifier = Config.classifier,
     classifier_weights: o.ClassifierWeights = Config.classifier_weights,
+    target_class: o.TargetClass = Config.target_class,
     patch: o.Patch = Config.patch,
     coarse_stride: o.CoarseStride = Config.coarse_stride,
+    draws: o.Draws = Config.draws,
     coarse_weight: o.CoarseWeight = Config.coarse_weight,
     nms_radius: o.NmsRadius = Config.nms_radius,
     keep: o.Keep = Config.keep,
@@ -73,9 +75,7 @@ def discover(
         "keypoints": f"{found} ({found / count:.2f} an image)",
         "device": result.device,
         "time": f"{result.seconds:.1f} s ({count / result.seconds:.1f} images/s)",
-        "written": ", ".join(
-            [str(out / "keypoints.json"), *([str(out / "overlays/"), str(out / "overview.jpg")] if overlays else [])]
-        ),
+        "written": o.written(out, "keypoints.json", "overlays", "overview.jpg", "panels"),
     }
     if json:
         print_json(

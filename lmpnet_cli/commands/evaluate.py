@@ -52,8 +52,10 @@ def evaluate(
     method: o.MethodOption = o.Method(Config.method),
     classifier: o.Classifier = Config.classifier,
     classifier_weights: o.ClassifierWeights = Config.classifier_weights,
+    target_class: o.TargetClass = Config.target_class,
     patch: o.Patch = Config.patch,
     coarse_stride: o.CoarseStride = Config.coarse_stride,
+    draws: o.Draws = Config.draws,
     coarse_weight: o.CoarseWeight = Config.coarse_weight,
     nms_radius: o.NmsRadius = Config.nms_radius,
     keep: o.Keep = Config.keep,
@@ -128,7 +130,7 @@ def _show(metrics: dict[str, Any], seconds: float, out: Path) -> None:
         "map entropy": metrics["map_size"]
         and f"{_or_dash(metrics['entropy'])} nats on {' x '.join(map(str, metrics['map_size']))} cells",
         "time": f"{seconds:.1f} s ({metrics['images'] / seconds:.1f} images/s)",
-        "written": f"{out / 'metrics.json'}, {out / 'metrics.png'}",
+        "written": o.written(out, "metrics.json", "metrics.png", "panels"),
     }
     print_summary("eval", {name: fact for name, fact in facts.items() if fact})
 

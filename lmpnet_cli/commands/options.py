@@ -1,4 +1,4 @@
-"""Options that commands share. Defaults come from the dataclasses of `config.py`."""
+"""Options that commands share. Defaults come from the dataclasses of `config/`."""
 
 from enum import Enum
 from pathlib import Path
@@ -43,7 +43,7 @@ Precise = Annotated[
         rich_help_panel=RUN,
     ),
 ]
-BatchSize = Annotated[int, typer.Option(help="Images in one forward pass.", rich_help_panel=RUN)]
+BatchSize = Annotated[int, typer.Option(help="Images, or occluded copies, in one forward pass.", rich_help_panel=RUN)]
 Workers = Annotated[int | None, typer.Option(help="Decoding processes (default: by processors).", rich_help_panel=RUN)]
 Seed = Annotated[int, typer.Option(help="Of everything that is left to chance.", rich_help_panel=RUN)]
 Quiet = Annotated[
@@ -92,6 +92,13 @@ ClassifierWeights = Annotated[
     Path | None,
     typer.Option(help="Its weights, a safetensors file (default: timm's own).", rich_help_panel=SALIENCY),
 ]
+TargetClass = Annotated[
+    str | None,
+    typer.Option(help="Name of the class to explain (default: the predicted one).", rich_help_panel=SALIENCY),
+]
+Draws = Annotated[
+    int, typer.Option(help="Random colours for every patch, averaged; time grows with them.", rich_help_panel=SALIENCY)
+]
 Patch = Annotated[int, typer.Option(help="Side of the occluder, in input pixels.", rich_help_panel=SALIENCY)]
 CoarseStride = Annotated[
     int, typer.Option(help="Of the occluder, in input pixels; larger takes less time.", rich_help_panel=SALIENCY)
@@ -126,3 +133,8 @@ def plain(options: dict[str, Any]) -> dict[str, Any]:
 def skipped_line(count: int) -> str:
     """For the summary."""
     return f"{count} (listed in the results)" if count else "0"
+
+
+def written(out: Path, *names: str) -> str:
+    """The results that are there, for the summary."""
+    return ", ".join(str(out / name) for name in names if (out / name).exists())

@@ -10,7 +10,7 @@ from lmpnet_cli.config import SalientConfig as Config
 from lmpnet_cli.config import default_out
 from lmpnet_cli.console import ConsoleProgress, print_json, print_summary, print_table
 
-SHOWN = 12  # classes in the table on the screen, at most; the file has all
+SHOWN = 6  # classes in the table on the screen, at most; the file has all
 
 
 def salient(
@@ -34,8 +34,10 @@ def salient(
     method: o.MethodOption = o.Method(Config.method),
     classifier: o.Classifier = Config.classifier,
     classifier_weights: o.ClassifierWeights = Config.classifier_weights,
+    target_class: o.TargetClass = Config.target_class,
     patch: o.Patch = Config.patch,
     coarse_stride: o.CoarseStride = Config.coarse_stride,
+    draws: o.Draws = Config.draws,
     coarse_weight: o.CoarseWeight = Config.coarse_weight,
     nms_radius: o.NmsRadius = Config.nms_radius,
     keep: o.Keep = Config.keep,
@@ -90,6 +92,6 @@ def _show(document: dict[str, Any], seconds: float, out: Path) -> None:
         "not shown": f"{hidden} classes, which salient.json has" if hidden else "",
         "skipped": o.skipped_line(len(document["skipped"])),
         "time": f"{seconds:.1f} s",
-        "written": f"{out / 'salient.json'}, {out / 'salient.png'}",
+        "written": o.written(out, "salient.json", "salient.png", "panels"),
     }
     print_summary("salient", {name: fact for name, fact in facts.items() if fact})

@@ -59,6 +59,8 @@ class ModelConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.checkpoint is not None:
+            object.__setattr__(self, "checkpoint", Path(self.checkpoint))
         if self.size is not None:
             between("--size", self.size, 32, 2048)
         at_least("--max-pixels", self.max_pixels, 1)

@@ -19,8 +19,10 @@ class SaliencyConfig(ModelConfig):
     Attributes:
         classifier: timm name of a classifier; None takes the network of the checkpoint.
         classifier_weights: its weights, a safetensors file; None fetches timm's.
+        target_class: name of the class to explain; None explains the predicted one.
         patch: side of the occluder in pixels of the network input.
         coarse_stride: of the occluder, in pixels; larger takes less time.
+        draws: of random colours for every patch, averaged; each takes as long as the first.
         coarse_weight: of the occlusion map in the combination; the guided gradients get the rest.
         nms_radius: points nearer than this to a stronger one are dropped, in pixels of the network input.
         keep: share of the points left that is kept, by confidence.
@@ -29,8 +31,10 @@ class SaliencyConfig(ModelConfig):
 
     classifier: str | None = None
     classifier_weights: Path | None = None
+    target_class: str | None = None
     patch: int = 16
     coarse_stride: int = 8
+    draws: int = 1
     coarse_weight: float = 0.5
     nms_radius: float = 8.0
     keep: float = 0.4
@@ -39,8 +43,11 @@ class SaliencyConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _between_patches(self.patch, self.coarse_stride)
+        if self.classifier_weights is not None:
+            object.__setattr__(self, "classifier_weights", Path(self.classifier_weights))
+        between("--draws", self.draws, 1, 100)
         between("--coarse-weight", self.coarse_weight, 0, 1)
-        between("--nms-radius", self.nms_radius, 0, 2048)
+        between("--nms-radius", self.nms_radius, 0, 256)
         if not 0 < self.keep <= 1:
             raise OptionError(f"--keep {self.keep:g} is out of range: a share of the points, above 0, at most 1.")
         if self.classifier_weights is not None and self.classifier is None:
@@ -77,7 +84,11 @@ class KeypointConfig(SaliencyConfig):
         between("--margin", self.margin, 0, 64)
         one_of("--method", self.method, ("lmpnet", "saliency"))
         if self.method != "saliency":
-            for flag, given in (("--panels", self.panels), ("--classifier", self.classifier is not None)):
+            for flag, given in (
+                ("--panels", self.panels),
+                ("--classifier", self.classifier is not None),
+                ("--target-class", self.target_class is not None),
+            ):
                 if given:
                     raise OptionError(f"{flag} belongs to --method saliency. Add that, or leave {flag} out.")
 
@@ -131,6 +142,8 @@ class EvaluateConfig(KeypointConfig):
         for threshold in self.thr:
             check_threshold(threshold)
         _check_scoring(self.alpha, self.split)
+        if self.predictions is not None and self.method != "lmpnet":
+            raise OptionError("--predictions scores the points of a file, so no --method runs: leave one of them out.")
 
 
 @dataclass(frozen=True, kw_only=True)

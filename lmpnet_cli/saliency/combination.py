@@ -20,7 +20,7 @@ def standardise(maps: Tensor) -> Tensor:
     return scaled.float().view_as(maps)
 
 
-def combine(coarse: Tensor, fine: Tensor, coarse_weight: float = 0.5) -> Tensor:
+def combine(coarse: Tensor, fine: Tensor, coarse_weight: float) -> Tensor:
     """The confidence of every pixel, in (0, 1).
 
     Args:

@@ -10,14 +10,13 @@ from torch import Tensor
 
 from lmpnet_cli.saliency.combination import combine
 from lmpnet_cli.saliency.foerstner import refine
-from lmpnet_cli.saliency.guided_backprop import guided_gradients
 from lmpnet_cli.saliency.nms import strongest_points
 from lmpnet_cli.saliency.occlusion import Classify, occlusion_scores, spread
 
 
 @dataclass(frozen=True)
 class SalientPoints:
-    """What was found on a batch.
+    """What was found on a batch, on the CPU.
 
     Attributes:
         positions: (B, K, 2) row and column in input pixels; NaN where there are fewer points.
@@ -31,42 +30,55 @@ class SalientPoints:
     fine: Tensor
 
 
+def coarse_map(
+    classify: Classify, images: Tensor, target: Tensor, draws: Tensor, *, stride: int, batch_size: int
+) -> Tensor:
+    """Relevance by occlusion, (B, S, T), the mean over draws of random colours.
+
+    Args:
+        images: (B, 3, S, T) RGB bytes.
+        target: (B,) class to explain.
+        draws: (draws, patches, 3, patch, patch) what hides each patch; without draws the map is zero.
+        stride: of the patches in pixels.
+        batch_size: occluded copies in one forward pass.
+    """
+    size = (images.shape[2], images.shape[3])
+    if not len(draws):
+        return torch.zeros(len(images), *size)
+    scores = torch.stack([occlusion_scores(classify, images, target, each, stride, batch_size) for each in draws])
+    return spread(scores.mean(0).cpu(), size, draws.shape[-1], stride)
+
+
 def detect(
-    classify: Classify,
-    images: Tensor,
-    target: Tensor,
-    colors: Tensor,
-    *,
-    k: int,
-    stride: int = 8,
-    coarse_weight: float = 0.5,
-    radius: float = 8.0,
-    keep: float = 0.4,
-    batch_size: int = 32,
-    occluded: Classify | None = None,
+    images: Tensor, coarse: Tensor, fine: Tensor, *, k: int, coarse_weight: float, radius: float, keep: float
 ) -> SalientPoints:
     """The k most relevant points of each image.
 
     Args:
-        classify: for the gradients, and for the occluded copies too unless `occluded` is given.
         images: (B, 3, S, T) RGB bytes.
-        target: (B,) class to explain, as a rule the predicted one.
-        colors: (patches, 3, patch, patch) what hides each patch.
-        stride: of the patches in pixels.
+        coarse, fine: (B, S, T) relevance by occlusion and by guided gradients.
         coarse_weight: of the coarse map in the combination; the fine one gets the rest.
         radius: points nearer than this to a stronger one are dropped, in pixels.
         keep: share of the points left that is kept, by confidence.
-        batch_size: occluded copies in one forward pass.
-        occluded: the same classifier, faster and perhaps less exact.
-
-    Raises:
-        OptionError: when the network has no ReLUs to guide.
     """
-    # first what may be refused: the occluded copies take much longer
-    fine = guided_gradients(classify, images, target)
-    with torch.inference_mode():
-        scores = occlusion_scores(occluded or classify, images, target, colors, stride, batch_size)
-        coarse = spread(scores, (images.shape[2], images.shape[3]), colors.shape[-1], stride)
-        positions, confidences = strongest_points(combine(coarse, fine, coarse_weight), radius, keep, k)
-        grey = (images.float() * torch.tensor([0.299, 0.587, 0.114], device=images.device)[:, None, None]).sum(1)
-        return SalientPoints(refine(grey, positions), confidences, coarse, fine)
+    # little work, and in float64, which not every device has
+    images, coarse, fine = images.cpu(), coarse.cpu(), fine.cpu()
+    positions, confidences = strongest_points(combine(coarse, fine, coarse_weight), radius, keep, k)
+    grey = (images.float() * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1)
+    return SalientPoints(keep_apart(positions, refine(grey, positions), radius), confidences, coarse, fine)
+
+
+def keep_apart(starts: Tensor, refined: Tensor, radius: float) -> Tensor:
+    """Refined points, but a point that came nearer than the radius to a stronger one keeps its start.
+
+    Two points may move to one corner from either side.
+
+    Args:
+        starts, refined: (B, K, 2), strongest first.
+    """
+    kept = refined.clone()
+    for index in range(1, starts.shape[1]):
+        distance = (kept[:, :index] - kept[:, index : index + 1]).square().sum(2).sqrt()  # NaN is never near
+        close = (distance < radius).any(1)
+        kept[:, index] = torch.where(close[:, None], starts[:, index], kept[:, index])
+    return kept

@@ -21,14 +21,13 @@ def gradients(grey: Tensor) -> tuple[Tensor, Tensor]:
     return (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) / 2, (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) / 2
 
 
-def refine(grey: Tensor, points: Tensor, radius: int = 3, iterations: int = 1) -> Tensor:
-    """Moves points to the corner of the picture in their window.
+def refine(grey: Tensor, points: Tensor, radius: int = 3) -> Tensor:
+    """Moves points to the corner of the picture in their window, once, as the paper does.
 
     Args:
         grey: (B, H, W).
         points: (B, K, 2) row and column; NaN stays NaN.
         radius: of the window in pixels: 3 is 7 x 7.
-        iterations: the window is laid around the solution again; the paper solves once.
 
     Returns:
         (B, K, 2), each at most `radius` from its start along either side.
@@ -37,27 +36,23 @@ def refine(grey: Tensor, points: Tensor, radius: int = 3, iterations: int = 1) -
     batch, height, width = grey.shape
     offsets = torch.arange(-radius, radius + 1, device=grey.device)
     images = torch.arange(batch, device=grey.device)[:, None, None, None]
-    current = points.double()
-    for _ in range(iterations):
-        centre = current.nan_to_num(0.0).round().long()
-        v = centre[..., 0, None, None] + offsets[:, None]  # (B, K, 2r+1, 1) rows
-        u = centre[..., 1, None, None] + offsets[None, :]  # (B, K, 1, 2r+1) columns
-        inside = (v >= 0) & (v < height) & (u >= 0) & (u < width)
-        place = (images, v.clamp(0, height - 1), u.clamp(0, width - 1))
-        gx, gy = ((each[place] * inside).double() for each in (ix, iy))
-        # offsets from the window's centre, which keeps the sums small
-        du = (u - centre[..., 1, None, None]).expand_as(gx).double()
-        dv = (v - centre[..., 0, None, None]).expand_as(gx).double()
-        xx, xy, yy = ((a * b).sum((2, 3)) for a, b in ((gx, gx), (gx, gy), (gy, gy)))
-        bx = (gx * gx * du + gx * gy * dv).sum((2, 3))
-        by = (gx * gy * du + gy * gy * dv).sum((2, 3))
-        determinant = xx * yy - xy * xy
-        # of a symmetric 2 x 2 matrix: half the trace plus or minus the root
-        half, root = (xx + yy) / 2, ((xx - yy).square() / 4 + xy * xy).sqrt()
-        sound = (half - root) > SINGULAR * (half + root)
-        safe = torch.where(sound, determinant, 1.0)
-        shift = torch.stack([(xx * by - xy * bx) / safe, (yy * bx - xy * by) / safe], -1)  # row, column
-        solution = centre + shift
-        near = ((solution - points.double()).abs() <= radius).all(-1)
-        current = torch.where((sound & near)[..., None], solution, current)
-    return torch.where(points.isnan(), points.double(), current).to(points.dtype)
+    start = points.double()
+    centre = start.nan_to_num(0.0).round().long()
+    v = centre[..., 0, None, None] + offsets[:, None]  # (B, K, 2r+1, 1) rows
+    u = centre[..., 1, None, None] + offsets[None, :]  # (B, K, 1, 2r+1) columns
+    inside = (v >= 0) & (v < height) & (u >= 0) & (u < width)
+    place = (images, v.clamp(0, height - 1), u.clamp(0, width - 1))
+    gx, gy = ((each[place] * inside).double() for each in (ix, iy))
+    # u and v count from the window's centre, which keeps the sums small
+    du, dv = offsets[None, :].double(), offsets[:, None].double()
+    xx, xy, yy = ((a * b).sum((2, 3)) for a, b in ((gx, gx), (gx, gy), (gy, gy)))
+    bx = (gx * gx * du + gx * gy * dv).sum((2, 3))
+    by = (gx * gy * du + gy * gy * dv).sum((2, 3))
+    # eigenvalues of a symmetric 2 x 2 matrix: half the trace plus or minus the root
+    half, root = (xx + yy) / 2, ((xx - yy).square() / 4 + xy * xy).sqrt()
+    sound = (half - root) > SINGULAR * (half + root)
+    determinant = torch.where(sound, xx * yy - xy * xy, 1.0)
+    shift = torch.stack([(xx * by - xy * bx) / determinant, (yy * bx - xy * by) / determinant], -1)  # row, column
+    solution = centre + shift
+    near = ((solution - start).abs() <= radius).all(-1)
+    return torch.where((sound & near)[..., None], solution, start).to(points.dtype)

@@ -5,25 +5,24 @@ R_l = (f_l > 0) (R_{l+1} > 0) R_{l+1}. The rule is laid over the function calls 
 ReLUs that are reused, work in place or are plain function calls are all met, and there is nothing to restore.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from lmpnet_cli.errors import OptionError
-from lmpnet_cli.saliency.occlusion import Classify
+from lmpnet_cli.saliency.occlusion import Classify, margin
 
 _RELUS: set[Any] = {functional.relu, functional.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 _IN_PLACE: set[Any] = {functional.relu_, torch.relu_, Tensor.relu_}
 _CLIPPED: set[Any] = {functional.hardtanh, functional.hardtanh_, functional.relu6}
 _OTHERS: dict[Any, str] = {
     getattr(functional, name): name
-    for name in ("gelu", "silu", "hardswish", "mish", "elu", "celu", "selu", "leaky_relu", "prelu", "softplus")
-}
+    for name in ("gelu", "silu", "hardswish", "mish", "elu", "celu", "selu", "leaky_relu", "prelu", "rrelu", "softplus")
+} | {getattr(torch, name): name for name in ("selu", "celu", "rrelu", "prelu")}
 
 
 class _GuidedReLU(torch.autograd.Function):
@@ -62,7 +61,7 @@ class GuidedReLUs(TorchFunctionMode):
                 "classifier with ReLUs, such as a ResNet, a VGG or MobileNetV2."
             )
         if func in _RELUS:
-            in_place = func in _IN_PLACE or kwargs.get("inplace", False) or len(args) > 1
+            in_place = func in _IN_PLACE or kwargs.get("inplace", False)
             return self._guided(args[0] if args else kwargs["input"], float("inf"), in_place)
         if func in _CLIPPED:
             return self._clipped(func, *args, **kwargs)
@@ -77,7 +76,7 @@ class GuidedReLUs(TorchFunctionMode):
         inplace: bool = False,
     ) -> Tensor:
         if func is functional.relu6:
-            min_val, max_val, inplace = 0.0, 6.0, bool(min_val) if min_val != -1.0 else inplace
+            min_val, max_val = 0.0, 6.0
         if min_val != 0:
             raise OptionError(
                 f"Guided backpropagation is defined for ReLUs, and this network clips at {min_val:g}. Choose a "
@@ -92,22 +91,11 @@ class GuidedReLUs(TorchFunctionMode):
         return x.copy_(result) if in_place else result
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode; every module's own flag comes back, after an error too."""
-    flags = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, flag in flags:
-            module.training = flag
-
-
 def guided_gradients(classify: Classify, images: Tensor, target: Tensor) -> Tensor:
-    """Guided gradient of the target's log-probability, clipped at 0, its maximum over the colour channels.
+    """Guided gradient of the target's log-odds, clipped at 0, its maximum over the colour channels.
 
-    The log-probability gives the map of the probability up to a positive factor, without underflow.
+    The map of the probability, or of its logarithm, is the same up to a positive factor, which gets lost in rounding
+    where a classifier is sure.
 
     Args:
         images: (B, 3, S, T) RGB bytes.
@@ -128,6 +116,5 @@ def guided_gradients(classify: Classify, images: Tensor, target: Tensor) -> Tens
                 "Guided backpropagation is defined for ReLUs, and this network calls none. Choose a classifier with "
                 "ReLUs, such as a ResNet, a VGG or MobileNetV2."
             )
-        chosen = logits.float().log_softmax(1).gather(1, target.clone()[:, None]).sum()
-        (gradient,) = torch.autograd.grad(chosen, pixels)
+        (gradient,) = torch.autograd.grad(margin(logits, target.clone()).sum(), pixels)
     return gradient.clamp(min=0).amax(1)

@@ -10,7 +10,8 @@ from torch.nn import functional
 def local_maxima(maps: Tensor, radius: float) -> Tensor:
     """Pixels without a stronger one strictly nearer than `radius` (Euclidean).
 
-    Of equal pixels the first in row-major order counts as the stronger, so a plateau gives one point.
+    Of equal pixels the first in row-major order counts as the stronger, so a plateau of that size gives one point, its
+    first pixel.
 
     Args:
         maps: (B, H, W).
@@ -25,11 +26,11 @@ def local_maxima(maps: Tensor, radius: float) -> Tensor:
         1, order, torch.arange(height * width, 0, -1, device=maps.device).expand(batch, -1)
     )
     rank = ranks.float().view(batch, 1, height, width)
-    reach = math.ceil(radius) - 1 if radius > 0 else 0  # largest whole distance below the radius
+    reach = min(max(0, math.ceil(radius) - 1), height - 1)  # largest whole distance below the radius
     best = rank
     for step in range(-reach, reach + 1):
         # in the row `step` below, the disc reaches this far to either side
-        half = math.ceil(math.sqrt(radius**2 - step**2)) - 1
+        half = min(max(0, math.ceil(math.sqrt(radius**2 - step**2)) - 1), width - 1)
         strongest = functional.max_pool2d(rank, (1, 2 * half + 1), stride=1, padding=(0, half))
         best = torch.maximum(best, _shifted(strongest, step))
     return (best == rank)[:, 0]

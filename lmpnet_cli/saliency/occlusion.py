@@ -41,13 +41,18 @@ def show_through(fill: Tensor, patch: int, stride: int) -> Tensor:
     return torch.stack([fill[:, y : y + patch, x : x + patch] for y in rows.tolist() for x in columns.tolist()])
 
 
+def margin(logits: Tensor, target: Tensor) -> Tensor:
+    """The log-odds of a class: its logit over the log-sum-exp of all others, (N, classes), (N,) -> (N,).
+
+    The probability is its sigmoid; where that rounds to 1 the margin still tells how sure the classifier is.
+    """
+    logits = logits.float()
+    own = logits.gather(1, target[:, None])
+    return own[:, 0] - logits.scatter(1, target[:, None], -torch.inf).logsumexp(1)
+
+
 def occlusion_scores(
-    classify: Classify,
-    images: Tensor,
-    target: Tensor,
-    colors: Tensor,
-    stride: int = 8,
-    batch_size: int = 32,
+    classify: Classify, images: Tensor, target: Tensor, colors: Tensor, stride: int, batch_size: int
 ) -> Tensor:
     """Drop of the target's probability for every patch, never negative.
 
@@ -55,6 +60,7 @@ def occlusion_scores(
         images: (B, 3, S, T) RGB bytes.
         target: (B,) class whose probability is watched, as a rule the predicted one.
         colors: (patches, 3, patch, patch) what hides each patch, row by row.
+        stride: of the patches in pixels.
         batch_size: occluded copies in one forward pass; patches of several images share it.
 
     Returns:
@@ -67,7 +73,7 @@ def occlusion_scores(
         raise ValueError(f"expected colours for {len(rows)} x {len(columns)} patches, received {len(colors)}")
     colors = colors.to(images.device)
     images = images.contiguous(memory_format=torch.channels_last)
-    whole = classify(images).float().softmax(1)
+    whole = margin(classify(images), target)
     scores = []
     for pairs in torch.split(torch.arange(len(images) * count, device=images.device), batch_size):
         image, place = pairs // count, pairs % count
@@ -76,9 +82,10 @@ def occlusion_scores(
         column = columns[place % len(columns), None] + torch.arange(patch, device=images.device)
         own = torch.arange(len(pairs), device=images.device)
         hidden[own[:, None, None], :, row[:, :, None], column[:, None, :]] = colors[place].permute(0, 2, 3, 1)
-        left = classify(hidden).float().softmax(1)
-        wanted = target[image]
-        scores.append((whole[image, wanted] - left[own, wanted]).clamp(min=0))
+        left, before = margin(classify(hidden), target[image]), whole[image]
+        # p before - p left; of a sure class the complements are told apart where the probabilities are not
+        drop = torch.where(before > 0, (-left).sigmoid() - (-before).sigmoid(), before.sigmoid() - left.sigmoid())
+        scores.append(drop.clamp(min=0))
     return torch.cat(scores).view(len(images), len(rows), len(columns))
 
 

@@ -35,7 +35,7 @@ def test_standardised_maps_have_mean_0_and_deviation_1():
 def test_a_constant_map_says_nothing(value):
     constant = torch.full((1, 6, 6), value)
     assert standardise(constant).eq(0).all()
-    assert combine(constant, constant).eq(0.5).all()
+    assert combine(constant, constant, 0.5).eq(0.5).all()
 
 
 def test_weak_maps_count_as_much_as_strong_ones():
@@ -45,4 +45,4 @@ def test_weak_maps_count_as_much_as_strong_ones():
 
 def test_shapes_are_checked():
     with pytest.raises(ValueError, match="expected two maps of one shape"):
-        combine(torch.zeros(1, 4, 4), torch.zeros(1, 4, 5))
+        combine(torch.zeros(1, 4, 4), torch.zeros(1, 4, 5), 0.5)

@@ -43,7 +43,7 @@ def test_a_checkered_corner_is_found_within_a_tenth_of_a_pixel(x, y):
 def test_a_single_corner_is_found_within_a_tenth_of_its_blurred_tip(x, y, angle):
     """Blur rounds a single corner; its gradient lines still meet at the tip when the window holds enough of them."""
     picture = corner(x, y, angle=angle)
-    found = refined(picture, round(y), round(x), radius=4, iterations=5)
+    found = refined(picture, round(y), round(x), radius=4)
     oracle = np.array([[[round(x), round(y)]]], np.float32)
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 50, 1e-4)
     cv2.cornerSubPix((picture * 255).astype(np.float32), oracle, (4, 4), (-1, -1), criteria)
@@ -59,7 +59,7 @@ def test_cv2_agrees_on_checkered_corners():
         oracle = np.array([[[round(x), round(y)]]], np.float32)
         criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 50, 1e-4)
         cv2.cornerSubPix((picture * 255).astype(np.float32), oracle, (3, 3), (-1, -1), criteria)
-        found = refined(picture, round(y), round(x), iterations=3)
+        found = refined(picture, round(y), round(x))
         np.testing.assert_allclose(found[::-1], oracle[0, 0], atol=0.1)
 
 

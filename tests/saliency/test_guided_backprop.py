@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn import functional
 
 from lmpnet_cli.errors import OptionError
-from lmpnet_cli.saliency.guided_backprop import GuidedReLUs, evaluating, guided_gradients
+from lmpnet_cli.inference import evaluating
+from lmpnet_cli.saliency.guided_backprop import GuidedReLUs, guided_gradients
 
 
 class TwoConvolutions(nn.Module):
@@ -46,22 +47,28 @@ def red(values):
 def test_a_hand_worked_network(inplace):
     network = TwoConvolutions(inplace)
     x = red(VALUES)
-    logits = network(x)
-    # d log p_0 / d logit_0 = 1 - p_0; the other logit is constant. float32 leaves about 1e-7 of it here
-    factor = (1 - logits.double().softmax(1)[0, 0]).float()
-    guided = guided_gradients(lambda images: network(images) / 8, x, torch.tensor([0]))
-    factor = (1 - (logits / 8).softmax(1)[0, 0]) / 8
-    torch.testing.assert_close(guided[0], GUIDED * factor)
+    # the log-odds of class 0 are its logit, since the other one is 0
+    guided = guided_gradients(network, x, torch.tensor([0]))
+    torch.testing.assert_close(guided[0], GUIDED)
     # the ordinary gradient differs, so the rule did something
     x.requires_grad_()
     (gradient,) = torch.autograd.grad(network(x)[0, 0], x)
     torch.testing.assert_close(gradient[0, 0], PLAIN)
 
 
-def test_two_in_the_picture_where_h_is_just_closed():
-    """At x_r = 1 and 2 a ReLU's input is exactly 0: closed, as f > 0 says. x_r = 2: h2's input is 0, a = 3 h1 = 3."""
-    assert VALUES[0, 2] == 1 and GUIDED[0, 2] == 0
-    assert VALUES[0, 3] == 2 and GUIDED[0, 3] == PLAIN[0, 3] == 3
+@pytest.mark.parametrize(("value", "gradient"), [(1.0, 0.0), (2.0, 3.0)])
+def test_a_relu_whose_input_is_exactly_0_is_closed(value, gradient):
+    """At 1, h1 is closed by f > 0 and a = relu(-1) is, too. At 2, h2 is closed and a = 3 h1 = 3 is open."""
+    guided = guided_gradients(TwoConvolutions(), red(torch.full((4, 4), value)), torch.tensor([0]))
+    assert guided.eq(gradient).all()
+
+
+@pytest.mark.parametrize("gap", [1.0, 30.0, 300.0])
+def test_a_sure_classifier_keeps_its_map(gap):
+    """The probability rounds to 1 from a gap of 17 on, and its gradient to 0; that of the log-odds does not."""
+    network = TwoConvolutions()
+    sure = guided_gradients(lambda x: network(x) * gap, red(VALUES), torch.tensor([0]))
+    torch.testing.assert_close(sure[0], GUIDED * gap)
 
 
 def test_only_positive_gradients_and_the_best_channel_remain():
@@ -69,11 +76,9 @@ def test_only_positive_gradients_and_the_best_channel_remain():
         return torch.stack([x[:, 0].relu().sum((1, 2)) - x[:, 1].sum((1, 2)), x[:, 2].sum((1, 2)) * 2], 1) / 1e3
 
     x = torch.full((1, 3, 2, 2), 5.0)
-    p = network(x).softmax(1)[0]
     zero, one = (guided_gradients(network, x, torch.tensor([t])) for t in (0, 1))
-    torch.testing.assert_close(zero, torch.full((1, 2, 2), float(1 - p[0]) / 1e3))  # red alone: green and blue fall
-    # blue 2 (1 - p1), green (1 - p1) x 0 + p0; red falls
-    torch.testing.assert_close(one, torch.full((1, 2, 2), 2 * float(1 - p[1]) / 1e3))
+    assert zero.eq(torch.tensor(1e-3)).all()  # red alone rises: green and blue fall
+    assert one.eq(torch.tensor(2e-3)).all()  # blue 2, green 1; red falls
 
 
 class Separate(nn.Module):
@@ -101,7 +106,9 @@ def test_captum_agrees_where_it_is_right():
     with pytest.warns(UserWarning, match="Setting backward hooks"):
         oracle = GuidedBackprop(logarithm).attribute(images.clone().requires_grad_(), target=target)
     ours = guided_gradients(network, images, target)
-    torch.testing.assert_close(ours, oracle.clamp(min=0).amax(1))
+    # of log p, the gradient is that of the log-odds times 1 - p
+    rest = 1 - network(images).softmax(1).gather(1, target[:, None])[..., None]
+    torch.testing.assert_close(ours * rest, oracle.clamp(min=0).amax(1))
     assert ours.max() > 0
 
 
@@ -174,7 +181,7 @@ def test_bytes_and_inference_mode_are_no_obstacle():
         assert guided_gradients(network, images, target).max() > 0
 
 
-@pytest.mark.parametrize("name", ["gelu", "silu", "hardswish", "leaky_relu"])
+@pytest.mark.parametrize("name", ["gelu", "silu", "hardswish", "leaky_relu", "selu", "rrelu"])
 def test_other_activations_are_refused_by_name(name):
     with pytest.raises(OptionError, match=f"this network calls {name}"):
         guided_gradients(lambda x: getattr(functional, name)(x.mean((2, 3))), torch.ones(1, 3, 4, 4), torch.tensor([0]))

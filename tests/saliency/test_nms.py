@@ -22,7 +22,7 @@ def literal(values, radius):
     return kept
 
 
-@pytest.mark.parametrize("radius", [0.5, 1, 1.5, 2, 2.5, 3, 4.2, 30])
+@pytest.mark.parametrize("radius", [0, 0.5, 1, 1.5, 2, 2.5, 3, 4.2, 30])
 def test_against_the_literal_twin(radius):
     random = np.random.default_rng(1)
     for values in (random.random((9, 7)), random.integers(0, 4, (6, 10)).astype(float), np.ones((5, 5))):

@@ -97,14 +97,30 @@ def test_a_classifier_that_looks_at_one_pixel():
 
     images = torch.full((1, 3, 16, 16), 255, dtype=torch.uint8)
     colors = torch.zeros(9, 3, 8, 8, dtype=torch.uint8)
-    scores = occlusion_scores(classify, images, torch.tensor([1]), colors, stride=4)
+    scores = occlusion_scores(classify, images, torch.tensor([1]), colors, 4, 32)
     drop = torch.sigmoid(torch.tensor(4.0)) - 0.5
     # corners 0, 4, 8: rows 4 and 8 cover row 9, columns 0 and 4 cover column 4
     expected = torch.tensor([[0, 0, 0], [1, 1, 0], [1, 1, 0]]) * drop
     torch.testing.assert_close(scores[0], expected)
     # the other class only gains, so nothing counts
-    assert occlusion_scores(classify, images, torch.tensor([0]), colors, stride=4).eq(0).all()
+    assert occlusion_scores(classify, images, torch.tensor([0]), colors, 4, 32).eq(0).all()
     assert int(spread(scores, (16, 16), 8, 4)[0].argmax()) // 16 in range(8, 12)
+
+
+@pytest.mark.parametrize("gap", [2.0, 20.0, 60.0])
+def test_a_sure_classifier_still_shows_what_it_needs(gap):
+    """p rounds to 1 from a gap of 17 on; what is lost of it is told by the complement."""
+
+    def classify(images):
+        seen = (images[:, 0, 9, 4] > 127).float()
+        return torch.stack([torch.zeros_like(seen), gap * (0.8 + 0.2 * seen)], 1)
+
+    images = torch.full((1, 3, 16, 16), 255, dtype=torch.uint8)
+    scores = occlusion_scores(classify, images, torch.tensor([1]), torch.zeros(9, 3, 8, 8, dtype=torch.uint8), 4, 16)
+    whole, less = np.float64(gap), 0.8 * np.float64(gap)
+    expected = 1 / (1 + np.exp(less)) - 1 / (1 + np.exp(whole))
+    np.testing.assert_allclose(scores[0, 1, 0].item(), expected, rtol=1e-4)
+    assert scores[0, 0, 0] == 0
 
 
 def test_spread_is_the_mean_over_covering_patches():
@@ -125,7 +141,7 @@ def test_colors_of_a_picture_show_through():
 
 def test_the_number_of_colors_is_checked():
     with pytest.raises(ValueError, match="expected colours for 3 x 3 patches, received 4"):
-        occlusion_scores(tiny_classifier(), pictures(1, 16, 16), torch.tensor([0]), random_colors(4, 8, 0), stride=4)
+        occlusion_scores(tiny_classifier(), pictures(1, 16, 16), torch.tensor([0]), random_colors(4, 8, 0), 4, 32)
 
 
 @pytest.mark.parametrize("stride", [8, 4])
@@ -141,5 +157,5 @@ def test_captum_agrees_with_the_same_colors(stride):
     oracle = Occlusion(minus_drop).attribute(
         images.float(), sliding_window_shapes=(3, 8, 8), strides=(3, stride, stride), baselines=fill[None].float()
     )
-    scores = occlusion_scores(classify, images, target, show_through(fill, 8, stride), stride)
+    scores = occlusion_scores(classify, images, target, show_through(fill, 8, stride), stride, 32)
     torch.testing.assert_close(spread(scores, (24, 24), 8, stride)[0], oracle[0, 0].float(), atol=1e-6, rtol=1e-4)

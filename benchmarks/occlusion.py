@@ -1,0 +1,111 @@
+"""How fast is the occlusion of one picture beside captum's, with the same patch, stride and network?
+
+    python benchmarks/occlusion.py [PICTURE] [--repeats 3]
+
+captum's `Occlusion` slides the same 16 x 16 occluder with stride 8 over the same 224-pixel input of the bundled model,
+filled from one picture of random colours, at each of several `perturbations_per_eval`; its best one counts. lmpnet does
+the same in float32 and in bfloat16. All are timed in turn in this process; the maps are compared, and the keypoints
+that follow from them.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from captum.attr import Occlusion
+from timing import write_table
+from torch import Tensor
+
+from lmpnet_cli.bundled import bundled_examples
+from lmpnet_cli.config import DiscoverConfig
+from lmpnet_cli.images import read_image, to_input
+from lmpnet_cli.saliency.occlusion import occlusion_scores, show_through, spread
+from lmpnet_cli.saliency_finder import SaliencyFinder
+
+PER_EVAL = (1, 8, 16, 32, 64)
+
+
+def seconds(command: Callable[[], Tensor]) -> tuple[float, Tensor]:
+    """Of one run, and what it gave."""
+    started = time.perf_counter()
+    result = command()
+    return time.perf_counter() - started, result
+
+
+def main() -> None:
+    """Measures and writes docs/results/speed-occlusion.md."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    first = sorted(bundled_examples().rglob("*.jpg"))[0]
+    parser.add_argument("picture", nargs="?", type=Path, default=first)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    config = {"images": (options.picture,), "method": "saliency", "device": "cpu"}
+    exact, fast = (SaliencyFinder(DiscoverConfig(precision=each, **config)) for each in ("32", "bf16"))
+    classify, size = exact.classifier.logits, exact.classifier.size
+    pixels = torch.from_numpy(to_input(read_image(options.picture).rgb, size).transpose(2, 0, 1).copy())[None]
+    fill = torch.randint(0, 256, (3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    patch, stride = exact.config.patch, exact.config.coarse_stride
+    colors = show_through(fill, patch, stride)
+    with torch.inference_mode():
+        whole = classify(pixels).softmax(1)[0]
+    target = whole.argmax()
+
+    def minus_drop(batch: Tensor) -> Tensor:
+        # captum takes the drop of this, which is the drop of the probability without gains
+        return (classify(batch).softmax(1)[:, target] - whole[target]).clamp(max=0)
+
+    def captum(per_eval: int) -> Tensor:
+        with torch.inference_mode():
+            found: Tensor = Occlusion(minus_drop).attribute(
+                pixels.float(),
+                sliding_window_shapes=(3, patch, patch),
+                strides=(3, stride, stride),
+                baselines=fill[None].float(),
+                perturbations_per_eval=per_eval,
+            )
+        return found[0, 0]
+
+    def ours(finder: SaliencyFinder) -> Tensor:
+        with torch.inference_mode():
+            scores = occlusion_scores(finder._occluded, pixels, target[None], colors, stride, finder.config.batch_size)
+            return spread(scores, (size, size), patch, stride)[0]
+
+    ours(exact), ours(fast)  # warm
+    trial = {per_eval: seconds(lambda per_eval=per_eval: captum(per_eval))[0] for per_eval in PER_EVAL}
+    best = min(trial, key=lambda each: trial[each])
+    times: dict[str, list[float]] = {}
+    maps = {}
+    for _ in range(options.repeats):
+        for name, command in (
+            (f"captum, {best} a pass", lambda: captum(best)),
+            ("lmpnet, float32", lambda: ours(exact)),
+            ("lmpnet, bfloat16", lambda: ours(fast)),
+        ):
+            took, maps[name] = seconds(command)
+            times.setdefault(name, []).append(took)
+    (oracle, floor), *others = [(name, statistics.median(each)) for name, each in times.items()]
+    lines = [
+        "| | seconds a picture | times as fast | largest difference | correlation |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines.append(f"| {oracle} | {floor:.1f} | 1 | 0 | 1 |")
+    for name, took in others:
+        difference = (maps[name] - maps[oracle]).abs().max()
+        correlation = np.corrcoef(maps[name].flatten(), maps[oracle].flatten())[0, 1]
+        lines.append(f"| {name} | {took:.1f} | {floor / took:.2f} | {difference:.1e} | {correlation:.5f} |")
+    lines += [
+        "",
+        "captum in seconds, by `perturbations_per_eval`: " + ", ".join(f"{n}: {t:.1f}" for n, t in trial.items()),
+    ]
+    lines += ["", f"Largest value of the map: {maps[oracle].max():.3f}; {exact.patches} patches."]
+    write_table(
+        "speed-occlusion.md", "Speed of occlusion on the CPU", options.picture.name, exact.config.batch_size, lines
+    )
+
+
+if __name__ == "__main__":
+    main()
