@@ -85,8 +85,8 @@ def visualize_filters(
     files = list_images(config.images or (bundled_examples() / "images",))
     seed_everything(config.seed)
     started = time.perf_counter()
-    engines = [Engine(config, model)]
-    engines += [Engine(replace(config, checkpoint=path)) for path in config.compare]
+    engines = [Engine(config, model, config.replica)]
+    engines += [Engine(replace(config, checkpoint=path), replica=config.replica) for path in config.compare]
     sources = [LayerMaps(engine, config.replica, config.layer) for engine in engines]
     galleries = []
     with ranking(sources[0], files, progress) as found:
