@@ -53,7 +53,7 @@ class Engine:
         if not replica:
             self.model = LMPNet(self.model.spec, self.model.network).to(self.device)  # its mode stays as it is
         self.size = config.size or self.model.spec.input_size
-        self.reader = PictureReader(config, self.size)
+        self.reader = PictureReader(config, self.size, self.device)
         self.checksum = None if self.checkpoint is None else file_sha256(self.checkpoint)
         # bfloat16 makes neighbouring cells equal, so it is for those who ask for it
         self.bfloat16 = config.precision == "bf16"

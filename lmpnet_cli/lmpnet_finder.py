@@ -11,7 +11,7 @@ from lmpnet_cli.config import KeypointConfig
 from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine
 from lmpnet_cli.keypoints import Keypoints, cells_to_pixels
-from lmpnet_cli.lmp.fusion import Detections, ballot, fuse
+from lmpnet_cli.lmp.fusion import Detections, ballot, fuse_sweep
 from lmpnet_cli.lmp.network import LMPNet, PairMaps
 from lmpnet_cli.pictures import Prepared
 from lmpnet_cli.progress import Progress
@@ -40,10 +40,10 @@ def find_keypoints(
         [
             Keypoints(name, width, height, xy, scores, shares, classes[label], score)
             for (name, width, height, xy, scores, shares), (label, score) in zip(
-                _to_pixels(fuse(votes, config.k, threshold, config.iterations), pictures), labels, strict=True
+                _to_pixels(detections, pictures), labels, strict=True
             )
         ]
-        for threshold in thresholds
+        for detections in fuse_sweep(votes, config.k, thresholds, config.iterations)
     ]
 
 

@@ -56,35 +56,32 @@ def greedy_pck(predicted: Points, truth: Points, tolerance: float, one_to_one: b
         raise ValueError(f"expected arrays (k, 2) and (n, 2), received {predicted.shape} and {truth.shape}")
     distances = cdist(predicted, truth)
     near = distances < tolerance  # NaN is never near
-    if not one_to_one:
-        return np.asarray(near.any(axis=1))
+    return _one_to_one(distances, near) if one_to_one else np.asarray(near.any(axis=1))
+
+
+def _one_to_one(distances: Points, near: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which rows of a (k, n) table of distances are matched; `near` says which pairs may be."""
+    if near.sum(0).max(initial=0) <= 1:
+        return np.asarray(near.any(axis=1))  # no two want the same, so all get theirs
     # a match that is not near costs more than all near ones together, so their number comes first
     farthest = distances[near].max(initial=0.0)
     cost = np.where(near, distances, (min(distances.shape) + 1) * (farthest + 1.0))
     rows, columns = linear_sum_assignment(cost)
-    correct = np.zeros(len(predicted), dtype=np.bool_)
+    correct = np.zeros(len(distances), dtype=np.bool_)
     correct[rows] = near[rows, columns]
     return correct
 
 
-def covered(predicted: Points, truth: Points, tolerance: float) -> NDArray[np.bool_]:
-    """Which true keypoints lie nearer than the tolerance to any prediction.
+def close_pairs(predicted: Points, tolerances: NDArray[np.float64]) -> tuple[int, int]:
+    """How many pairs of found predictions of one image are closer than its tolerance: close pairs, all pairs.
 
     Args:
-        predicted: (k, 2) pixels; NaN rows are missing and cover nothing.
-        truth: (n, 2) pixels; NaN rows are not visible and never covered.
-
-    Returns:
-        (n,) of bool.
+        predicted: (N, k, 2) pixels; NaN rows are missing.
+        tolerances: (N,) in pixels.
     """
-    return np.asarray((cdist(predicted, truth) < tolerance).any(axis=0))
-
-
-def duplicates(predicted: Points, tolerance: float) -> tuple[int, int]:
-    """How many pairs of found predictions are closer than the tolerance: close pairs, all pairs."""
-    found = predicted[~np.isnan(predicted[:, 0])]
-    distances = cdist(found, found)[np.triu_indices(len(found), 1)]
-    return int((distances < tolerance).sum()), len(distances)
+    one, other = np.triu_indices(predicted.shape[1], 1)
+    distances = np.linalg.norm(predicted[:, one] - predicted[:, other], axis=2)  # (N, pairs)
+    return int((distances < tolerances[:, None]).sum()), int((~np.isnan(distances)).sum())
 
 
 @dataclass(frozen=True)
@@ -118,28 +115,21 @@ def score(predictions: Sequence[Points], scenes: Sequence[Scene], alpha: float, 
         The figures, those by box None where no image has a box; `part_recall` has one entry for each part, the share
         of images showing it on which a prediction reaches it, None for a part that no image shows.
     """
-    sides = [alpha * min(scene.size) for scene in scenes]
-    boxes = [alpha * max(scene.bbox[2:]) if scene.bbox else float("nan") for scene in scenes]
-    found = np.array([~np.isnan(points[:, 0]) for points in predictions])  # (N, k)
+    points, parts = np.array(predictions), np.array([scene.parts for scene in scenes])  # (N, k, 2), (N, P, 2)
+    found, visible = ~np.isnan(points[..., 0]), ~np.isnan(parts[..., 0])  # (N, k), (N, P)
+    distances = np.linalg.norm(points[:, :, None] - parts[:, None], axis=3)  # (N, k, P)
+    sides = np.array([alpha * min(scene.size) for scene in scenes])
+    boxes = np.array([alpha * max(scene.bbox[2:]) if scene.bbox else np.nan for scene in scenes])
     row: dict[str, Any] = {"found": round(float(found.sum(1).mean()), 4)}
     for name, tolerances in (("greedy_pck", sides), ("greedy_pck_bbox", boxes)):
         known = ~np.isnan(tolerances)
-        for suffix, one_to_one in (("", False), ("_one_to_one", True)):
-            hits = np.array(
-                [
-                    greedy_pck(points, scene.visible, tolerance, one_to_one)
-                    for points, scene, tolerance in zip(predictions, scenes, tolerances, strict=True)
-                    if not np.isnan(tolerance)
-                ]
-            )
-            row[f"{name}{suffix}"] = _summary(hits, found[known], seed) if len(hits) else None
-    visible = np.array([~np.isnan(scene.parts[:, 0]) for scene in scenes])  # (N, P)
-    reached = np.array(
-        [covered(points, scene.parts, side) for points, scene, side in zip(predictions, scenes, sides, strict=True)]
-    )
-    close = np.sum([duplicates(*each) for each in zip(predictions, sides, strict=True)], axis=0)
+        near = distances < tolerances[:, None, None]  # NaN is never near
+        matched = np.array([_one_to_one(*each) for each in zip(distances, near, strict=True)])
+        for suffix, hits in (("", near.any(2)), ("_one_to_one", matched)):
+            row[f"{name}{suffix}"] = _summary(hits[known], found[known], seed) if known.any() else None
+    reached = (distances < sides[:, None, None]).any(1)  # (N, P)
     row["coverage"] = _share(reached.sum(), visible.sum())
-    row["duplicate_rate"] = _share(*close)
+    row["duplicate_rate"] = _share(*close_pairs(points, sides))
     row["part_recall"] = [_share(*each) for each in zip(reached.sum(0), visible.sum(0), strict=True)]
     return row
 

@@ -82,13 +82,14 @@ class PictureReader:
         skipped: (file name, reason) of the last pass over pictures.
     """
 
-    def __init__(self, config: ModelConfig, size: int, batch_size: int | None = None) -> None:
+    def __init__(self, config: ModelConfig, size: int, device: torch.device, batch_size: int | None = None) -> None:
         """
         Args:
+            device: where the networks run.
             size: side of the network input in pixels.
             batch_size: pictures handed on together; None takes that of `config`.
         """
-        self.config, self.size = config, size
+        self.config, self.size, self.device = config, size, device
         self.batch_size = batch_size or config.batch_size
         self.skipped: list[tuple[str, str]] = []
 
@@ -103,7 +104,7 @@ class PictureReader:
             InputError: when none could be read, or a decoding process failed.
         """
         self.skipped = []
-        workers = min(resolve_workers(self.config.workers), len(images))
+        workers = min(resolve_workers(self.config.workers, self.device), len(images))
         dataset = PictureSet(images, self.size, self.config.max_pixels, preview)
         loader = DataLoader(dataset, self.batch_size, num_workers=workers, collate_fn=list)
         for batch in _enough_memory(loader):

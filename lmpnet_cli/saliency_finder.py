@@ -74,7 +74,7 @@ class SaliencyFinder:
             )
         self.patches, self.draws = self._colors()
         # patches of several pictures fill a forward pass where one picture has too few
-        self.reader = PictureReader(config, self.size, max(1, config.batch_size // max(1, self.patches)))
+        self.reader = PictureReader(config, self.size, self.device, max(1, config.batch_size // max(1, self.patches)))
         self.bfloat16 = config.precision == "bf16"
 
     def _colors(self) -> tuple[int, Tensor]:

@@ -1,3 +1,4 @@
+import itertools
 import math
 from itertools import permutations
 
@@ -9,8 +10,7 @@ from hypothesis import strategies as st
 
 from lmpnet_cli.metrics import (
     Scene,
-    covered,
-    duplicates,
+    close_pairs,
     feature_map_entropy,
     greedy_pck,
     score,
@@ -125,18 +125,11 @@ def test_entropy_equals_its_numpy_twin():
     torch.testing.assert_close(feature_map_entropy(maps * 1e-6), feature_map_entropy(maps))
 
 
-def test_covered_by_hand():
-    truth = points((0, 0), (10, 0), (20, 0), (NAN, NAN))
-    predicted = points((0.5, 0), (0, 0.5), (NAN, NAN), (21, 0))
-    assert covered(predicted, truth, 1.0).tolist() == [True, False, False, False]
-    assert covered(predicted, truth, 1.01).tolist() == [True, False, True, False]
-    assert not covered(points((NAN, NAN)), truth, 1.0).any()
-
-
-def test_duplicates_by_hand():
-    predicted = points((0, 0), (1, 0), (3, 0), (NAN, NAN))
-    assert duplicates(predicted, 2.0) == (1, 3)
-    assert duplicates(points((0, 0), (NAN, NAN)), 2.0) == (0, 0)
+def test_close_pairs_by_hand():
+    predicted = np.array([points((0, 0), (1, 0), (3, 0), (NAN, NAN)), points((0, 0), (9, 0), (NAN, NAN), (NAN, NAN))])
+    assert close_pairs(predicted, np.array([2.0, 2.0])) == (1, 4)
+    assert close_pairs(predicted, np.array([1.0, 9.1])) == (1, 4)  # compared with <
+    assert close_pairs(predicted[:, :1], np.array([2.0, 2.0])) == (0, 0)
 
 
 SCENES = [
@@ -176,3 +169,44 @@ def test_score_is_the_same_for_the_same_seed_and_without_boxes_or_keypoints_has_
     row = score([np.full((3, 2), NAN)], SCENES[1:], 0.1)
     assert row["greedy_pck_bbox"] is None and row["duplicate_rate"] is None
     assert row["greedy_pck"] == {"kp": [0.0] * 3, "mean": 0.0, "found_only_mean": None, "ci95": [0.0, 0.0]}
+
+
+def test_score_equals_a_loop_over_images_and_points():
+    random = np.random.default_rng(5)
+    scenes, predictions = [], []
+    for index in range(40):
+        size = (int(random.integers(60, 200)), int(random.integers(60, 200)))
+        parts = random.uniform(0, 1, (6, 2)) * size
+        parts[random.random(6) < 0.3] = NAN
+        parts[0] = np.array(size) / 2
+        box = None if index % 4 == 0 else (0.0, 0.0, *random.uniform(20, 100, 2))
+        found = parts[random.integers(0, 6, 5)] + random.normal(0, 8, (5, 2))  # some are missing, some meet
+        scenes.append(Scene(parts, size, box))
+        predictions.append(found)
+    row = score(predictions, scenes, 0.1)
+    for key, one_to_one, boxed in (
+        ("greedy_pck", False, False),
+        ("greedy_pck_one_to_one", True, False),
+        ("greedy_pck_bbox", False, True),
+        ("greedy_pck_bbox_one_to_one", True, True),
+    ):
+        hits = [
+            greedy_pck(p, s.visible, 0.1 * (max(s.bbox[2:]) if boxed else min(s.size)), one_to_one)
+            for p, s in zip(predictions, scenes, strict=True)
+            if s.bbox or not boxed
+        ]
+        assert row[key]["kp"] == pytest.approx(100 * np.mean(hits, axis=0), abs=0.006)
+        assert row[key]["mean"] == pytest.approx(100 * np.mean(hits), abs=0.006)
+    reached, shown, close, pairs = np.zeros(6), np.zeros(6), 0, 0
+    for found, scene in zip(predictions, scenes, strict=True):
+        tolerance = 0.1 * min(scene.size)
+        for part, place in enumerate(scene.parts):
+            shown[part] += not np.isnan(place[0])
+            reached[part] += any(math.dist(place, point) < tolerance for point in found)
+        there = [point for point in found if not np.isnan(point[0])]
+        for one, other in itertools.combinations(there, 2):
+            pairs, close = pairs + 1, close + (math.dist(one, other) < tolerance)
+    assert 0 < close < pairs and 0 < reached.sum() < shown.sum()
+    assert row["part_recall"] == pytest.approx(100 * reached / shown, abs=0.006)
+    assert row["coverage"] == pytest.approx(100 * reached.sum() / shown.sum(), abs=0.006)
+    assert row["duplicate_rate"] == pytest.approx(100 * close / pairs, abs=0.006)

@@ -83,6 +83,10 @@ def test_machine_facts_have_their_types(monkeypatch):
     for processors, workers in ((None, 1), (1, 1), (6, 3), (64, 8)):
         monkeypatch.setattr(os, "cpu_count", lambda processors=processors: processors)
         assert resolve_workers(None) == workers
+        beside_cpu = 0 if processors in (None, 1) else workers
+        assert resolve_workers(None, torch.device("cpu")) == beside_cpu
+        assert resolve_workers(None, torch.device("meta")) == workers
+        assert resolve_workers(1, torch.device("cpu")) == 1
 
 
 @pytest.mark.parametrize("seed", [0, 2**32 - 1])

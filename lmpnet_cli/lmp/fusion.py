@@ -79,25 +79,34 @@ def fuse(votes: Ballot, k: int = 5, threshold: float = 3.0, iterations: int = IT
         threshold: erasing distance in cells of a 14 x 14 grid over the image.
         iterations: inner iterations of Algorithm 1, on which neither positions nor scores depend.
     """
-    proposals = votes.proposals
-    scaled = threshold * proposals.map_size[0] / GRID
-    clusters = cluster(proposals, k, iterations, scaled)
-    positions = _positions(_summed_maps(votes, clusters), proposals.map_size, clusters)
-    scores, shares = _scores(votes, clusters)
-    missing = ~clusters.found
-    return Detections(
-        positions.masked_fill(missing[..., None], torch.nan),
-        scores.masked_fill(missing, torch.nan),
-        shares.masked_fill(missing, torch.nan),
-        proposals.map_size,
-    )
+    return fuse_sweep(votes, k, [threshold], iterations)[0]
 
 
-def _summed_maps(votes: Ballot, clusters: Clusters) -> Tensor:
-    """For each keypoint the sum of its voting filters' raw maps, (B, K, HW)."""
-    batch, k, _ = clusters.members.shape
+def fuse_sweep(votes: Ballot, k: int, thresholds: Sequence[float], iterations: int = ITERATIONS) -> list[Detections]:
+    """`fuse` for several thresholds; the raw maps, which are large, are read once for all."""
+    size = votes.proposals.map_size
+    sweep = [cluster(votes.proposals, k, iterations, threshold * size[0] / GRID) for threshold in thresholds]
+    summed = torch.split(_summed_maps(votes, torch.cat([clusters.members for clusters in sweep], 1)), k, 1)
+    found = []
+    for clusters, maps in zip(sweep, summed, strict=True):
+        scores, shares = _scores(votes, clusters)
+        missing = ~clusters.found
+        found.append(
+            Detections(
+                _positions(maps, size, clusters).masked_fill(missing[..., None], torch.nan),
+                scores.masked_fill(missing, torch.nan),
+                shares.masked_fill(missing, torch.nan),
+                size,
+            )
+        )
+    return found
+
+
+def _summed_maps(votes: Ballot, members: Tensor) -> Tensor:
+    """For each keypoint the sum of its voting filters' raw maps, (B, K, V) of bool -> (B, K, HW)."""
+    batch, k, _ = members.shape
     counts = [maps.shape[1] for maps in votes.maps]
-    members = clusters.members.float()
+    members = members.float()
     members = members.new_zeros(batch, k, sum(counts)).scatter_(2, votes.filters[:, None].expand_as(members), members)
     sums = [torch.bmm(own, maps) for own, maps in zip(torch.split(members, counts, 2), votes.maps, strict=True)]
     return sums[0] if len(sums) == 1 else sums[0] + sums[1]

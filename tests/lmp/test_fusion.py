@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from lmpnet_cli.lmp.fusion import ballot, fuse
+from lmpnet_cli.lmp.fusion import ballot, fuse, fuse_sweep
 from lmpnet_cli.lmp.network import PairMaps
 
 NO_LOGITS = torch.zeros(1, 2)
@@ -88,6 +88,16 @@ def test_scores_and_positions_are_finite_or_nan_together():
     assert torch.equal(missing, result.positions[..., 0].isnan())
     assert missing.any()
     assert ((result.scores[~missing] > 0) & (result.scores[~missing] <= 1)).all()
+
+
+def test_a_sweep_gives_what_single_thresholds_give():
+    pair = PairMaps(torch.randn(3, 25, 9, 9).relu(), NO_LOGITS, torch.randn(3, 25, 9, 9).relu(), NO_LOGITS)
+    votes, thresholds = ballot(pair, filters=12), (0.5, 3.0, 6.0)
+    for threshold, swept in zip(thresholds, fuse_sweep(votes, 4, thresholds), strict=True):
+        alone = fuse(votes, 4, threshold)
+        assert swept.map_size == alone.map_size
+        for name in ("positions", "scores", "replica_shares"):
+            torch.testing.assert_close(getattr(swept, name), getattr(alone, name), equal_nan=True)
 
 
 def test_one_ballot_serves_every_threshold():
