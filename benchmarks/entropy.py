@@ -5,8 +5,8 @@
 Figure 6 of the paper is one number for each pooling, the mean over all filters. This prints it for quarters of the
 filters, ranked on each image by their strength, so that one sees whether training made peaks higher or only silenced
 maps. Beside it: the entropy that a softmax over the cells would give, another way to normalise, which depends on the
-scale of the maps; the share of cells that are exactly zero; and the share of a map's sum that lies in its strongest
-cell, in the strongest quarter.
+scale of the maps; the share of cells that are exactly zero; the share of maps whose strongest cell lies in the middle
+ninth of the picture; and the share of a map's sum that lies in its strongest cell, in the strongest quarter.
 """
 
 import argparse
@@ -24,10 +24,14 @@ from lmpnet_cli.metrics import feature_map_entropy
 from lmpnet_cli.progress import Progress
 
 
-def other_measures(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Means over a batch's maps: entropy after a softmax over the cells, and the share of cells at zero."""
+def other_measures(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Means over a batch's maps: entropy after a softmax over the cells, cells at zero, maxima in the middle ninth."""
     entropy = torch.special.entr(maps.flatten(2).softmax(2)).sum(2)  # (B, C)
-    return entropy.mean(), (maps <= 0).float().mean()
+    height, width = maps.shape[2:]
+    best = maps.flatten(2).argmax(2)
+    row, column = (best // width + 0.5) / height, (best % width + 0.5) / width
+    middle = ((row - 0.5).abs() < 1 / 6) & ((column - 0.5).abs() < 1 / 6)
+    return entropy.mean(), (maps <= 0).float().mean(), middle.float().mean()
 
 
 def quarters(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -51,16 +55,15 @@ def main() -> None:
     parser.add_argument("--init", type=Path, required=True)
     options = parser.parse_args()
     files = [ListedImage(image.path, image.name) for image in read_annotations(options.data).images]
-    print(
-        "| network | all filters | strongest quarter | second | third | weakest | by softmax | zeros | peak's share |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    heads = ["network", "all filters", "strongest quarter", "second", "third", "weakest", "by softmax", "zeros"]
+    heads += ["in the middle", "peak's share"]
+    print(f"| {' | '.join(heads)} |\n{'| --- ' * len(heads)}|")
     for path in [None, *options.checkpoints]:
         engine = Engine(EvaluateConfig(checkpoint=path or options.checkpoints[0], device="cpu"), replica=False)
         if path is None:
             load_initial_weights(engine.model.network.backbone, options.init)
         total = [torch.zeros(5, dtype=torch.float64) for _ in range(3)]
-        others, count = torch.zeros(2, dtype=torch.float64), 0
+        others, count = torch.zeros(3, dtype=torch.float64), 0
         for _, pair in engine.batches(files, Progress()):
             others += torch.stack(other_measures(pair.maps.float())).double() * len(pair.maps)
             count += len(pair.maps)
@@ -68,9 +71,12 @@ def main() -> None:
                 whole += part
         entropy, share = total[0] / total[2], total[1] / total[2]
         name = "initial weights" if path is None else path.parent.name
-        softmax, zeros = (others / count).tolist()
+        softmax, zeros, middle = (others / count).tolist()
         cells = [f"{each:.3f}" for each in [*entropy.tolist(), softmax]]
-        print(f"| {name} | {' | '.join(cells)} | {100 * zeros:.0f} % | {share[1]:.3f} |", flush=True)
+        print(
+            f"| {name} | {' | '.join(cells)} | {100 * zeros:.0f} % | {100 * middle:.0f} % | {share[1]:.3f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -108,3 +108,21 @@ def test_a_step_is_done_once_and_not_taken_for_another(tmp_path):
     assert (tmp_path / "sub.txt").read_text() == "x"
     with pytest.raises(SystemExit, match="comes from another command"):
         step(tmp_path / "sub.txt", "python", "-c", append + ";", tmp_path / "sub.txt")
+
+
+def test_measures_of_maps_by_hand():
+    from entropy import other_measures, quarters
+
+    maps = torch.zeros(1, 4, 6, 6)
+    maps[0, 0, 2, 3] = 2.0  # one peak, in the middle third of both sides
+    maps[0, 1, 0, 0] = maps[0, 1, 5, 5] = 1.0  # two, in the corners
+    maps[0, 2] = 0.5  # everywhere; its first maximum is a corner
+    maps[0, 3, 3, 3] = 4.0
+    softmax, zeros, middle = other_measures(maps)
+    assert middle == 0.5 and zeros.item() == pytest.approx((35 + 34 + 0 + 35) / 144)
+    assert 0 < softmax < np.log(36)
+    entropy, share, count = quarters(maps)
+    assert count.tolist() == [4, 1, 1, 1, 1]
+    # by strength: 4, 2, 1, 0.5
+    assert entropy.tolist() == pytest.approx([np.log(2) + np.log(36), 0, 0, np.log(2), np.log(36)], abs=1e-6)
+    assert share.tolist() == pytest.approx([2.5 + 1 / 36, 1, 1, 0.5, 1 / 36])
