@@ -200,7 +200,8 @@ def draw_panels(
     width = max(8, min(4 * height, round(height * image_size[0] / image_size[1])))
     small = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     pale = muted(small)
-    panels = [small, *(heat_overlay(pale, each, float(each.max())) for each in (coarse, fine))]
+    # gradients have a few very large values, beside which the others would not show
+    panels = [small, *(heat_overlay(pale, each, float(np.percentile(each, 99.5))) for each in (coarse, fine))]
     for points, color in ((detected, (220, 20, 20)), (annotated, (20, 170, 20))):
         if points is None:
             continue
