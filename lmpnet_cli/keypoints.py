@@ -71,6 +71,17 @@ def cells_to_pixels(
     return np.stack([(columns + 0.5) * width / w - 0.5, (rows + 0.5) * height / h - 0.5], axis=-1)
 
 
+def positions_in_image(
+    positions: NDArray[np.float64], map_size: tuple[int, int], image_size: tuple[int, int]
+) -> NDArray[np.float64]:
+    """(K, 2) row and column on a map to x, y in pixels, none outside the image; NaN stays NaN.
+
+    On pictures smaller than the map a cell centre can lie between the border and the centre of the first pixel.
+    """
+    xy = cells_to_pixels(positions[:, 0], positions[:, 1], map_size, image_size)
+    return np.clip(xy, 0, np.array(image_size) - 1.0)
+
+
 def keypoint_names(k: int) -> list[str]:
     """kp1 .. kpk: ranks by prominence, not body parts (papers.md 1.11.11)."""
     return [f"kp{i}" for i in range(1, k + 1)]

@@ -4,13 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from lmpnet_cli.config import KeypointConfig
 from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine
-from lmpnet_cli.keypoints import Keypoints, cells_to_pixels
+from lmpnet_cli.keypoints import Keypoints, positions_in_image
 from lmpnet_cli.lmp.fusion import Detections, ballot, fuse_sweep
 from lmpnet_cli.lmp.network import LMPNet, PairMaps
 from lmpnet_cli.pictures import Prepared
@@ -54,9 +53,7 @@ def _to_pixels(detections: Detections, pictures: Sequence[Prepared]) -> list[tup
     results = []
     for index, picture in enumerate(pictures):
         size = (picture.width, picture.height)
-        xy = cells_to_pixels(positions[index, :, 0], positions[index, :, 1], detections.map_size, size)
-        # on pictures smaller than the map a cell centre can lie between the border and the centre of the first pixel
-        xy = np.clip(xy, 0, np.array(size) - 1.0)
+        xy = positions_in_image(positions[index], detections.map_size, size)
         results.append((picture.name, *size, xy, scores[index], shares[index]))
     return results
 

@@ -16,7 +16,7 @@ from lmpnet_cli.config import KeypointConfig
 from lmpnet_cli.errors import OptionError
 from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine, evaluating
-from lmpnet_cli.keypoints import Keypoints, cells_to_pixels
+from lmpnet_cli.keypoints import Keypoints, positions_in_image
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.pictures import PictureReader, Prepared
 from lmpnet_cli.progress import Progress
@@ -186,7 +186,6 @@ def _to_keypoints(
     results = []
     for index, picture in enumerate(pictures):
         sides = (picture.width, picture.height)
-        xy = cells_to_pixels(positions[index, :, 0], positions[index, :, 1], (side, side), sides)
-        xy = np.clip(xy, 0, np.array(sides) - 1.0)
+        xy = positions_in_image(positions[index], (side, side), sides)
         results.append(Keypoints(picture.name, *sides, xy, scores[index], None, labels[index], probabilities[index]))
     return results
