@@ -23,7 +23,8 @@ from torch import Tensor
 from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.images import read_image, to_input
-from lmpnet_cli.saliency.occlusion import occlusion_scores, show_through, spread
+from lmpnet_cli.saliency.local_occlusion import local_occlusion_scores
+from lmpnet_cli.saliency.occlusion import show_through, spread
 from lmpnet_cli.saliency_finder import SaliencyFinder
 
 PER_EVAL = (1, 8, 16, 32, 64)
@@ -71,7 +72,8 @@ def main() -> None:
 
     def ours(finder: SaliencyFinder) -> Tensor:
         with torch.inference_mode():
-            scores = occlusion_scores(finder._occluded, pixels, target[None], colors, stride, finder.config.batch_size)
+            batch_size = finder.config.batch_size
+            scores = local_occlusion_scores(finder._occluded, pixels, target[None], colors, stride, batch_size)
             return spread(scores, (size, size), patch, stride)[0]
 
     ours(exact), ours(fast)  # warm

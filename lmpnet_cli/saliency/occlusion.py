@@ -51,6 +51,15 @@ def margin(logits: Tensor, target: Tensor) -> Tensor:
     return own[:, 0] - logits.scatter(1, target[:, None], -torch.inf).logsumexp(1)
 
 
+def probability_drop(before: Tensor, left: Tensor) -> Tensor:
+    """What the probability loses, never negative, from the margins before and after.
+
+    Of a sure class the complements are told apart where the probabilities are not.
+    """
+    drop = torch.where(before > 0, (-left).sigmoid() - (-before).sigmoid(), before.sigmoid() - left.sigmoid())
+    return drop.clamp(min=0)
+
+
 def occlusion_scores(
     classify: Classify, images: Tensor, target: Tensor, colors: Tensor, stride: int, batch_size: int
 ) -> Tensor:
@@ -82,10 +91,7 @@ def occlusion_scores(
         column = columns[place % len(columns), None] + torch.arange(patch, device=images.device)
         own = torch.arange(len(pairs), device=images.device)
         hidden[own[:, None, None], :, row[:, :, None], column[:, None, :]] = colors[place].permute(0, 2, 3, 1)
-        left, before = margin(classify(hidden), target[image]), whole[image]
-        # p before - p left; of a sure class the complements are told apart where the probabilities are not
-        drop = torch.where(before > 0, (-left).sigmoid() - (-before).sigmoid(), before.sigmoid() - left.sigmoid())
-        scores.append(drop.clamp(min=0))
+        scores.append(probability_drop(whole[image], margin(classify(hidden), target[image])))
     return torch.cat(scores).view(len(images), len(rows), len(columns))
 
 
