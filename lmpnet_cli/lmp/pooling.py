@@ -48,8 +48,7 @@ def average_pool(x: Tensor) -> Tensor:
 def max_pool(x: Tensor) -> Tensor:
     """Equation 2: the maximum of each map, (B, C, H, W) -> (B, C); the gradient goes to the first maximum."""
     _check(x)
-    # max over one flat dimension has one argmax; amax would share the gradient among equal maxima
-    return x.flatten(2).max(2).values
+    return _maximum(x)
 
 
 def leaky_max_pool(x: Tensor, epsilon: float = 0.1) -> Tensor:
@@ -68,8 +67,7 @@ def leaky_max_pool(x: Tensor, epsilon: float = 0.1) -> Tensor:
     3.4000000953674316
     """
     _check(x)
-    flat = x.flatten(2)  # (B, C, HW)
-    return (1 + epsilon) * flat.max(2).values - epsilon * flat.sum(2)
+    return (1 + epsilon) * _maximum(x) - epsilon * x.sum((2, 3))
 
 
 class LeakyMaxPool2d(nn.Module):
@@ -96,6 +94,11 @@ def pooling(kind: str, epsilon: float = 0.1) -> Callable[[Tensor], Tensor]:
         "leaky_max": partial(leaky_max_pool, epsilon=epsilon),
     }
     return functions[kind]
+
+
+def _maximum(x: Tensor) -> Tensor:
+    # max over one flat dimension has one argmax; amax, which is faster, shares the gradient among equal maxima
+    return x.flatten(2).max(2).values if x.requires_grad else x.amax((2, 3))
 
 
 def _check(x: Tensor, kind: str = "leaky_max") -> None:
