@@ -19,6 +19,11 @@ from lmpnet_cli.saliency.occlusion import Classify, margin
 _RELUS: set[Any] = {functional.relu, functional.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 _IN_PLACE: set[Any] = {functional.relu_, torch.relu_, Tensor.relu_}
 _CLIPPED: set[Any] = {functional.hardtanh, functional.hardtanh_, functional.relu6}
+_CLAMPS: set[Any] = {torch.clamp, torch.clamp_, torch.clip, torch.clip_, torch.clamp_min, torch.clamp_min_} | {
+    Tensor.clamp, Tensor.clamp_, Tensor.clip, Tensor.clip_, Tensor.clamp_min, Tensor.clamp_min_
+}  # fmt: skip
+_SIGMOIDS: set[Any] = {torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_, functional.sigmoid}
+_PRODUCTS: set[Any] = {torch.mul, Tensor.mul, Tensor.mul_, Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__}
 _OTHERS: dict[Any, str] = {
     getattr(functional, name): name
     for name in ("gelu", "silu", "hardswish", "mish", "elu", "celu", "selu", "leaky_relu", "prelu", "rrelu", "softplus")
@@ -50,22 +55,34 @@ class GuidedReLUs(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.met = 0
+        self._sigmoid: tuple[Any, Any] = (None, None)  # input and output of the last one
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if func in _OTHERS:
-            raise OptionError(
-                f"Guided backpropagation is defined for ReLUs, and this network calls {_OTHERS[func]}. Choose a "
-                "classifier with ReLUs, such as a ResNet, a VGG or MobileNetV2."
-            )
+            raise _not_guided(f"calls {_OTHERS[func]}")
         if func in _RELUS:
             in_place = func in _IN_PLACE or kwargs.get("inplace", False)
             return self._guided(args[0] if args else kwargs["input"], float("inf"), in_place)
         if func in _CLIPPED:
             return self._clipped(func, *args, **kwargs)
-        return func(*args, **kwargs)
+        if func in _CLAMPS:
+            return self._clamped(func, *args, **kwargs)
+        if func in _PRODUCTS and {id(each) for each in args} == {id(each) for each in self._sigmoid}:
+            raise _not_guided("multiplies x by sigmoid(x)")
+        result = func(*args, **kwargs)
+        if func in _SIGMOIDS:
+            self._sigmoid = (args[0] if args else kwargs["input"], result)
+        return result
+
+    def _clamped(self, func: Callable[..., Any], input: Tensor, min: Any = None, max: Any = None, **kwargs: Any) -> Any:
+        """A clamp from 0 on is a ReLU, any other one is none of ours."""
+        names = ("min",) if "clamp_min" in func.__name__ else ("min", "max")
+        if isinstance(min, Tensor) or isinstance(max, Tensor) or min != 0 or kwargs:
+            return func(input, **dict(zip(names, (min, max), strict=False)), **kwargs)
+        return self._guided(input, float("inf") if max is None else float(max), func.__name__.endswith("_"))
 
     def _clipped(
         self,
@@ -78,10 +95,7 @@ class GuidedReLUs(TorchFunctionMode):
         if func is functional.relu6:
             min_val, max_val = 0.0, 6.0
         if min_val != 0:
-            raise OptionError(
-                f"Guided backpropagation is defined for ReLUs, and this network clips at {min_val:g}. Choose a "
-                "classifier with ReLUs, such as a ResNet, a VGG or MobileNetV2."
-            )
+            raise _not_guided(f"clips at {min_val:g}")
         return self._guided(input, max_val, inplace or func is functional.hardtanh_)
 
     def _guided(self, x: Tensor, top: float, in_place: bool) -> Tensor:
@@ -89,6 +103,13 @@ class GuidedReLUs(TorchFunctionMode):
         result: Tensor = _GuidedReLU.apply(x, top)
         # who looks at the input afterwards must see it rectified
         return x.copy_(result) if in_place else result
+
+
+def _not_guided(reason: str) -> OptionError:
+    return OptionError(
+        f"Guided backpropagation is defined for ReLUs, and this network {reason}. Choose a classifier with ReLUs, "
+        "such as a ResNet, a VGG or MobileNetV2."
+    )
 
 
 def guided_gradients(classify: Classify, images: Tensor, target: Tensor) -> Tensor:
@@ -112,9 +133,6 @@ def guided_gradients(classify: Classify, images: Tensor, target: Tensor) -> Tens
         with GuidedReLUs() as relus:
             logits = classify(pixels)
         if not relus.met:
-            raise OptionError(
-                "Guided backpropagation is defined for ReLUs, and this network calls none. Choose a classifier with "
-                "ReLUs, such as a ResNet, a VGG or MobileNetV2."
-            )
+            raise _not_guided("calls none")
         (gradient,) = torch.autograd.grad(margin(logits, target.clone()).sum(), pixels)
     return gradient.clamp(min=0).amax(1)

@@ -181,6 +181,63 @@ def test_bytes_and_inference_mode_are_no_obstacle():
         assert guided_gradients(network, images, target).max() > 0
 
 
+CLAMPS = [
+    lambda x: x.clamp(min=0),
+    lambda x: x.clamp(0),
+    lambda x: torch.clamp(x, min=0.0),
+    lambda x: x.clamp_min(0),
+    lambda x: torch.clamp_min(x, 0),
+    lambda x: torch.clip(x, 0, None),
+    lambda x: (x * 1).clamp_(min=0),
+    lambda x: (x * 1).clamp_min_(0),
+]
+
+
+@pytest.mark.parametrize("clamp", CLAMPS)
+def test_a_clamp_from_0_on_is_a_relu(clamp):
+    torch.manual_seed(3)
+    first, last = nn.Conv2d(3, 6, 3), nn.Linear(6, 3)
+    images = torch.randn(2, 3, 8, 8)
+
+    def classify(relu):
+        return lambda x: last(relu(first(x)).mean((2, 3)))
+
+    expected = guided_gradients(classify(functional.relu), images, torch.tensor([0, 1]))
+    assert expected.max() > 0
+    torch.testing.assert_close(guided_gradients(classify(clamp), images, torch.tensor([0, 1])), expected)
+
+
+def test_a_clamp_at_a_top_closes_there_and_other_clamps_are_left_alone():
+    x = torch.tensor([[-1.0, 2.0, 7.0]]).view(1, 3, 1, 1)
+
+    def open_channels(clamp):
+        return [
+            guided_gradients(
+                lambda y, c=c: torch.stack([clamp(y[:, c, 0, 0]).relu(), 0 * y[:, 0, 0, 0]], 1), x, zero
+            ).item()
+            for c in range(3)
+        ]
+
+    zero = torch.tensor([0])
+    assert [value > 0 for value in open_channels(lambda y: y.clamp(0, 6))] == [False, True, False]
+    assert [value > 0 for value in open_channels(lambda y: y.clamp(min=-5))] == [False, True, True]
+    assert [value > 0 for value in open_channels(lambda y: y.clamp(max=6))] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "swish", [lambda x: x * x.sigmoid(), lambda x: torch.sigmoid(x) * x, lambda x: x.mul(torch.sigmoid(x))]
+)
+def test_swish_by_hand_is_refused_and_a_gate_is_not(swish):
+    def classify(activation):
+        return lambda x: activation(x.relu().mean((2, 3)))
+
+    images = torch.rand(1, 3, 4, 4)
+    with pytest.raises(OptionError, match=r"multiplies x by sigmoid\(x\)"):
+        guided_gradients(classify(swish), images, torch.tensor([0]))
+    gate = guided_gradients(classify(lambda x: x * x.flip(1).sigmoid()), images, torch.tensor([0]))
+    assert gate.max() > 0
+
+
 @pytest.mark.parametrize("name", ["gelu", "silu", "hardswish", "leaky_relu", "selu", "rrelu"])
 def test_other_activations_are_refused_by_name(name):
     with pytest.raises(OptionError, match=f"this network calls {name}"):
