@@ -167,6 +167,12 @@ def test_the_replica_trains_as_long_as_the_network_unless_told():
     [
         ({"panels": True}, "--panels belongs to --method saliency"),
         ({"target_class": "heron"}, "--target-class belongs to --method saliency"),
+        ({"patch": 8, "coarse_stride": 8}, "--patch belongs"),
+        ({"coarse_stride": 16}, "--coarse-stride belongs"),
+        ({"draws": 2}, "--draws belongs"),
+        ({"nms_radius": 4}, "--nms-radius belongs"),
+        ({"keep": 0.5}, "--keep belongs"),
+        ({"coarse_weight": 0}, "--coarse-weight belongs"),
         ({"classifier": "resnet18"}, "--classifier belongs to --method saliency"),
         ({"method": "saliency", "classifier_weights": Path("a")}, "name it with --classifier"),
         ({"method": "saliency", "classifier": "vgg16", "checkpoint": Path("a")}, "give one of them"),

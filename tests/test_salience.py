@@ -8,12 +8,13 @@ from lmpnet_cli.errors import OutputError
 from lmpnet_cli.lmpnet_finder import LmpnetAnswer
 from lmpnet_cli.salience import salient
 
-OPTIONS = {"device": "cpu", "workers": 0, "coarse_stride": 16}
+OPTIONS = {"device": "cpu", "workers": 0}
+FASTER = {"lmpnet": {}, "saliency": {"coarse_stride": 16}}
 
 
 @pytest.mark.parametrize("method", ["saliency", "lmpnet"])
 def test_counts_add_up(method, birds, checkpoint, tmp_path):
-    result = salient(birds, out=tmp_path / "out", checkpoint=checkpoint, method=method, **OPTIONS)
+    result = salient(birds, out=tmp_path / "out", checkpoint=checkpoint, method=method, **OPTIONS, **FASTER[method])
     document = json.loads((tmp_path / "out/salient.json").read_text())
     assert document == result.document
     assert (document["method"], document["images"], len(document["classes"])) == (method, 48, 4)
@@ -27,7 +28,7 @@ def test_counts_add_up(method, birds, checkpoint, tmp_path):
     best = document["all"]["most_frequent"]
     assert document["all"]["detected"][best] == max(document["all"]["detected"].values()) > 0
     with pytest.raises(OutputError, match="--overwrite"):
-        salient(birds, out=tmp_path / "out", checkpoint=checkpoint, method=method, **OPTIONS)
+        salient(birds, out=tmp_path / "out", checkpoint=checkpoint, method=method, **OPTIONS, **FASTER[method])
 
 
 def test_detections_on_tails_alone(birds, checkpoint, monkeypatch):

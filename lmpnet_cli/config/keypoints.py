@@ -1,7 +1,7 @@
 """`lmpnet discover` and `lmpnet eval`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ MAX_KEYPOINTS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class SaliencyConfig(ModelConfig):
-    """What the second method has of its own; the first one ignores it.
+    """What the second method has of its own; the first one refuses it.
 
     Attributes:
         classifier: timm name of a classifier; None takes the network of the checkpoint.
@@ -83,14 +83,11 @@ class KeypointConfig(SaliencyConfig):
         at_least("--filters", self.filters, 1)
         between("--margin", self.margin, 0, 64)
         one_of("--method", self.method, ("lmpnet", "saliency"))
-        if self.method != "saliency":
-            for flag, given in (
-                ("--panels", self.panels),
-                ("--classifier", self.classifier is not None),
-                ("--target-class", self.target_class is not None),
-            ):
-                if given:
-                    raise OptionError(f"{flag} belongs to --method saliency. Add that, or leave {flag} out.")
+        shared = {field.name for field in fields(ModelConfig)}
+        for field in fields(SaliencyConfig):
+            if self.method != "saliency" and field.name not in shared and getattr(self, field.name) != field.default:
+                flag = f"--{field.name.replace('_', '-')}"
+                raise OptionError(f"{flag} belongs to --method saliency. Add that, or leave {flag} out.")
 
 
 @dataclass(frozen=True, kw_only=True)
