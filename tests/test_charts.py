@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lmpnet_cli.charts import draw_curves, draw_metrics, row_name
+from lmpnet_cli.charts import draw_curves, draw_metrics, draw_salience, row_name
 
 
 def history(val=0.5, phases=("network", "replica")):
@@ -54,3 +54,28 @@ def test_metrics_are_drawn_as_high_as_they_are():
 @pytest.mark.parametrize(("threshold", "name"), [(3.0, "thr 3"), (2.5, "thr 2.5"), (None, "keypoints")])
 def test_rows_have_a_name(threshold, name):
     assert row_name({"thr": threshold}) == name
+
+
+def area(picture, colour):
+    return int((np.abs(picture.astype(int) - np.array(colour)).max(2) < 10).sum())
+
+
+def test_bars_of_salience_are_as_long_as_the_rates_and_the_best_is_orange():
+    orange, blue = (230, 159, 0), (0, 114, 178)
+
+    def chart(rates, best):
+        entry = {"images": 7, "rate": rates, "most_frequent": best}
+        document = {"dataset": "birds", "method": "saliency", "k": 5, "parts": list(rates), "all": entry, "classes": {}}
+        return draw_salience(document)
+
+    first = chart({"beak": 0.8, "tail": 0.4, "crest": None}, "beak")
+    assert area(first, orange) == pytest.approx(2 * area(first, blue), rel=0.05) and area(first, blue) > 1000
+    second = chart({"beak": 0.2, "tail": 0.8, "crest": None}, "tail")
+    assert area(second, orange) == pytest.approx(4 * area(second, blue), rel=0.05)
+    rows = [
+        np.flatnonzero((np.abs(each.astype(int) - np.array(orange)).max(2) < 10).any(1)).mean()
+        for each in (first, second)
+    ]
+    assert rows[0] < rows[1]  # the first part stands on top
+    none = chart({"beak": 0.0, "tail": None, "crest": None}, None)
+    assert area(none, orange) == 0
