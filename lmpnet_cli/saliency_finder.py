@@ -20,7 +20,7 @@ from lmpnet_cli.keypoints import Keypoints, positions_in_image
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.pictures import PictureReader, Prepared
 from lmpnet_cli.progress import Progress
-from lmpnet_cli.runtime import resolve_device
+from lmpnet_cli.runtime import fast_bfloat16, resolve_device
 from lmpnet_cli.saliency.detection import SalientPoints, coarse_map, detect
 from lmpnet_cli.saliency.guided_backprop import guided_gradients
 from lmpnet_cli.saliency.local_occlusion import patched_logits, works_locally
@@ -77,7 +77,8 @@ class SaliencyFinder:
         self.patches, self.draws = self._colors()
         # patches of several pictures fill a forward pass where one picture has too few
         self.reader = PictureReader(config, self.size, self.device, max(1, config.batch_size // max(1, self.patches)))
-        self.bfloat16 = config.precision == "bf16"
+        auto = config.precision == "auto" and fast_bfloat16(self.device)
+        self.bfloat16 = auto or config.precision == "bf16"
         self.local = False
 
     def _colors(self) -> tuple[int, Tensor]:

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from lmpnet_cli import saliency_finder
 from lmpnet_cli.checkpoints import load_checkpoint
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.discovery import discover
@@ -21,6 +22,8 @@ from lmpnet_cli.finders import open_finder
 from lmpnet_cli.images import list_images
 from lmpnet_cli.keypoints import read_keypoints
 from lmpnet_cli.progress import Progress
+from lmpnet_cli.saliency import detection
+from lmpnet_cli.saliency_finder import SaliencyFinder
 
 OPTIONS = {"device": "cpu", "workers": 0, "method": "saliency", "coarse_stride": 16}
 
@@ -290,3 +293,26 @@ def test_the_model_is_left_as_it_was(pictures, checkpoint):
     discover(pictures, model=model, **OPTIONS)
     assert [module.training for module in model.modules()] == flags
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_auto_takes_bfloat16_for_the_copies_where_it_is_fast(fast, pictures, checkpoint, monkeypatch):
+    monkeypatch.setattr(saliency_finder, "fast_bfloat16", lambda device: fast)
+
+    def chosen(precision):
+        config = DiscoverConfig(images=pictures, checkpoint=checkpoint, precision=precision, **OPTIONS)
+        return SaliencyFinder(config).bfloat16
+
+    assert [chosen(each) for each in ("auto", "32", "bf16")] == [fast, False, True]
+
+
+def test_whole_copies_find_the_same_points(pictures, checkpoint, monkeypatch):
+    """What a network gets that cannot be shown patches, and what every network gets on a GPU."""
+    options = OPTIONS | {"checkpoint": checkpoint, "precision": "32", "coarse_weight": 0.9, "coarse_stride": 8}
+    local = discover(pictures, **options).keypoints
+    monkeypatch.setattr(saliency_finder, "works_locally", lambda classify, size: False)
+    monkeypatch.setattr(detection, "local_occlusion_scores", None)  # would fail if it were called
+    whole = discover(pictures, **options).keypoints
+    for one, other in zip(local, whole, strict=True):
+        np.testing.assert_allclose(one.xy, other.xy, atol=1e-3)
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)

@@ -39,7 +39,7 @@ Precise = Annotated[
     Precision,
     typer.Option(
         "--precision",
-        help="Of the convolutions; auto is 32, and in training bf16 where that is faster.",
+        help="Of the convolutions; auto is 32, in training and for occluded copies bf16 where that is faster.",
         rich_help_panel=RUN,
     ),
 ]
