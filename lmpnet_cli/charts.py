@@ -121,6 +121,8 @@ def draw_salience(document: Mapping[str, Any]) -> Rgb:
         axes.grid(axis="x", alpha=0.3)
     method = f"{document['dataset']}, {document['method']}, {document['k']} keypoints a picture"
     figure.suptitle(
-        _plain(f"{method}: % of the pictures showing a part on which it is detected\norange: detected on the most pictures")
+        _plain(
+            f"{method}: % of the pictures showing a part on which it is detected\norange: detected on the most pictures"
+        )
     )
     return _pixels(figure)

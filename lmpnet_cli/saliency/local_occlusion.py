@@ -15,7 +15,8 @@ from lmpnet_cli.saliency.patched import PatchedTensor
 from lmpnet_cli.saliency.walk import Walk
 from lmpnet_cli.saliency.windows import Span
 
-TOLERANCE = 1e-3  # of logits computed in either way
+ALL, CORNER = slice(None), slice(1)
+TOLERANCE = 1e-3  # of the largest change that patches make in the logits; rounding makes a tenth of that
 
 
 def local_occlusion_scores(
@@ -52,7 +53,7 @@ def patched_logits(classify: Classify, image: Tensor, walk: Walk, colors: Tensor
     patch = colors.shape[-1]
     rows, columns = (tuple(each) for each in places.T.tolist())
     height, width = image.shape[2:]
-    # no stand-in for a tensor may be made in inference mode
+    # a stand-in that is made in inference mode loses its windows in the first layer
     with torch.inference_mode(False), torch.no_grad(), walk:
         base, windows = (each.clone(memory_format=torch.channels_last) for each in (image, colors.to(image.device)))
         logits = classify(PatchedTensor(walk, base, windows, Span(rows, patch, height), Span(columns, patch, width)))
@@ -62,7 +63,8 @@ def patched_logits(classify: Classify, image: Tensor, walk: Walk, colors: Tensor
 def works_locally(classify: Classify, size: int) -> bool:
     """Whether a network gives the same logits for patches as for whole copies, tried with noise.
 
-    Not so where it changes parts of a tensor in place, or looks into the memory of a tensor.
+    Not so, for one, where it looks at the type of its tensors, or changes a tensor in place that it also reads through
+    another name.
     """
     generator = torch.Generator().manual_seed(0)
     patch = max(1, size // 14)
@@ -73,15 +75,19 @@ def works_locally(classify: Classify, size: int) -> bool:
     whole = image.repeat(len(places), 1, 1, 1)
     for copy, color, (row, column) in zip(whole, colors, places.tolist(), strict=True):
         copy[:, row : row + patch, column : column + patch] = color
+    with torch.inference_mode():
+        expected, unpatched = classify(whole), classify(image)
+    most = TOLERANCE * (expected - unpatched).abs().max()
     walk = Walk()
     try:
-        # the second way reads what the first one has kept
-        ways = [patched_logits(classify, image, walk, colors, places) for _ in range(2)]
-    except (RuntimeError, TypeError, IndexError):
+        # the second way reads what the first one has kept; the last has small windows only
+        ways = [patched_logits(classify, image, walk, colors[kept], places[kept]) for kept in (ALL, ALL, CORNER)]
+    except Exception:  # whatever the network does with such tensors, whole copies will do
         return False
-    with torch.inference_mode():
-        expected = classify(whole)
-    return all(torch.allclose(way, expected, rtol=TOLERANCE, atol=TOLERANCE) for way in ways)
+    return all(
+        way.shape == expected[kept].shape and bool(((way - expected[kept]).abs() <= most).all())
+        for way, kept in zip(ways, (ALL, ALL, CORNER), strict=True)
+    )
 
 
 def _neighbours(rows: int, columns: int, batch_size: int) -> list[Tensor]:

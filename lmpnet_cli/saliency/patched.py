@@ -100,27 +100,30 @@ class PatchedTensor(Tensor):
             weight, bias, stride, pad, dilation, *more = args[1:]
             kernels = _kernels(weight.shape[2:], stride, pad, dilation)
 
-            def convolve(crop: Tensor) -> Tensor:
-                own: Tensor = func(crop, *args[0].walk.convolved(weight, bias), stride, [0, 0], dilation, *more)
+            def convolve(crop: Tensor, base: Tensor) -> Tensor:
+                own: Tensor = func(crop, *args[0].walk.convolved(base, weight, bias), stride, [0, 0], dilation, *more)
                 return own
 
             return _slide(func, args, convolve, kernels, 0.0)
         if packet is aten.max_pool2d_with_indices:
             size, stride, pad, dilation, _ = _filled(args[1:], [None, [], 0, 1, False])
             kernels = _kernels(size, stride or size, pad, dilation)
-            return _slide(func, args, lambda crop: func(crop, size, stride, 0, dilation), kernels, -torch.inf)
+            return _slide(func, args, lambda crop, _: func(crop, size, stride, 0, dilation), kernels, -torch.inf)
         if packet is aten.avg_pool2d:
             size, stride, pad, ceil, include, divisor = _filled(args[1:], [None, [], 0, False, True, None])
             if _full_everywhere(args[0], _kernels(size, stride or size, pad, 1), ceil, include):
                 kernels = _kernels(size, stride or size, pad, 1)
-                return _slide(func, args, lambda crop: func(crop, size, stride, 0, False, True, divisor), kernels, 0.0)
+                return _slide(
+                    func, args, lambda crop, _: func(crop, size, stride, 0, False, True, divisor), kernels, 0.0
+                )
         if packet is aten.native_batch_norm and not args[5]:
             return _norm(func, *args)
         pointwise = torch.Tag.pointwise in func.tags or packet in _ALSO_POINTWISE
         pointwise &= kwargs.get("memory_format") != torch.contiguous_format  # which windows do not have
         if pointwise and isinstance(args[0], PatchedTensor) and all(map(_constant, args)):
             return _pointwise(func, args, kwargs)
-        result = func(*_map(args, PatchedTensor.whole), **kwargs)
+        # what is written through a view of the windows would be lost where they are a part of the map
+        result = func(*_map(args, lambda each: each.whole().clone() if func.is_view else each.whole()), **kwargs)
         if func._schema.is_mutable and isinstance(args[0], PatchedTensor):
             rows, columns = args[0].everywhere()
             args[0]._put(args[0].base, result, rows, columns)
@@ -178,7 +181,7 @@ def _full_everywhere(given: PatchedTensor, kernels: tuple[Kernel, Kernel], ceil:
 def _slide(
     func: Any,
     args: tuple[Any, ...],
-    without_pad: Callable[[Tensor], Any],
+    without_pad: Callable[[Tensor, Tensor], Any],
     kernels: tuple[Kernel, Kernel],
     fill: float,
 ) -> Any:
@@ -191,19 +194,20 @@ def _slide(
     )
     wanted, pad = (seen(rows, kernels[0]), seen(columns, kernels[1])), (kernels[0].pad, kernels[1].pad)
 
-    def padded() -> Tensor:
-        after = [max(0, span.length - p - n) for span, p, n in zip(wanted, pad, given.shape[2:], strict=True)]
-        return functional.pad(given.base, (pad[1], after[1], pad[0], after[0]), value=fill)
-
-    result = without_pad(given.cut(*wanted, given.walk.unpatched(padded) if any(pad) else None, pad))
+    after = [max(0, span.length - p - n) for span, p, n in zip(wanted, pad, given.shape[2:], strict=True)]
+    padded = None
+    if any((*pad, *after)):
+        around = (pad[1], after[1], pad[0], after[0])
+        padded = given.walk.unpatched(lambda: functional.pad(given.base, around, value=fill))
+    result = without_pad(given.cut(*wanted, padded, pad), base)
     made = PatchedTensor(given.walk, base, _first(result), rows, columns)
-    return (made, *result[1:]) if isinstance(result, tuple) else made
+    return (made, base.new_empty(0)) if isinstance(result, tuple) else made  # no places of maxima
 
 
 def _norm(func: Any, given: PatchedTensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
     """A batch norm with fixed statistics."""
     weight, bias, mean, variance, _, _, epsilon = others
-    done = given.walk.normed(weight, bias, mean, variance, epsilon)
+    done = given.walk.normed(given.base, weight, bias, mean, variance, epsilon)
     base = given.walk.unpatched(lambda: _first(func(given.base, *others)))
     windows = given.windows if done else _first(func(given.windows, *others))
     nothing = base.new_empty(0)  # statistics of a batch
@@ -230,8 +234,7 @@ def _pointwise(func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
     if in_place:
         first._put(base, _first(result), rows, columns)
         return first
-    made = PatchedTensor(first.walk, base, _first(result), rows, columns)
-    return (made, *result[1:]) if isinstance(result, tuple) else made
+    return PatchedTensor(first.walk, base, _first(result), rows, columns)
 
 
 def _first(result: Any) -> Tensor:

@@ -10,7 +10,7 @@ class Walk:
     """One way through the network after another, with the maps of the picture without patches.
 
     They are computed on the first way and read again on the others, which call the same functions in the same order.
-    A batch norm that follows a convolution is folded into it on the others.
+    A batch norm of what the convolution before it gave is folded into that convolution on the others.
 
     Attributes:
         maps: without patches, of every function called.
@@ -23,7 +23,7 @@ class Walk:
         self.at = 0
         self.recorded = False
         self.folded: dict[int, tuple[Tensor, Tensor]] = {}
-        self._convolution: tuple[int, Tensor, Tensor | None] | None = None
+        self._convolution: tuple[tuple[int, Tensor], Tensor, Tensor | None] | None = None
 
     def __enter__(self) -> "Walk":
         self.at = 0
@@ -39,18 +39,20 @@ class Walk:
         self.at += 1
         return self.maps[self.at - 1]
 
-    def convolved(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias for the convolution that was just called."""
+    def convolved(self, base: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias for the convolution that was just called, and made the map `base`."""
         if not self.recorded:
-            self._convolution = (self.at, weight, bias)
+            self._convolution = ((self.at, base), weight, bias)
         return self.folded.get(self.at, (weight, bias))
 
     def normed(
-        self, weight: Tensor | None, bias: Tensor | None, mean: Tensor, variance: Tensor, epsilon: float
+        self, base: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, variance: Tensor, epsilon: float
     ) -> bool:
-        """Whether the next function, a batch norm, has been done by the convolution before it."""
-        if self._convolution and self._convolution[0] == self.at and not self.recorded:
-            _, filters, offset = self._convolution
+        """Whether the next function, a batch norm of the map `base`, has been done by the convolution before it."""
+        if self._convolution and not self.recorded:
+            (at, made), filters, offset = self._convolution
+            if (at, id(made)) != (self.at, id(base)):
+                return False
             scale = (variance + epsilon).rsqrt() * (1 if weight is None else weight)
             shift = scale * ((0 if offset is None else offset) - mean) + (0 if bias is None else bias)
             scaled = (filters * scale[:, None, None, None]).to(filters, memory_format=torch.channels_last)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from lmpnet_cli.saliency import local_occlusion
 from lmpnet_cli.saliency.local_occlusion import local_occlusion_scores, patched_logits, works_locally
 from lmpnet_cli.saliency.occlusion import occlusion_scores, patch_corners, random_colors
 from lmpnet_cli.saliency.patched import PatchedTensor
@@ -40,6 +41,30 @@ def joined(x, a, b):
     return torch.cat([first, b(first).relu()], 1)
 
 
+def read_before(x, a, b):
+    y = a(x)
+    z = b(y)
+    y.relu_()
+    return torch.cat([z, y[..., 1:-1, 1:-1]], 1)
+
+
+def normed_input(x, a, norm, b):
+    y = a(x)
+    return b(torch.cat([norm(x), y], 1))
+
+
+def normed_later(x, a, b, norm):
+    y = a(x)
+    z = b(y)
+    return norm(y)[..., 1:-1, 1:-1] + z
+
+
+def added_whole(x, a, b):
+    y = a(x)
+    y += y.cumsum(3)
+    return b(y)
+
+
 def conv(*args, **kwargs):
     return nn.Conv2d(*args, **kwargs)
 
@@ -59,13 +84,23 @@ NETWORKS = {
     "norm without weights": lambda: nn.Sequential(conv(3, 4, 3), nn.BatchNorm2d(4, affine=False), conv(4, 4, 3)),
     "max pooling": lambda: nn.Sequential(conv(3, 4, 3), nn.MaxPool2d(3, 2, 1), conv(4, 4, 3)),
     "max pooling up": lambda: nn.Sequential(conv(3, 4, 3), nn.MaxPool2d(3, 2, ceil_mode=True), conv(4, 4, 3)),
+    "max pooling beyond the map": lambda: nn.Sequential(
+        conv(3, 4, (2, 4)), nn.MaxPool2d(3, 2, ceil_mode=True), conv(4, 4, 3)
+    ),
     "max pooling of negatives": lambda: Net(lambda x, a: functional.max_pool2d(a(x) - 50, 3, 2, 1), a=conv(3, 4, 3)),
     "mean pooling": lambda: nn.Sequential(conv(3, 4, 3), nn.AvgPool2d(2), conv(4, 4, 3)),
     "mean pooling padded": lambda: nn.Sequential(conv(3, 4, 3), nn.AvgPool2d(3, 2, 1), conv(4, 4, 3)),
     "mean pooling inside": lambda: nn.Sequential(
         conv(3, 4, 3), nn.AvgPool2d(3, 2, 1, count_include_pad=False), conv(4, 4, 3)
     ),
-    "mean pooling up": lambda: nn.Sequential(conv(3, 4, 2), nn.AvgPool2d(2, ceil_mode=True), conv(4, 4, 3)),
+    "mean pooling up": lambda: nn.Sequential(conv(3, 4, 3), nn.AvgPool2d(2, ceil_mode=True), conv(4, 4, 3)),
+    "mean pooling up, even": lambda: nn.Sequential(conv(3, 4, (2, 4)), nn.AvgPool2d(2, ceil_mode=True), conv(4, 4, 3)),
+    "mean pooling, divided": lambda: nn.Sequential(conv(3, 4, 3), nn.AvgPool2d(2, divisor_override=3), conv(4, 4, 3)),
+    "in place after a reader": lambda: Net(read_before, a=conv(3, 4, 3), b=conv(4, 4, 3)),
+    "norm at a distance": lambda: nn.Sequential(conv(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), conv(4, 4, 3)),
+    "norm of the input": lambda: Net(normed_input, a=conv(3, 5, 1), norm=nn.BatchNorm2d(3), b=conv(8, 4, 3)),
+    "norm later": lambda: Net(normed_later, a=conv(3, 4, 1), b=conv(4, 4, 3), norm=nn.BatchNorm2d(4)),
+    "added in place to a whole map": lambda: Net(added_whole, a=conv(3, 4, 3), b=conv(4, 4, 3)),
     "residual": lambda: Net(residual, a=conv(3, 4, 3, padding=1), b=conv(4, 4, 3, padding=1), down=conv(3, 4, 1)),
     "residual strided": lambda: nn.Sequential(
         Net(residual, a=conv(3, 4, 3, 2, 1), b=conv(4, 4, 3, padding=1), down=conv(3, 4, 1, 2)), conv(4, 4, 3)
@@ -81,17 +116,21 @@ NETWORKS = {
 }
 
 
-def classifier(body, height=29, width=33):
-    torch.manual_seed(1)
-    body = body()
-    for module in body.modules():
+def lively(network):
+    """Statistics and weights of batch norms as after a training."""
+    for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_()
+            module.running_mean.normal_(std=0.3)
             module.running_var.uniform_(0.5, 2)
             if module.affine:
-                nn.init.normal_(module.weight)
-                nn.init.normal_(module.bias)
-    body = body.eval().requires_grad_(False)
+                nn.init.uniform_(module.weight, 0.5, 2)
+                nn.init.normal_(module.bias, std=0.3)
+    return network
+
+
+def classifier(body, height=29, width=33):
+    torch.manual_seed(1)
+    body = lively(body()).eval().requires_grad_(False)
     channels = body(torch.zeros(1, 3, height, width)).shape[1]
     head = nn.Sequential(nn.AdaptiveMaxPool2d(3), nn.Flatten(), nn.Linear(9 * channels, 5)).requires_grad_(False)
     return lambda images: head(body((images.float() - 120) / torch.full((1, 3, 1, 1), 60.0)))
@@ -147,11 +186,21 @@ TIMM = [
 
 
 @pytest.mark.parametrize("name", TIMM)
-def test_networks_of_timm(name):
+def test_networks_of_timm(name, monkeypatch):
     torch.manual_seed(0)
     options = {"img_size": 64} if name.startswith("vit") else {}
-    network = timm.create_model(name, num_classes=4, **options).eval().requires_grad_(False)
-    assert works_locally(lambda images: network(images.float() / 128 - 1), 64)
+    network = lively(timm.create_model(name, num_classes=4, **options)).eval().requires_grad_(False)
+
+    def classify(images):
+        return network(images.float() / 128 - 1)
+
+    assert works_locally(classify, 64)
+
+    def forgets_patches(classify, image, walk, colors, places):
+        return classify(image).expand(len(places), -1)
+
+    monkeypatch.setattr(local_occlusion, "patched_logits", forgets_patches)
+    assert not works_locally(classify, 64)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
@@ -185,20 +234,54 @@ def test_only_the_windows_are_computed(monkeypatch):
     def body(images):
         return second(first(images.float()))
 
-    patched_logits(lambda images: body(images).amax((2, 3)), picture(100, 100), Walk(), random_colors(2, 4, 0), places)
+    with torch.inference_mode():
+        patched_logits(
+            lambda images: body(images).amax((2, 3)), picture(100, 100), Walk(), random_colors(2, 4, 0), places
+        )
     # of the pixels by `float`, before both convolutions, and of the result as a whole
     assert [tuple(each.shape[2:]) for each in cuts] == [(4, 4), (8, 8), (10, 10), (100, 100)]
 
 
-class ChangesAPart(nn.Module):
-    def forward(self, x):
-        y = x * 1.0
-        y[:, :1].add_(1000)
-        return y
+def changes_a_part(x, a):
+    y = a(x)
+    y[:, :2].mul_(-3)
+    return y
 
 
-def test_networks_that_need_whole_copies_are_recognised():
-    classify = classifier(ChangesAPart, 28, 28)
-    assert not works_locally(classify, 28)
-    assert not works_locally(lambda images: torch.from_numpy(images.numpy()).float().mean((2, 3)), 28)
-    assert works_locally(classifier(NETWORKS["residual"], 28, 28), 28)
+def norm_and_input(x, a, norm):
+    y = a(x)
+    return norm(y) + y
+
+
+def without_place(x, a):
+    y, places = functional.max_pool2d(a(x), 2, 2, return_indices=True)
+    return functional.max_unpool2d(y, places, 2)
+
+
+STRANGE = {
+    "changes a part in place": lambda: Net(changes_a_part, a=conv(3, 4, 3)),
+    "changes a part of a small map in place": lambda: Net(changes_a_part, a=conv(3, 4, 14)),
+    "uses what is normed twice": lambda: Net(norm_and_input, a=conv(3, 4, 3), norm=nn.BatchNorm2d(4)),
+    "wants the places of maxima": lambda: Net(without_place, a=conv(3, 4, 13)),
+    "looks at the type": lambda: Net(lambda x, a: a(x) if type(x) is torch.Tensor else {}["x"], a=conv(3, 4, 3)),
+    "looks into the memory": lambda: Net(lambda x, a: a(torch.from_numpy(x.numpy())), a=conv(3, 4, 3)),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_networks_that_need_whole_copies_are_recognised(name):
+    assert not works_locally(classifier(STRANGE[name], 28, 28), 28)
+
+
+def test_networks_that_do_not_are_not_refused():
+    for name in ("residual", "norm", "gate", "max pooling up", "depthwise"):
+        assert works_locally(classifier(NETWORKS[name], 28, 28), 28)
+
+
+def test_a_norm_in_training_is_not_folded():
+    body = nn.Sequential(conv(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).requires_grad_(False)
+    body.train()
+    image, colors = picture(), random_colors(6, 6, 0)
+    expected = body(whole_copies(image, colors, PLACES).float()).amax((2, 3))
+    found = patched_logits(lambda images: body(images.float()).amax((2, 3)), image, Walk(), colors, PLACES)
+    torch.testing.assert_close(found, expected)
