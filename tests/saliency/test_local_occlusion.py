@@ -59,6 +59,12 @@ def normed_later(x, a, b, norm):
     return norm(y)[..., 1:-1, 1:-1] + z
 
 
+def normed_after_a_reader(x, a, norm):
+    y = a(x)
+    z = y.sigmoid()
+    return norm(y) + z
+
+
 def added_whole(x, a, b):
     y = a(x)
     y += y.cumsum(3)
@@ -100,6 +106,7 @@ NETWORKS = {
     "norm at a distance": lambda: nn.Sequential(conv(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), conv(4, 4, 3)),
     "norm of the input": lambda: Net(normed_input, a=conv(3, 5, 1), norm=nn.BatchNorm2d(3), b=conv(8, 4, 3)),
     "norm later": lambda: Net(normed_later, a=conv(3, 4, 1), b=conv(4, 4, 3), norm=nn.BatchNorm2d(4)),
+    "norm after a reader": lambda: Net(normed_after_a_reader, a=conv(3, 4, 3), norm=nn.BatchNorm2d(4)),
     "added in place to a whole map": lambda: Net(added_whole, a=conv(3, 4, 3), b=conv(4, 4, 3)),
     "residual": lambda: Net(residual, a=conv(3, 4, 3, padding=1), b=conv(4, 4, 3, padding=1), down=conv(3, 4, 1)),
     "residual strided": lambda: nn.Sequential(
