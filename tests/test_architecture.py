@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "lmpnet_cli"
 
 LEVELS = [
     {"errors", "keypoints", "bundled", "progress", "__init__", "config.__init__", "config.checks", "config.base", "config.keypoints", "config.filters", "config.training"},
-    {"images", "runtime", "metrics", "baselines"},
+    {"images", "runtime", "metrics", "identity_metrics", "baselines"},
     {"lmp.selection", "lmp.pooling", "lmp.clustering", "lmp.masking", "lmp.backbone", "lmp.network", "lmp.fusion", "lmp.__init__", "saliency.__init__", "saliency.occlusion", "saliency.guided_backprop", "saliency.combination", "saliency.nms", "saliency.foerstner", "saliency.histogram", "saliency.windows", "saliency.walk", "saliency.patched", "saliency.local_occlusion", "saliency.detection"},
     {"datasets", "annotations", "predictions", "augmentation", "training_data", "schedule", "rendering", "charts", "checkpoints", "training_state", "trainer", "pictures", "inference", "classifiers", "drawings", "panels"},
     {"training", "lmpnet_finder", "saliency_finder", "finders", "discovery", "filter_ranking", "filter_views", "measurement", "evaluation", "salience"},
