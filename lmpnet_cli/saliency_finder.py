@@ -24,7 +24,7 @@ from lmpnet_cli.runtime import fast_bfloat16, resolve_device
 from lmpnet_cli.saliency.detection import SalientPoints, coarse_map, detect
 from lmpnet_cli.saliency.guided_backprop import guided_gradients
 from lmpnet_cli.saliency.local_occlusion import patched_logits, works_locally
-from lmpnet_cli.saliency.occlusion import patch_corners, random_colors
+from lmpnet_cli.saliency.occlusion import patch_corners, patch_places, random_colors
 from lmpnet_cli.saliency.walk import Walk
 
 Map = NDArray[np.float32]
@@ -161,18 +161,18 @@ class SaliencyFinder:
         return SaliencyAnswer(found, {"accuracy": logits, "replica_accuracy": None}, relevance)
 
     def _cost(self, count: int) -> str:
-        """How long it will take, from one forward pass of full size."""
+        """How long it will take, from one batch of occluded copies of full size."""
         batch = min(self.config.batch_size, self.patches)
         sample = torch.zeros(batch, 3, self.size, self.size, dtype=torch.uint8, device=self.device)
         sample = sample.contiguous(memory_format=torch.channels_last)
-        corners = patch_corners(self.size, self.config.patch, self.config.coarse_stride)
-        every = torch.cartesian_prod(corners, corners)
-        chosen = torch.linspace(0, len(every) - 1, batch).long()
+        colors = self.draws[0]
+        places, _ = patch_places((self.size, self.size), colors, self.config.coarse_stride)
+        chosen = torch.linspace(0, len(places) - 1, batch).long()
         walk = Walk()
 
         def once() -> None:
             if self.local:
-                patched_logits(self._occluded, sample[:1], walk, self.draws[0, chosen], every[chosen])
+                patched_logits(self._occluded, sample[:1], walk, colors[chosen], places[chosen])
             else:
                 self._occluded(sample).sum().item()  # waits for the device
 

@@ -1,7 +1,8 @@
 """`lmpnet discover` and `lmpnet eval`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from inspect import get_annotations
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,11 +84,11 @@ class KeypointConfig(SaliencyConfig):
         at_least("--filters", self.filters, 1)
         between("--margin", self.margin, 0, 64)
         one_of("--method", self.method, ("lmpnet", "saliency"))
-        shared = {field.name for field in fields(ModelConfig)}
-        for field in fields(SaliencyConfig):
-            if self.method != "saliency" and field.name not in shared and getattr(self, field.name) != field.default:
-                flag = f"--{field.name.replace('_', '-')}"
-                raise OptionError(f"{flag} belongs to --method saliency. Add that, or leave {flag} out.")
+        if self.method != "saliency":
+            for name in get_annotations(SaliencyConfig):  # what it has of its own
+                if getattr(self, name) != getattr(SaliencyConfig, name):
+                    flag = f"--{name.replace('_', '-')}"
+                    raise OptionError(f"{flag} belongs to --method saliency. Add that, or leave {flag} out.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from lmpnet_cli.saliency.occlusion import Classify, margin, patch_corners, probability_drop
+from lmpnet_cli.saliency.occlusion import Classify, hide, margin, patch_places, probability_drop
 from lmpnet_cli.saliency.patched import PatchedTensor
 from lmpnet_cli.saliency.walk import Walk
 from lmpnet_cli.saliency.windows import Span
@@ -23,17 +23,16 @@ def local_occlusion_scores(
     classify: Classify, images: Tensor, target: Tensor, colors: Tensor, stride: int, batch_size: int
 ) -> Tensor:
     """As `occlusion_scores`; arguments and result are the same."""
-    corners = [patch_corners(length, colors.shape[-1], stride) for length in images.shape[2:]]
-    places = torch.cartesian_prod(*corners)  # row by row
+    places, grid = patch_places(images.shape[2:], colors, stride)
     scores = torch.empty(len(images), len(places))
     for index, image in enumerate(images):
         own, walk = target[index : index + 1], Walk()
         with torch.inference_mode():
             before = margin(classify(image[None]), own)
-        for chunk in _neighbours(len(corners[0]), len(corners[1]), batch_size):
+        for chunk in _neighbours(*grid, batch_size):
             left = patched_logits(classify, image[None], walk, colors[chunk], places[chunk])
             scores[index, chunk] = probability_drop(before, margin(left, own.expand(len(left)))).cpu()
-    return scores.view(len(images), *map(len, corners)).to(images.device)
+    return scores.view(len(images), *grid).to(images.device)
 
 
 def patched_logits(classify: Classify, image: Tensor, walk: Walk, colors: Tensor, places: Tensor) -> Tensor:
@@ -72,9 +71,7 @@ def works_locally(classify: Classify, size: int) -> bool:
     colors = torch.randint(0, 256, (4, 3, patch, patch), dtype=torch.uint8, generator=generator)
     last, middle = size - patch, (size - patch) // 2
     places = torch.tensor([[0, 0], [middle, last], [middle, middle], [last, middle // 2]])
-    whole = image.repeat(len(places), 1, 1, 1)
-    for copy, color, (row, column) in zip(whole, colors, places.tolist(), strict=True):
-        copy[:, row : row + patch, column : column + patch] = color
+    whole = hide(image.repeat(len(places), 1, 1, 1), colors, places)
     with torch.inference_mode():
         expected, unpatched = classify(whole), classify(image)
     most = TOLERANCE * (expected - unpatched).abs().max()

@@ -7,7 +7,7 @@
 The number of forward passes is the cost: 729 patches for 224 pixels, patch 16 and stride 8.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -60,6 +60,37 @@ def probability_drop(before: Tensor, left: Tensor) -> Tensor:
     return drop.clamp(min=0)
 
 
+def patch_places(size: Sequence[int], colors: Tensor, stride: int) -> tuple[Tensor, tuple[int, int]]:
+    """(patches, 2) row and column of the first pixel of every patch, row by row; how many rows and columns there are.
+
+    Args:
+        size: height and width of the images.
+        colors: (patches, 3, patch, patch), one for each place.
+
+    Raises:
+        ValueError: when there are more or fewer colours than places.
+    """
+    rows, columns = (patch_corners(length, colors.shape[-1], stride) for length in size)
+    if len(colors) != len(rows) * len(columns):
+        raise ValueError(f"expected colours for {len(rows)} x {len(columns)} patches, received {len(colors)}")
+    return torch.cartesian_prod(rows, columns), (len(rows), len(columns))
+
+
+def hide(copies: Tensor, colors: Tensor, places: Tensor) -> Tensor:
+    """Hides one patch of each copy, in place.
+
+    Args:
+        copies: (N, 3, S, T) bytes.
+        colors: (N, 3, patch, patch) what hides the patches.
+        places: (N, 2) row and column of their first pixels.
+    """
+    pixels = torch.arange(colors.shape[-1], device=copies.device)
+    rows, columns = places[:, :1] + pixels, places[:, 1:] + pixels  # (N, patch)
+    own = torch.arange(len(copies), device=copies.device)
+    copies[own[:, None, None], :, rows[:, :, None], columns[:, None, :]] = colors.permute(0, 2, 3, 1)
+    return copies
+
+
 def occlusion_scores(
     classify: Classify, images: Tensor, target: Tensor, colors: Tensor, stride: int, batch_size: int
 ) -> Tensor:
@@ -75,24 +106,16 @@ def occlusion_scores(
     Returns:
         (B, rows, columns), one score for each patch.
     """
-    patch = colors.shape[-1]
-    rows, columns = (patch_corners(length, patch, stride).to(images.device) for length in images.shape[2:])
-    count = len(rows) * len(columns)
-    if len(colors) != count:
-        raise ValueError(f"expected colours for {len(rows)} x {len(columns)} patches, received {len(colors)}")
-    colors = colors.to(images.device)
+    places, grid = patch_places(images.shape[2:], colors, stride)
+    places, colors, count = places.to(images.device), colors.to(images.device), len(places)
     images = images.contiguous(memory_format=torch.channels_last)
     whole = margin(classify(images), target)
     scores = []
     for pairs in torch.split(torch.arange(len(images) * count, device=images.device), batch_size):
         image, place = pairs // count, pairs % count
-        hidden = images[image]  # a copy
-        row = rows[place // len(columns), None] + torch.arange(patch, device=images.device)  # (N, patch)
-        column = columns[place % len(columns), None] + torch.arange(patch, device=images.device)
-        own = torch.arange(len(pairs), device=images.device)
-        hidden[own[:, None, None], :, row[:, :, None], column[:, None, :]] = colors[place].permute(0, 2, 3, 1)
+        hidden = hide(images[image], colors[place], places[place])  # of copies: an index makes them
         scores.append(probability_drop(whole[image], margin(classify(hidden), target[image])))
-    return torch.cat(scores).view(len(images), len(rows), len(columns))
+    return torch.cat(scores).view(len(images), *grid)
 
 
 def spread(scores: Tensor, size: tuple[int, int], patch: int, stride: int) -> Tensor:

@@ -111,8 +111,8 @@ class PatchedTensor(Tensor):
             return _slide(func, args, lambda crop, _: func(crop, size, stride, 0, dilation), kernels, -torch.inf)
         if packet is aten.avg_pool2d:
             size, stride, pad, ceil, include, divisor = _filled(args[1:], [None, [], 0, False, True, None])
-            if _full_everywhere(args[0], _kernels(size, stride or size, pad, 1), ceil, include):
-                kernels = _kernels(size, stride or size, pad, 1)
+            kernels = _kernels(size, stride or size, pad, 1)
+            if _full_everywhere(args[0], kernels, ceil, include):
                 return _slide(
                     func, args, lambda crop, _: func(crop, size, stride, 0, False, True, divisor), kernels, 0.0
                 )
@@ -193,7 +193,6 @@ def _slide(
         for span, kernel, length in zip((given.rows, given.columns), kernels, base.shape[2:], strict=True)
     )
     wanted, pad = (seen(rows, kernels[0]), seen(columns, kernels[1])), (kernels[0].pad, kernels[1].pad)
-
     after = [max(0, span.length - p - n) for span, p, n in zip(wanted, pad, given.shape[2:], strict=True)]
     padded = None
     if any((*pad, *after)):
@@ -227,14 +226,15 @@ def _pointwise(func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
         bases = _map(args, lambda each: each.base)
         if in_place:
             bases[0] = bases[0].clone()  # what it overwrites is still read on the next way
-        return _first(func(*bases, **kwargs))
+        made: Tensor = func(*bases, **kwargs)
+        return made
 
     base = first.walk.unpatched(unpatched)
     result = func(*_map(args, lambda each: each.cut(rows, columns)), **kwargs)
     if in_place:
-        first._put(base, _first(result), rows, columns)
+        first._put(base, result, rows, columns)
         return first
-    return PatchedTensor(first.walk, base, _first(result), rows, columns)
+    return PatchedTensor(first.walk, base, result, rows, columns)
 
 
 def _first(result: Any) -> Tensor:

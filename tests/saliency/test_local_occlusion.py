@@ -292,3 +292,10 @@ def test_a_norm_in_training_is_not_folded():
     expected = body(whole_copies(image, colors, PLACES).float()).amax((2, 3))
     found = patched_logits(lambda images: body(images.float()).amax((2, 3)), image, Walk(), colors, PLACES)
     torch.testing.assert_close(found, expected)
+
+
+def test_the_number_of_colors_is_checked():
+    classify, images = classifier(NETWORKS["padded"], 16, 16), picture(16, 16)
+    for count in (4, 10):
+        with pytest.raises(ValueError, match=f"expected colours for 3 x 3 patches, received {count}"):
+            local_occlusion_scores(classify, images, torch.tensor([0]), random_colors(count, 8, 0), 4, 32)
