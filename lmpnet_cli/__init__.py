@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from lmpnet_cli.lmp.clustering import learnable_clustering
     from lmpnet_cli.lmp.network import LMPNet
     from lmpnet_cli.lmp.pooling import LeakyMaxPool2d, leaky_max_pool
+    from lmpnet_cli.matching import match
     from lmpnet_cli.metrics import feature_map_entropy, greedy_pck
     from lmpnet_cli.salience import salient
     from lmpnet_cli.training import train
+    from lmpnet_cli.vocabularies import vocabulary
 
 __all__ = [
     "Keypoints",
@@ -32,9 +34,11 @@ __all__ = [
     "leaky_max_pool",
     "learnable_clustering",
     "load_checkpoint",
+    "match",
     "salient",
     "train",
     "visualize_filters",
+    "vocabulary",
 ]
 
 _HOMES = {
@@ -48,9 +52,11 @@ _HOMES = {
     "leaky_max_pool": "lmp.pooling",
     "learnable_clustering": "lmp.clustering",
     "load_checkpoint": "checkpoints",
+    "match": "matching",
     "salient": "salience",
     "train": "training",
     "visualize_filters": "filter_views",
+    "vocabulary": "vocabularies",
 }
 
 

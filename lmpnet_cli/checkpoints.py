@@ -20,7 +20,10 @@ from lmpnet_cli.errors import CheckpointError, LmpnetError, OutputError
 from lmpnet_cli.keypoints import FORMAT_VERSION
 from lmpnet_cli.lmp.backbone import BackboneSpec
 from lmpnet_cli.lmp.network import LMPNet, NetworkSpec, build
+from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec
 from lmpnet_cli.runtime import resolve_device, versions, write_atomically
+
+VOCABULARY = "vocabulary"  # in the header, and before the names of its tensors
 
 
 def save_checkpoint(path: Path, model: LMPNet, record: dict[str, Any], half: bool = False) -> None:
@@ -38,6 +41,7 @@ def save_checkpoint(path: Path, model: LMPNet, record: dict[str, Any], half: boo
         "format_version": FORMAT_VERSION,
         "spec": asdict(model.spec),
         "replica": model.replica is not None,
+        **({} if model.vocabulary is None else {VOCABULARY: asdict(model.vocabulary.spec)}),
         **record,
         "versions": versions(),
     }
@@ -60,6 +64,40 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
 def model_tensors(model: torch.nn.Module) -> dict[str, Tensor]:
     """The state dict on the CPU, contiguous, as safetensors wants it."""
     return {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+
+
+def attach_vocabulary(source: Path, target: Path, spec: VocabularySpec, vocabulary: Vocabulary | None = None) -> None:
+    """Copies a checkpoint, with a vocabulary in place of the one it has, or with a new description of that one.
+
+    All other weights stay as they are, bit for bit. `source` and `target` may be the same file.
+
+    Raises:
+        CheckpointError: when `source` is missing, damaged or not one of ours.
+        OutputError: when `target` cannot be written.
+    """
+    header = read_header(source)
+    with safe_open(source, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    if vocabulary is not None:
+        tensors = {key: value for key, value in tensors.items() if not key.startswith(f"{VOCABULARY}.")}
+        tensors |= {f"{VOCABULARY}.{key}": value for key, value in model_tensors(vocabulary).items()}
+    write_tensors(target, tensors, {"lmpnet": json.dumps(header | {VOCABULARY: asdict(spec)}, default=str)})
+
+
+def vocabulary_spec(header: dict[str, Any]) -> VocabularySpec | None:
+    """The vocabulary that a checkpoint's header describes, or None.
+
+    Raises:
+        CheckpointError: when it describes what this version does not know.
+    """
+    values = header.get(VOCABULARY)
+    if values is None:
+        return None
+    try:
+        given: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in values.items()}
+        return VocabularySpec(**given)
+    except (TypeError, AttributeError) as error:
+        raise CheckpointError(f"The checkpoint describes no vocabulary that this lmpnet knows ({error}).") from error
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -109,7 +147,8 @@ def load_checkpoint(path: str | Path | None = None, device: str = "cpu") -> LMPN
     path = bundled_checkpoint() if path is None else Path(path)
     header = read_header(path)
     try:
-        model = build(parse_spec(header["spec"]), replica=bool(header["replica"]))
+        words = vocabulary_spec(header)
+        model = build(parse_spec(header["spec"]), replica=bool(header["replica"]), vocabulary=words)
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         model.load_state_dict(tensors)  # copies into float32

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from lmpnet_cli.errors import DatasetError, InputError
-from lmpnet_cli.images import list_images
+from lmpnet_cli.images import ListedImage, list_images
 
 Split = Literal["train", "val", "test"]
 _SPLIT_FOLDERS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "test": "test"}
@@ -149,6 +149,25 @@ def _class_samples(entry: Path, folder: Path, split: Split) -> list[Sample]:
     except InputError:
         return []  # an empty folder is no class
     return [Sample(image.path, entry.name, split, image.path.relative_to(folder).as_posix()) for image in listed]
+
+
+def training_pictures(folders: Iterable[Path]) -> list[ListedImage]:
+    """All pictures of folders, of data sets with splits the training part; no classes are needed.
+
+    Raises:
+        DatasetError, InputError: when a folder is missing or has no pictures.
+    """
+    found: list[ListedImage] = []
+    for folder in folders:
+        root = cub_root(folder) if folder.is_dir() else None
+        if root:
+            samples = ClassData(read_cub(root).samples, (), True).of("train")
+            found += [ListedImage(sample.path, sample.source) for sample in samples]
+            continue
+        inner = [entry for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
+        training = [entry for entry in inner if _SPLIT_FOLDERS.get(entry.name.lower()) == "train"]
+        found += list_images(training or [folder])
+    return found
 
 
 def hold_out(data: ClassData, fraction: float, seed: int) -> ClassData:

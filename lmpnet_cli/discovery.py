@@ -1,4 +1,4 @@
-"""`lmpnet discover`: k keypoints on every image of a folder.
+"""`lmpnet discover`: keypoints on every image of a folder.
 
 1. A finder reads pictures and runs its networks.
 2. Overlays are drawn by threads while the next batch runs; `keypoints.json` is written last.
@@ -24,6 +24,10 @@ from lmpnet_cli.rendering import OVERLAY_SIDE, draw_overlay
 from lmpnet_cli.runtime import now, prepare_output, seed_everything, versions, write_run, write_text
 
 RESULTS = ("keypoints.json", "overlays", "overview.jpg", "panels", "run.json")
+MEANING = {
+    "prominence": "ranks by prominence in each image, not body parts",
+    "identity": "the same number is the same part in every image, and no distance thr applies",
+}
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,15 @@ class DiscoverResult:
 
     Attributes:
         skipped: (file name, reason) of unreadable images.
+        names: of the keypoints, in their order.
+        order: what the index of a keypoint means: its `prominence` in its image, or its `identity` in all.
         out: folder of the files, None where none were asked for.
     """
 
     keypoints: list[Keypoints]
     skipped: list[tuple[str, str]]
+    names: tuple[str, ...]
+    order: str
     out: Path | None
     seconds: float
     device: str
@@ -45,7 +53,7 @@ class DiscoverResult:
 def discover(
     images: Any, *, model: LMPNet | None = None, progress: Progress | None = None, **options: Any
 ) -> DiscoverResult:
-    """Finds k keypoints on every image.
+    """Finds keypoints on every image.
 
     Args:
         images: folders, searched in depth, and single files, one or several.
@@ -81,7 +89,9 @@ def discover(
         drawings.commit()
         panels.commit()
         seconds = time.perf_counter() - started
-        result = DiscoverResult(found, finder.reader.skipped, config.out, seconds, str(finder.device))
+        result = DiscoverResult(
+            found, finder.reader.skipped, tuple(finder.names), finder.order, config.out, seconds, str(finder.device)
+        )
         if config.out:
             _write(config.out, config, finder, result)
     return result
@@ -108,18 +118,19 @@ def _without_own_results(files: list[ListedImage], out: Path | None) -> list[Lis
 
 def _write(out: Path, config: DiscoverConfig, finder: Finder, result: DiscoverResult) -> None:
     info = {
-        "description": "Keypoints found by lmpnet: ranks by prominence, not body parts.",
+        "description": f"Keypoints found by lmpnet: {MEANING[finder.order]}.",
         "lmpnet_version": versions()["lmpnet-cli"],
         "format_version": FORMAT_VERSION,
         "method": config.method,
-        "k": config.k,
+        "order": finder.order,
+        "k": len(finder.names),
         "thr": finder.thresholds([config.thr])[0],
         **finder.record(),
         "classes": list(finder.classes),
         "seed": config.seed,
         "date_created": now(),
     }
-    document = to_coco(result.keypoints, info, config.k, result.skipped)
+    document = to_coco(result.keypoints, info, finder.names, result.skipped)
     write_text(out / "keypoints.json", dump_coco(document))
     write_run(
         out,
@@ -131,5 +142,6 @@ def _write(out: Path, config: DiscoverConfig, finder: Finder, result: DiscoverRe
         device=result.device,
         precision="bf16" if finder.bfloat16 else "32",
         input_size=finder.reader.size,
+        order=finder.order,
         **finder.record(),
     )

@@ -19,7 +19,9 @@ from lmpnet_cli.baselines import (
 from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.charts import draw_metrics
 from lmpnet_cli.config import EvaluateConfig
-from lmpnet_cli.finders import open_finder
+from lmpnet_cli.errors import CheckpointError
+from lmpnet_cli.finders import Finder, open_finder
+from lmpnet_cli.identity_evaluation import identity_scores, noise, stability_scores, watch
 from lmpnet_cli.images import UnreadableImage, image_size
 from lmpnet_cli.keypoints import skipped_entries
 from lmpnet_cli.lmp.network import LMPNet
@@ -29,6 +31,7 @@ from lmpnet_cli.panels import Panels
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import save_png
 from lmpnet_cli.runtime import prepare_output, seed_everything, write_json, write_run
+from lmpnet_cli.witness import Witness
 
 RESULTS = ("metrics.json", "metrics.png", "panels", "run.json")
 
@@ -70,6 +73,7 @@ def evaluate(
     images = with_points(annotations)
     seed_everything(config.seed)
     started = time.perf_counter()
+    witness: Witness | None = None
     with Panels(config, [image.name for image in images]) as panels:
         # how the keypoints were made, for the record
         origin: dict[str, Any]
@@ -79,10 +83,14 @@ def evaluate(
         else:
             # positions do not depend on the inner iterations, and nothing else is scored
             finder = open_finder(replace(config, iterations=1), model)
-            run = measure_finder(config, config.thr, finder, images, progress, panels)
+            witness = _witness(config, finder)
+            run = measure_finder(config, config.thr, finder, images, progress, panels, witness)
             device, origin = str(finder.device), finder.record()
         refuse_nothing(run, images)
         metrics = _metrics(run, config, annotations) | origin
+        if witness is not None:
+            assert finder.model is not None
+            metrics["identity"] = _identity(config, finder.model, witness, run, annotations, progress)
         result = EvaluateResult(metrics, run.skipped, config.out, time.perf_counter() - started, device)
         if config.out:
             chart = draw_metrics(metrics)
@@ -92,6 +100,45 @@ def evaluate(
             facts = {"images": len(run.scenes), "device": device, **origin}
             write_run(config.out, "eval", config.options(), result.seconds, **facts)
     return result
+
+
+def _witness(config: EvaluateConfig, finder: Finder) -> Witness | None:
+    """Who watches the keypoints of the vocabulary, where there is one and it is not left out.
+
+    Raises:
+        CheckpointError: when the vocabulary was asked for and the model has none.
+    """
+    vocabulary = finder.model.vocabulary if finder.model is not None else None
+    if vocabulary is None and (config.identity or config.stability):
+        raise CheckpointError("The model has no keypoint vocabulary to score. `lmpnet vocabulary DATA` makes one.")
+    return None if vocabulary is None or config.identity is False else Witness(vocabulary)
+
+
+def _identity(
+    config: EvaluateConfig,
+    model: LMPNet,
+    witness: Witness,
+    run: Measurement,
+    annotations: Annotations,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Greedy PCK of the vocabulary's keypoints, and whether each is the same part everywhere."""
+    names = annotations.part_names
+    training = None
+    if config.split == "test" and annotations.training:
+        shown = [image for image in annotations.training if len(image.visible)]
+        training = watch(config, model, shown, progress, "training images")
+    row = score(list(witness.written), run.scenes, config.alpha, config.seed)
+    document = {
+        **identity_scores(witness, training if training and training.scenes else None, names),
+        **row,
+        "part_recall": dict(zip(names, row["part_recall"], strict=True)),
+    }
+    if config.stability:
+        mirrored = watch(config, model, run.images, progress, "mirrored", lambda images: images.flip(3))
+        noisy = watch(config, model, run.images, progress, "with noise", noise(config.seed))
+        document |= stability_scores(witness, mirrored, noisy)
+    return document
 
 
 def _metrics(run: Measurement, config: EvaluateConfig, annotations: Annotations) -> dict[str, Any]:

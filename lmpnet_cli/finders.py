@@ -1,4 +1,4 @@
-"""How keypoints are found: the one place that knows that there are two methods.
+"""How keypoints are found: the one place that knows that there are two methods, and two orders of the first.
 
 A `Finder` opens what it needs, reads pictures and answers batch by batch; everything around it (files, overlays,
 scores, tables) is the same for all.
@@ -12,10 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lmpnet_cli.config import KeypointConfig
+from lmpnet_cli.bundled import bundled_checkpoint
+from lmpnet_cli.checkpoints import read_header, vocabulary_spec
+from lmpnet_cli.config import DiscoverConfig, KeypointConfig, ModelConfig
+from lmpnet_cli.errors import OptionError
+from lmpnet_cli.identity_finder import IdentityFinder
 from lmpnet_cli.images import ListedImage
 from lmpnet_cli.keypoints import Keypoints
 from lmpnet_cli.lmp.network import LMPNet
+from lmpnet_cli.lmp.vocabulary import VocabularySpec
 from lmpnet_cli.lmpnet_finder import LmpnetFinder
 from lmpnet_cli.pictures import PictureReader, Prepared
 from lmpnet_cli.progress import Progress
@@ -45,12 +50,24 @@ class Finder(Protocol):
     """A method with its networks, ready to work."""
 
     @property
+    def order(self) -> str:
+        """What the index of a keypoint means: its `prominence` in its image, or its `identity` in all."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the keypoints, in their order."""
+
+    @property
     def reader(self) -> PictureReader:
         """Where pictures come from, and which were skipped."""
 
     @property
     def device(self) -> torch.device:
         """Where the networks run."""
+
+    @property
+    def model(self) -> LMPNet | None:
+        """The LMPNet that finds them, where it is one."""
 
     @property
     def classes(self) -> Sequence[str]:
@@ -81,4 +98,38 @@ def open_finder(config: KeypointConfig, model: LMPNet | None = None) -> Finder:
     Raises:
         LmpnetError: when something that it needs is not there.
     """
-    return LmpnetFinder(config, model) if config.method == "lmpnet" else SaliencyFinder(config, model)
+    if config.method != "lmpnet":
+        return SaliencyFinder(config, model)
+    if isinstance(config, DiscoverConfig) and _by_identity(config, model):
+        return IdentityFinder(config, model)
+    return LmpnetFinder(config, model)
+
+
+def _by_identity(config: DiscoverConfig, model: LMPNet | None) -> bool:
+    """Whether the keypoints of the vocabulary are wanted.
+
+    Raises:
+        OptionError, CheckpointError: when they are asked for by name and the vocabulary is another, or missing.
+    """
+    if config.identity is False or (config.identity is None and config.of_prominence is not None):
+        return False
+    spec = known_vocabulary(config, model)
+    if spec is None or config.k in (None, spec.k):
+        return spec is not None or bool(config.identity)  # IdentityFinder says what is missing
+    if config.identity:
+        raise OptionError(
+            f"The vocabulary of this model has {spec.k} keypoints: leave --k {config.k} out, or make another with "
+            f"`lmpnet vocabulary DATA --k {config.k}`."
+        )
+    return False
+
+
+def known_vocabulary(config: ModelConfig, model: LMPNet | None) -> VocabularySpec | None:
+    """What the model's vocabulary is, or None; of a checkpoint only the header is read.
+
+    Raises:
+        CheckpointError: when there is no such checkpoint, or it describes no vocabulary that this version knows.
+    """
+    if model is not None:
+        return None if model.vocabulary is None else model.vocabulary.spec
+    return vocabulary_spec(read_header(config.checkpoint or bundled_checkpoint()))

@@ -1,16 +1,25 @@
-"""Does a keypoint mean the same part in every picture? Landmark regression, NMI and ARI, flip equivariance.
+"""Does a keypoint mean the same part in every picture? Landmark regression, NMI and ARI, consistency, visibility.
 
 Definitions are those of the literature on part discovery; each figure carries the name of its protocol, for figures of
 different protocols cannot share a column.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.metrics import (
+    adjusted_rand_score,
+    average_precision_score,
+    normalized_mutual_info_score,
+    precision_recall_curve,
+)
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+from torch.nn import functional
 
 Points = NDArray[np.float64]
 
@@ -45,6 +54,25 @@ def landmark_regression(fit: tuple[Points, Points], test: tuple[Points, Points])
     Raises:
         ValueError: when nothing is visible on the test images.
     """
+    return _summary(_errors(fit, test))
+
+
+def cross_regression(keypoints: Points, landmarks: Points, folds: int = 5) -> Regression:
+    """The same without a training split: image i is scored by a fit on the images of other folds than i % folds.
+
+    Raises:
+        ValueError: when nothing can be scored.
+    """
+    errors = np.full(landmarks.shape[:2], np.nan)
+    fold = np.arange(len(landmarks)) % folds
+    for number in range(min(folds, len(landmarks))):
+        own = fold == number
+        errors[own] = _errors((keypoints[~own], landmarks[~own]), (keypoints[own], landmarks[own]))
+    return _summary(errors)
+
+
+def _errors(fit: tuple[Points, Points], test: tuple[Points, Points]) -> Points:
+    """(N, P) in percent; NaN where a landmark is hidden or was never shown before."""
     keypoints, landmarks = (each.reshape(len(each), -1, 2) for each in fit)
     found, truth = test
     errors = np.full(truth.shape[:2], np.nan)
@@ -53,12 +81,17 @@ def landmark_regression(fit: tuple[Points, Points], test: tuple[Points, Points])
         if not shown.any() or not wanted.any():
             continue
         inputs, outputs = StandardScaler(), StandardScaler()
-        known = np.nan_to_num(inputs.fit_transform(keypoints[shown].reshape(shown.sum(), -1)))
+        with np.errstate(invalid="ignore"):  # a keypoint that none of these images shows has no mean
+            known = np.nan_to_num(inputs.fit_transform(keypoints[shown].reshape(shown.sum(), -1)))
+            given = np.nan_to_num(inputs.transform(found[wanted].reshape(wanted.sum(), -1)))
         goal = outputs.fit_transform(landmarks[shown, part])
         line = LinearRegression(fit_intercept=False).fit(known, goal)
-        given = np.nan_to_num(inputs.transform(found[wanted].reshape(wanted.sum(), -1)))
         guess = outputs.inverse_transform(line.predict(given))
         errors[wanted, part] = 100 * np.linalg.norm(guess - truth[wanted, part], axis=1)
+    return errors
+
+
+def _summary(errors: Points) -> Regression:
     if np.isnan(errors).all():
         raise ValueError("expected landmarks that are visible, received none")
     counts = (~np.isnan(errors)).sum(0)
@@ -90,19 +123,68 @@ def voronoi(keypoints: Points, landmarks: Points) -> tuple[float, float]:
     return agreement(np.broadcast_to(np.arange(landmarks.shape[1]), visible.shape)[visible], nearest[visible])
 
 
-def read_maps(labels: NDArray[np.int64], landmarks: Points) -> tuple[float, float]:
-    """NMI and ARI where every visible landmark belongs to the part of the cell that it lies in ("map-based").
+def read_maps(shares: Tensor, landmarks: Points) -> NDArray[np.int64]:
+    """The part in which each landmark lies ("map-based"): maps enlarged bilinearly, the strongest at the landmark.
 
     Args:
-        labels: (N, H, W) the strongest part of each cell, background included.
+        shares: (N, K, H, W) of each part, background included.
         landmarks: (N, P, 2) x and y as shares of the mapped image; NaN rows are hidden.
+
+    Returns:
+        (N, P) index of the part; -1 for hidden landmarks.
     """
-    height, width = labels.shape[1:]
-    visible = ~np.isnan(landmarks[..., 0])
-    image, part = visible.nonzero()
-    x, y = landmarks[visible].T
-    columns, rows = ((value * side).astype(int).clip(0, side - 1) for value, side in ((x, width), (y, height)))
-    return agreement(part, labels[image, rows, columns])
+    hidden = np.isnan(landmarks[..., 0])
+    grid = torch.from_numpy(np.where(hidden[..., None], 0, 2 * landmarks - 1))[:, :, None].to(shares)
+    values = functional.grid_sample(shares, grid, padding_mode="border", align_corners=False)[..., 0]  # (N, K, P)
+    return np.where(hidden, -1, values.argmax(1).cpu().numpy())
+
+
+def consistency(keypoints: Points, landmarks: Points, region: float = 36 / 224, rate: float = 0.8) -> float:
+    """Share of the keypoints that mostly lie on one and the same landmark (EvalProtoPNet), in percent.
+
+    A keypoint hits a landmark that lies within `region` of it in x and in y; it is consistent when there is a landmark
+    that it hits on at least `rate` of the images where the keypoint is found and the landmark visible.
+
+    Args:
+        keypoints, landmarks: (N, k, 2) and (N, P, 2) as shares of the box.
+    """
+    hits, both = region_hits(keypoints, landmarks, region)
+    rates = hits.sum(0) / np.maximum(both.sum(0), 1)
+    return 100 * float((rates.max(1) >= rate).mean())
+
+
+def region_hits(
+    keypoints: Points, landmarks: Points, region: float = 36 / 224
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(N, k, P) whether a keypoint's region holds a landmark, and whether both are there."""
+    away = np.abs(keypoints[:, :, None] - landmarks[:, None]).max(-1)
+    return away <= region, ~np.isnan(away)
+
+
+def visibility(scores: NDArray[np.float64], shown: NDArray[np.bool_], threshold: float) -> dict[str, Any]:
+    """How well scores say whether a part is there.
+
+    Args:
+        scores, shown: of the same pairs of image and keypoint.
+        threshold: from which on a keypoint counts as seen.
+
+    Returns:
+        Average precision, the share of visible pairs (what a random score reaches), precision and recall at the
+        threshold, in percent; `curve` holds up to 101 points (recall, precision, score).
+    """
+    precision, recall, values = precision_recall_curve(shown, scores)
+    seen = scores >= threshold
+    picked = np.unique(np.linspace(0, len(values) - 1, 101).round().astype(int))
+    return {
+        "average_precision": 100 * float(average_precision_score(shown, scores)),
+        "visible": 100 * float(shown.mean()),
+        "precision": 100 * float(shown[seen].mean()) if seen.any() else None,
+        "recall": 100 * float(seen[shown].mean()) if shown.any() else None,
+        "curve": [
+            [round(100 * float(recall[i]), 2), round(100 * float(precision[i]), 2), round(float(values[i]), 4)]
+            for i in picked
+        ],
+    }
 
 
 def flip_error(keypoints: Points, of_flipped: Points, widths: NDArray[np.float64], sides: NDArray[np.float64]) -> float:

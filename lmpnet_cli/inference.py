@@ -3,7 +3,7 @@
 `Engine` opens the model, decides device, precision and input size, and yields pictures with the maps of both networks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,7 +51,9 @@ class Engine:
         self.checkpoint = config.checkpoint or (bundled_checkpoint() if model is None else None)
         self.model = model.to(self.device) if model else load_checkpoint(self.checkpoint, str(self.device))
         if not replica:
-            self.model = LMPNet(self.model.spec, self.model.network).to(self.device)  # its mode stays as it is
+            # its mode stays as it is
+            bare = LMPNet(self.model.spec, self.model.network, vocabulary=self.model.vocabulary)
+            self.model = bare.to(self.device)
         self.size = config.size or self.model.spec.input_size
         self.reader = PictureReader(config, self.size, self.device)
         self.checksum = None if self.checkpoint is None else file_sha256(self.checkpoint)
@@ -67,11 +69,11 @@ class Engine:
         """Name and checksum of the weights, for the results."""
         return {"name": self.checkpoint and self.checkpoint.name, "sha256": self.checksum}
 
-    def maps(self, pixels: Tensor) -> PairMaps:
-        """Both networks on (B, 3, S, S) bytes."""
+    def maps(self, pixels: Tensor, change: Callable[[Tensor], Tensor] = lambda images: images) -> PairMaps:
+        """Both networks on (B, 3, S, S) bytes; `change` is applied to the normalised images."""
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             images = pixels.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-            pair: PairMaps = self.model(self.model.normalize(images))
+            pair: PairMaps = self.model(change(self.model.normalize(images)))
         return pair
 
     def batches(

@@ -88,14 +88,14 @@ def keypoint_names(k: int) -> list[str]:
 
 
 def to_coco(
-    results: Sequence[Keypoints], info: dict[str, Any], k: int, skipped: Iterable[tuple[str, str]] = ()
+    results: Sequence[Keypoints], info: dict[str, Any], names: Sequence[str], skipped: Iterable[tuple[str, str]] = ()
 ) -> dict[str, Any]:
     """A COCO keypoint annotation document; missing points are 0, 0, 0 with a score of null."""
     images, annotations = [], []
     for index, result in enumerate(results, start=1):
         images.append({"id": index, "file_name": result.file_name, "width": result.width, "height": result.height})
         annotations.append({"id": index, "image_id": index, "category_id": 1, **_annotation(result)})
-    category = {"id": 1, "name": "object", "keypoints": keypoint_names(k), "skeleton": []}
+    category = {"id": 1, "name": "object", "keypoints": list(names), "skeleton": []}
     return {
         "info": info,
         "images": images,

@@ -9,7 +9,7 @@ from torch import Tensor
 from lmpnet_cli.config import KeypointConfig
 from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine
-from lmpnet_cli.keypoints import Keypoints, positions_in_image
+from lmpnet_cli.keypoints import Keypoints, keypoint_names, positions_in_image
 from lmpnet_cli.lmp.fusion import Detections, ballot, fuse_sweep
 from lmpnet_cli.lmp.network import LMPNet, PairMaps
 from lmpnet_cli.pictures import Prepared
@@ -42,7 +42,7 @@ def find_keypoints(
                 _to_pixels(detections, pictures), labels, strict=True
             )
         ]
-        for detections in fuse_sweep(votes, config.k, thresholds, config.iterations)
+        for detections in fuse_sweep(votes, config.keypoints, thresholds, config.iterations)
     ]
 
 
@@ -86,6 +86,8 @@ class LmpnetAnswer:
 class LmpnetFinder:
     """Finds keypoints by LMPNet, at any erasing distance."""
 
+    order = "prominence"
+
     def __init__(self, config: KeypointConfig, model: LMPNet | None = None) -> None:
         """
         Args:
@@ -97,7 +99,9 @@ class LmpnetFinder:
         self.config = config
         self.engine = Engine(config, model, config.replica)
         self.reader, self.device = self.engine.reader, self.engine.device
+        self.model = self.engine.model
         self.classes: Sequence[str] = self.engine.model.spec.classes
+        self.names: Sequence[str] = keypoint_names(config.keypoints)
 
     def record(self) -> dict[str, Any]:
         """What found the keypoints, for the results."""

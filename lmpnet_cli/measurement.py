@@ -25,6 +25,7 @@ from lmpnet_cli.panels import Panels
 from lmpnet_cli.pictures import Prepared
 from lmpnet_cli.predictions import read_predictions
 from lmpnet_cli.progress import Progress
+from lmpnet_cli.witness import Witness
 
 PREVIEW = 480  # longer side of the pictures that panels are drawn from
 OUTSIDE = 0.1  # share of the side by which an annotated point may miss the picture
@@ -131,9 +132,14 @@ def measure_finder(
     images: Sequence[AnnotatedImage],
     progress: Progress,
     panels: Panels,
+    witness: Witness | None = None,
 ) -> Measurement:
-    """Runs a method over the pictures; a thread scores a batch while the next one is computed."""
-    run = Measurement(config.method, config.k, {threshold: [] for threshold in finder.thresholds(thresholds)})
+    """Runs a method over the pictures; a thread scores a batch while the next one is computed.
+
+    Args:
+        witness: looks at the same maps, for the keypoints of a vocabulary.
+    """
+    run = Measurement(config.method, config.keypoints, {threshold: [] for threshold in finder.thresholds(thresholds)})
     progress.start("keypoints", len(images))
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1) as pool:
@@ -141,7 +147,7 @@ def measure_finder(
         listed = [ListedImage(image.path, image.name) for image in images]
         for pictures, answer in finder.batches(listed, progress, shown):
             own = [images[picture.index] for picture in pictures]
-            waiting.append(pool.submit(_measure_batch, run, pictures, answer, own, finder.classes, panels))
+            waiting.append(pool.submit(_measure_batch, run, pictures, answer, own, finder.classes, panels, witness))
             while len(waiting) > 2:
                 waiting.popleft().result()
         for future in waiting:
@@ -158,6 +164,7 @@ def _measure_batch(
     images: Sequence[AnnotatedImage],
     classes: Sequence[str],
     panels: Panels,
+    witness: Witness | None,
 ) -> None:
     found = answer.keypoints(list(run.predictions))
     kept, truths = [], []
@@ -171,6 +178,9 @@ def _measure_batch(
         else:
             truths.append(np.empty((0, 2)))
     panels.add_batch(pictures, found[0], answer.relevance, truths)
+    if witness is not None and answer.maps is not None and kept:
+        true: list[str | None] = [image.class_name for image in run.images[-len(kept) :]]
+        witness.add(answer.maps[kept], run.scenes[-len(kept) :], true)
     if answer.maps is not None:
         run.map_size = (answer.maps.shape[2], answer.maps.shape[3])
         entropy = feature_map_entropy(answer.maps[kept])

@@ -85,7 +85,8 @@ def read_predictions(path: Path, listed: Sequence[tuple[str, str]], scored: Coll
             name: _prediction(entry, file, k, results_only, left_out) for name, (entry, file) in best.items()
         }
         threshold, classes = info.get("thr"), info.get("classes")
-        if not isinstance(threshold, int | float) or not math.isfinite(threshold):
+        applies = isinstance(threshold, int | float) and math.isfinite(threshold) and info.get("order") != "identity"
+        if not applies:
             threshold = None
     if not predictions:
         raise DatasetError(

@@ -15,7 +15,8 @@ Rgb = NDArray[np.uint8]
 OVERLAY_SIDE = 1024  # longer side of an overlay; smaller pictures are enlarged to at least OVERLAY_SMALLEST
 OVERLAY_SMALLEST = 320
 
-# Okabe and Ito's palette for colour-blind readers, without black; kp1 first, then again in the same order
+# Okabe and Ito's palette for colour-blind readers, without black, and then further colours so that sixteen keypoints
+# are told apart; kp1 first
 COLORS: tuple[tuple[int, int, int], ...] = (
     (230, 159, 0),
     (86, 180, 233),
@@ -24,7 +25,21 @@ COLORS: tuple[tuple[int, int, int], ...] = (
     (204, 121, 167),
     (0, 158, 115),
     (0, 114, 178),
+    (255, 255, 255),
+    (150, 90, 40),
+    (160, 230, 80),
+    (140, 100, 220),
+    (160, 160, 160),
+    (255, 130, 130),
+    (130, 20, 60),
+    (0, 220, 210),
+    (120, 120, 0),
 )
+
+
+def identity_color(index: int) -> tuple[int, int, int]:
+    """The colour of the keypoint of that index, everywhere."""
+    return COLORS[index % len(COLORS)]
 
 
 def draw_overlay(rgb: Rgb, result: Keypoints) -> Rgb:
@@ -46,7 +61,7 @@ def draw_overlay(rgb: Rgb, result: Keypoints) -> Rgb:
     for index in reversed(np.flatnonzero(result.found).tolist()):
         x = (result.xy[index, 0] + 0.5) * size[0] / result.width - 0.5
         y = (result.xy[index, 1] + 0.5) * size[1] / result.height - 0.5
-        _disc(canvas, x, y, radius, str(index + 1), COLORS[index % len(COLORS)])
+        disc(canvas, x, y, radius, str(index + 1), identity_color(index))
     return canvas
 
 
@@ -57,7 +72,8 @@ def _pad_thin(canvas: Rgb) -> Rgb:
     return np.pad(canvas, ((0, missing[0]), (0, missing[1]), (0, 0)), constant_values=255) if any(missing) else canvas
 
 
-def _disc(canvas: Rgb, x: float, y: float, radius: int, text: str, color: tuple[int, int, int]) -> None:
+def disc(canvas: Rgb, x: float, y: float, radius: int, text: str, color: tuple[int, int, int]) -> None:
+    """A numbered disc, its centre at x, y."""
     shift = 4  # cv2 counts in sixteenths of a pixel then
     center = (round(x * 2**shift), round(y * 2**shift))
     for extra, paint in ((2, (0, 0, 0)), (0, color)):
@@ -112,17 +128,17 @@ def tile_grid(
     left, top = 56, 3 * LABEL + GAP
     across, down = 2 * side + GAP, 2 * side + LABEL + GAP
     grid = np.full((top + len(row_labels) * down, left + len(columns) * across, 3), 255, np.uint8)
-    _label(grid, (left, LABEL - 4), "filters by maximum activation >")
-    _label(grid, (4, 3 * LABEL - 4), "image v")
+    label(grid, (left, LABEL - 4), "filters by maximum activation >")
+    label(grid, (4, 3 * LABEL - 4), "image v")
     for column, (tiles, labels, lines) in enumerate(zip(columns, tile_labels, titles, strict=True)):
         for line, text in enumerate(lines, start=2):
-            _label(grid, (left + column * across, line * LABEL - 4), text)
-        for row, (tile, label) in enumerate(zip(tiles, labels, strict=True)):
+            label(grid, (left + column * across, line * LABEL - 4), text)
+        for row, (tile, below) in enumerate(zip(tiles, labels, strict=True)):
             place = (left + column * across, top + row * down)
             _tile(grid, place, tile, side)
-            _label(grid, (place[0], place[1] + 2 * side + LABEL - 4), label)
+            label(grid, (place[0], place[1] + 2 * side + LABEL - 4), below)
     for row, text in enumerate(row_labels):
-        _label(grid, (4, top + row * down + side), text)
+        label(grid, (4, top + row * down + side), text)
     return grid
 
 
@@ -131,11 +147,11 @@ def gallery(title: str, blocks: Sequence[tuple[tuple[str, str], Sequence[Rgb]]],
     rows = -(-len(blocks) // columns)
     across, down = 2 * side + GAP, 2 * side + 2 * LABEL + GAP
     canvas = np.full((LABEL + GAP + rows * down, GAP + columns * across, 3), 255, np.uint8)
-    _label(canvas, (GAP, LABEL - 4), title)
+    label(canvas, (GAP, LABEL - 4), title)
     for index, (lines, tile) in enumerate(blocks):
         x, y = GAP + index % columns * across, LABEL + GAP + index // columns * down
         for line, text in enumerate(lines, start=1):
-            _label(canvas, (x, y + line * LABEL - 4), text)
+            label(canvas, (x, y + line * LABEL - 4), text)
         _tile(canvas, (x, y + 2 * LABEL), tile, side)
     return canvas
 
@@ -155,7 +171,8 @@ def _tile(canvas: Rgb, place: tuple[int, int], pictures: Sequence[Rgb], side: in
         canvas[y : y + side, x : x + side] = picture
 
 
-def _label(grid: Rgb, origin: tuple[int, int], text: str) -> None:
+def label(grid: Rgb, origin: tuple[int, int], text: str) -> None:
+    """One small line of text, its lower left corner at `origin`."""
     cv2.putText(grid, text, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (40, 40, 40), 1, cv2.LINE_AA)
 
 

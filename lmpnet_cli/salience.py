@@ -101,7 +101,7 @@ def _count(run: Measurement, config: SalientConfig, annotations: Annotations) ->
         "split": config.split,
         "images": len(run.scenes),
         "method": config.method,
-        "k": config.k,
+        "k": config.keypoints,
         "thr": threshold,
         "alpha": config.alpha,
         "parts": list(names),

@@ -16,7 +16,7 @@ from lmpnet_cli.config import KeypointConfig
 from lmpnet_cli.errors import OptionError
 from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine, evaluating
-from lmpnet_cli.keypoints import Keypoints, positions_in_image
+from lmpnet_cli.keypoints import Keypoints, keypoint_names, positions_in_image
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.pictures import PictureReader, Prepared
 from lmpnet_cli.progress import Progress
@@ -48,6 +48,8 @@ class SaliencyAnswer:
 class SaliencyFinder:
     """Finds the points that a classifier relies on."""
 
+    order = "prominence"
+
     def __init__(self, config: KeypointConfig, model: LMPNet | None = None) -> None:
         """
         Args:
@@ -58,6 +60,8 @@ class SaliencyFinder:
                 not fit into its input.
         """
         self.config = config
+        self.model: LMPNet | None = None  # whatever finds the keypoints here is a plain classifier
+        self.names: Sequence[str] = keypoint_names(config.keypoints)
         if config.classifier is None:
             engine = Engine(config, model, replica=False)
             self.device, self.classifier = engine.device, lmpnet_classifier(engine)
@@ -150,7 +154,7 @@ class SaliencyFinder:
             pixels,
             coarse,
             fine,
-            k=config.k,
+            k=config.keypoints,
             coarse_weight=config.coarse_weight,
             radius=config.nms_radius,
             keep=config.keep,

@@ -3,6 +3,7 @@
 1. `train` reads the data, holds out a validation part and starts the processes (Lightning Fabric).
 2. `initial_model` builds both networks with their initial weights.
 3. `trainer.Trainer` runs both phases in each process.
+4. The best model gets a keypoint vocabulary (not in the paper).
 """
 
 import logging
@@ -17,9 +18,10 @@ from lightning.fabric import Fabric
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from lmpnet_cli import errors
-from lmpnet_cli.config import TrainConfig, default_out
+from lmpnet_cli.config import TrainConfig, VocabularyConfig, default_out
 from lmpnet_cli.datasets import ClassData, hold_out, read_classes
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
+from lmpnet_cli.images import ListedImage
 from lmpnet_cli.keypoints import skipped_entries
 from lmpnet_cli.lmp.backbone import BackboneSpec, load_initial_weights, provenance
 from lmpnet_cli.lmp.network import LMPNet, NetworkSpec, build
@@ -33,7 +35,9 @@ from lmpnet_cli.runtime import (
 )
 from lmpnet_cli.trainer import Trainer
 from lmpnet_cli.training_data import unreadable
-from lmpnet_cli.training_state import RESULTS, TrainingState
+from lmpnet_cli.training_state import BEST, RESULTS, TrainingState
+from lmpnet_cli.vocabularies import write_vocabulary
+from lmpnet_cli.vocabulary_making import learn_vocabulary
 
 Phase = Literal["network", "replica"]
 
@@ -92,6 +96,8 @@ def train(data: Any, *, progress: Progress | None = None, **options: Any) -> Tra
         outcome: dict[str, Any] = fabric.launch(_Job(config, out, classes, progress))
     except ProcessRaisedException as error:  # an error of another process, as text
         raise _of_a_process(error) from error
+    if outcome["complete"] and config.vocabulary and fabric.is_global_zero:
+        _end_with_vocabulary(config, out, classes, progress)
     seconds = time.perf_counter() - started
     result = TrainResult(out=out, seconds=seconds, skipped=skipped, **outcome)
     write_run(
@@ -105,6 +111,25 @@ def train(data: Any, *, progress: Progress | None = None, **options: Any) -> Tra
         **outcome,
     )
     return result
+
+
+def _end_with_vocabulary(config: TrainConfig, out: Path, classes: ClassData, progress: Progress) -> None:
+    """The best checkpoint gets a vocabulary, learned from the training images alone."""
+    best = out / BEST
+    settings = VocabularyConfig(
+        data=config.data,
+        checkpoint=best,
+        k=config.vocabulary,
+        device=config.device,
+        precision=config.precision,
+        workers=config.workers,
+        seed=config.seed,
+    )
+    pictures = [ListedImage(sample.path, sample.source) for sample in classes.of("train")]
+    try:
+        write_vocabulary(out, best, learn_vocabulary(settings, pictures, progress))
+    except DatasetError as error:  # the model itself is whole
+        progress.warn(f"The model gets no keypoint vocabulary: {error}")
 
 
 def _of_a_process(error: Exception) -> Exception:

@@ -26,7 +26,7 @@ from lmpnet_cli.rendering import save_png
 from lmpnet_cli.runtime import write_text
 
 BEST, LAST, STATE = "lmpnet.safetensors", "last.safetensors", "last.state"
-RESULTS = (BEST, LAST, STATE, "history.csv", "curves.png", "run.json")
+RESULTS = (BEST, LAST, STATE, "history.csv", "curves.png", "vocabulary.png", "vocabulary.json", "run.json")
 # settings of the machine, not of the training: they may differ when a run goes on
 _OF_THE_RUN = ("out", "overwrite", "resume", "device", "workers", "data")
 

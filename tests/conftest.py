@@ -34,6 +34,16 @@ def checkpoint(birds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "lmpnet.safetensors"
 
 
+@pytest.fixture(scope="session")
+def named(birds: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network with a vocabulary of three named keypoints."""
+    from lmpnet_cli.vocabularies import vocabulary
+
+    out = tmp_path_factory.mktemp("named") / "run"
+    vocabulary(birds, checkpoint=checkpoint, names="head,wing,tail", out=out, workers=0, device="cpu", precision="32")
+    return out / "lmpnet.safetensors"
+
+
 SMALL = {
     "backbone": "test_resnet",
     "layer": "layer3",
@@ -44,6 +54,7 @@ SMALL = {
     "workers": 0,
     "device": "cpu",
     "precision": "32",
+    "vocabulary": 0,
 }
 
 

@@ -9,18 +9,25 @@ from lmpnet_cli.config import (
     DiscoverConfig,
     EvaluateConfig,
     KeypointConfig,
+    MatchConfig,
     ModelConfig,
     RunConfig,
     SaliencyConfig,
     SalientConfig,
     TrainConfig,
     VisualizeConfig,
+    VocabularyConfig,
     default_out,
 )
 from lmpnet_cli.errors import OptionError
 
-NEEDED = {DiscoverConfig: {"images": "photos"}, TrainConfig: {"data": "data"}}
-EVERY = [DiscoverConfig, EvaluateConfig, SalientConfig, VisualizeConfig, TrainConfig]
+NEEDED = {
+    DiscoverConfig: {"images": "photos"},
+    TrainConfig: {"data": "data"},
+    VocabularyConfig: {"data": "photos"},
+    MatchConfig: {"images": "photos"},
+}
+EVERY = [DiscoverConfig, EvaluateConfig, SalientConfig, VisualizeConfig, VocabularyConfig, MatchConfig, TrainConfig]
 
 
 def build(config, **options):
@@ -33,7 +40,7 @@ def test_defaults_are_those_of_the_contract():
         shared = (config.device, config.workers, config.seed, config.overwrite, config.out)
         assert shared == ("auto", None, 0, False, None)
     for config in (discover, evaluate):
-        assert (config.k, config.filters, config.method, config.checkpoint) == (5, 512, "lmpnet", None)
+        assert (config.keypoints, config.filters, config.method, config.checkpoint) == (5, 512, "lmpnet", None)
     assert (discover.thr, evaluate.thr, evaluate.alpha, evaluate.split) == (3.0, (3.0,), 0.1, "test")
     assert (TrainConfig.batch_size, TrainConfig(data=("x",)).epsilon) == (32, 0.1)
 
@@ -50,7 +57,12 @@ RANGES = [  # configuration, field, flag, values at the borders, values beyond
     (RunConfig, "precision", "--precision", ["auto", "32", "bf16"], ["16", "BF16", ""]),
     (ModelConfig, "size", "--size", [None, 32, 2048], [31, 2049, -224]),
     (ModelConfig, "max_pixels", "--max-pixels", [1], [0]),
-    (KeypointConfig, "k", "--k", [1, 100], [0, 101, -5]),
+    (KeypointConfig, "k", "--k", [None, 1, 100], [0, 101, -5]),
+    (VocabularyConfig, "k", "--k", [None, 1, 100], [0, 101, -5]),
+    (VocabularyConfig, "images", "--images", [2, 10**6], [1, 0]),
+    (VocabularyConfig, "patches", "--patches", [1, 100], [0, 101]),
+    (MatchConfig, "columns", "--columns", [2, 20], [1, 21]),
+    (TrainConfig, "vocabulary", "--vocabulary", [0, 5, 100], [-1, 101]),
     (KeypointConfig, "filters", "--filters", [1, 9999], [0]),
     (KeypointConfig, "margin", "--margin", [0, 3], [-1, 65]),
     (KeypointConfig, "iterations", "--iterations", [1], [0]),

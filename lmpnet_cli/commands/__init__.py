@@ -2,13 +2,15 @@
 
 import typer
 
-from lmpnet_cli.commands import discover, evaluate, salient, train, viz_filters
+from lmpnet_cli.commands import discover, evaluate, match, salient, train, viz_filters, vocabulary
 
 
 def add_to(app: typer.Typer) -> None:
     """Registers the commands and their second names."""
     app.command("train")(train.train)
     app.command("discover")(discover.discover)
+    app.command("vocabulary")(vocabulary.vocabulary)
+    app.command("match")(match.match)
     app.command("viz-filters")(viz_filters.viz_filters)
     app.command("visualize", hidden=True)(viz_filters.viz_filters)
     app.command("eval")(evaluate.evaluate)

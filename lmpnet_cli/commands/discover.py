@@ -20,6 +20,15 @@ def discover(
             "--thr", help="Erasing distance in cells of a 14 x 14 grid over the image.", rich_help_panel=o.METHOD
         ),
     ] = Config.thr,
+    identity: Annotated[
+        bool | None,
+        typer.Option(
+            "--identity/--no-identity",
+            help="Each number the same part in every image, or the paper's order by prominence (default: identity "
+            "where the model has a vocabulary).",
+            rich_help_panel=o.METHOD,
+        ),
+    ] = Config.identity,
     checkpoint: o.Checkpoint = Config.checkpoint,
     replica: o.Replica = Config.replica,
     filters: o.Filters = Config.filters,
@@ -54,7 +63,7 @@ def discover(
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
-    """Find k keypoints on every image and write them as COCO keypoint annotations, with overlays.
+    """Find keypoints on every image and write them as COCO keypoint annotations, with overlays.
 
     \b
     lmpnet discover photos/ --k 5
@@ -72,7 +81,8 @@ def discover(
     facts = {
         "images": count,
         "skipped": o.skipped_line(len(result.skipped)),
-        "keypoints": f"{found} ({found / count:.2f} an image)",
+        "keypoints": f"{found} ({found / count:.2f} of {len(result.names)} an image)",
+        "order": result.order if result.order == "prominence" else f"identity ({', '.join(result.names)})",
         "device": result.device,
         "time": f"{result.seconds:.1f} s ({count / result.seconds:.1f} images/s)",
         "written": o.written(out, "keypoints.json", "overlays", "overview.jpg", "panels"),
@@ -83,6 +93,8 @@ def discover(
                 "images": count,
                 "skipped": len(result.skipped),
                 "keypoints": found,
+                "order": result.order,
+                "names": result.names,
                 "seconds": round(result.seconds, 2),
                 "out": out,
             }

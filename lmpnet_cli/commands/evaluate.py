@@ -44,6 +44,22 @@ def evaluate(
         ),
     ] = Config.alpha,
     split: o.SplitOption = o.Split(Config.split),
+    identity: Annotated[
+        bool | None,
+        typer.Option(
+            "--identity/--no-identity",
+            help="Also score the vocabulary: is each keypoint the same part in every image? (default: where there is one)",
+            rich_help_panel=o.METHOD,
+        ),
+    ] = Config.identity,
+    stability: Annotated[
+        bool,
+        typer.Option(
+            "--stability",
+            help="Also mirror the pictures and add noise: do the vocabulary's keypoints stay? Two more passes.",
+            rich_help_panel=o.METHOD,
+        ),
+    ] = Config.stability,
     checkpoint: o.Checkpoint = Config.checkpoint,
     replica: o.Replica = Config.replica,
     filters: o.Filters = Config.filters,
@@ -120,6 +136,8 @@ def _show(metrics: dict[str, Any], seconds: float, out: Path) -> None:
     }
     title = "Parts reached by a keypoint, in percent of the images that show them"
     print_table(title, ["", *rows], [[part, *values] for part, values in recalls.items()])
+    if "identity" in metrics:
+        _show_identity(metrics["identity"])
     facts = {
         "data": f"{metrics['dataset']}, {metrics['images']} images ({metrics['left_out']} without annotation left out)",
         "left out": ", ".join(f"{count} {why}" for why, count in metrics["left_out_because"].items()),
@@ -133,6 +151,30 @@ def _show(metrics: dict[str, Any], seconds: float, out: Path) -> None:
         "written": o.written(out, "metrics.json", "metrics.png", "panels"),
     }
     print_summary("eval", {name: fact for name, fact in facts.items() if fact})
+
+
+def _show_identity(identity: dict[str, Any]) -> None:
+    regression = identity["landmark_regression"]
+    rows = {
+        "landmark regression, % of box (protocol A)": regression["error"],
+        **{f"  {name.replace('_', ' ')}": error for name, error in regression["baselines"].items()},
+        "Voronoi NMI": identity["voronoi"]["nmi"],
+        "Voronoi ARI": identity["voronoi"]["ari"],
+        "map-based NMI": identity["map_based"]["nmi"],
+        "map-based ARI": identity["map_based"]["ari"],
+        "consistency (EvalProtoPNet)": identity["consistency"]["score"],
+        "greedy PCK": identity["greedy_pck"]["mean"],
+        "greedy PCK, one-to-one": identity["greedy_pck_one_to_one"]["mean"],
+        "found": identity["found"],
+    }
+    if identity["visibility"]:
+        rows["visibility, average precision"] = identity["visibility"]["average_precision"]
+        rows["  of a random score"] = identity["visibility"]["visible"]
+    if "flip" in identity:
+        rows["flip error, % of box side"] = identity["flip"]["error"]
+        rows["stability (EvalProtoPNet)"] = identity["stability"]["score"]
+    title = f"Vocabulary of {identity['k']}: {', '.join(identity['names'])}"
+    print_table(title, ["", "score"], [[name, _or_dash(value)] for name, value in rows.items()])
 
 
 def _or_dash(value: float | None) -> str:

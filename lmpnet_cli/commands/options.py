@@ -59,7 +59,12 @@ Checkpoint = Annotated[
         "--checkpoint", "-c", help="Weights of `lmpnet train` (default: the bundled model).", rich_help_panel=METHOD
     ),
 ]
-K = Annotated[int, typer.Option("--k", help="Keypoints to look for on each image.", rich_help_panel=METHOD)]
+K = Annotated[
+    int | None,
+    typer.Option(
+        "--k", help="Keypoints to look for on each image (default: 5, or the vocabulary's).", rich_help_panel=METHOD
+    ),
+]
 Replica = Annotated[
     bool,
     typer.Option(

@@ -108,6 +108,12 @@ def train(
         float,
         typer.Option(help="Share of inputs without object, labelled none (not in the paper).", rich_help_panel=RECIPE),
     ] = Config.background,
+    vocabulary: Annotated[
+        int,
+        typer.Option(
+            help="Keypoints of the vocabulary that the training ends with; 0 learns none.", rich_help_panel=RECIPE
+        ),
+    ] = Config.vocabulary,
     val_fraction: Annotated[
         float,
         typer.Option(help="Part of the training images held out to choose the best epoch.", rich_help_panel=o.INPUT),
@@ -159,7 +165,7 @@ def _rounded(accuracy: float | None) -> float | None:
 
 
 def _show(summary: dict[str, object], out: Path) -> None:
-    files = ("lmpnet.safetensors", "last.safetensors", "history.csv", "curves.png")
+    files = ("lmpnet.safetensors", "last.safetensors", "history.csv", "curves.png", "vocabulary.png")
     facts = {
         "epochs": summary["epochs"],
         "validation accuracy": "-" if summary["accuracy"] is None else summary["accuracy"],

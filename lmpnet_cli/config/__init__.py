@@ -7,16 +7,19 @@ from lmpnet_cli.config.base import ModelConfig, RunConfig, default_out
 from lmpnet_cli.config.filters import VisualizeConfig
 from lmpnet_cli.config.keypoints import DiscoverConfig, EvaluateConfig, KeypointConfig, SaliencyConfig, SalientConfig
 from lmpnet_cli.config.training import TrainConfig
+from lmpnet_cli.config.vocabulary import MatchConfig, VocabularyConfig
 
 __all__ = [
     "DiscoverConfig",
     "EvaluateConfig",
     "KeypointConfig",
+    "MatchConfig",
     "ModelConfig",
     "RunConfig",
     "SaliencyConfig",
     "SalientConfig",
     "TrainConfig",
     "VisualizeConfig",
+    "VocabularyConfig",
     "default_out",
 ]

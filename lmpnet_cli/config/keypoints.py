@@ -10,7 +10,7 @@ from lmpnet_cli.config.base import ModelConfig
 from lmpnet_cli.config.checks import at_least, between, check_threshold, one_of, paths
 from lmpnet_cli.errors import OptionError
 
-MAX_KEYPOINTS = 100
+MAX_KEYPOINTS, DEFAULT_KEYPOINTS = 100, 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class KeypointConfig(SaliencyConfig):
     """How keypoints are found.
 
     Attributes:
-        k: keypoints to look for on each image.
+        k: keypoints to look for on each image; None: as many as the vocabulary has where it is used, else 5.
         replica: False leaves the replica out: half the time, and no second look; not in the paper.
         filters: strongest filters kept of each network, on each image; more than there are keeps all.
         margin: outermost rows and columns of map cells without a vote, where padding answers; not in the paper.
@@ -70,7 +70,7 @@ class KeypointConfig(SaliencyConfig):
         method: lmpnet, or saliency (occlusion and guided backpropagation).
     """
 
-    k: int = 5
+    k: int | None = None
     replica: bool = True
     filters: int = 512
     margin: int = 0
@@ -79,7 +79,8 @@ class KeypointConfig(SaliencyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        between("--k", self.k, 1, MAX_KEYPOINTS)
+        if self.k is not None:
+            between("--k", self.k, 1, MAX_KEYPOINTS)
         at_least("--iterations", self.iterations, 1)
         at_least("--filters", self.filters, 1)
         between("--margin", self.margin, 0, 64)
@@ -90,6 +91,11 @@ class KeypointConfig(SaliencyConfig):
                     flag = f"--{name.replace('_', '-')}"
                     raise OptionError(f"{flag} belongs to --method saliency. Add that, or leave {flag} out.")
 
+    @property
+    def keypoints(self) -> int:
+        """How many, where no vocabulary says so."""
+        return self.k or DEFAULT_KEYPOINTS
+
 
 @dataclass(frozen=True, kw_only=True)
 class DiscoverConfig(KeypointConfig):
@@ -98,11 +104,14 @@ class DiscoverConfig(KeypointConfig):
     Attributes:
         images: folders, searched in depth, and single files.
         thr: erasing distance in cells of a 14 x 14 grid over the image.
+        identity: True takes the keypoints of the model's vocabulary, False those of the paper, ordered by prominence;
+            None takes the vocabulary where there is one, unless an option asks for what only the paper's order has.
         overlays: draw the pictures with their keypoints.
     """
 
     images: tuple[Path, ...]
     thr: float = 3.0
+    identity: bool | None = None
     overlays: bool = True
 
     def __post_init__(self) -> None:
@@ -110,6 +119,19 @@ class DiscoverConfig(KeypointConfig):
         object.__setattr__(self, "images", paths(self.images))
         object.__setattr__(self, "thr", float(self.thr))
         check_threshold(self.thr)
+        if self.identity and self.of_prominence is not None:
+            flag = self.of_prominence
+            raise OptionError(f"{flag} means nothing with --identity. Leave one of them out.")
+
+    @property
+    def of_prominence(self) -> str | None:
+        """The first option given that only keypoints ordered by prominence have."""
+        if self.method != "lmpnet":
+            return f"--method {self.method}"
+        if not self.replica:
+            return "--no-replica"
+        names = ("thr", "filters", "margin", "iterations")
+        return next((f"--{name}" for name in names if getattr(self, name) != getattr(DiscoverConfig, name)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +144,8 @@ class EvaluateConfig(KeypointConfig):
         alpha: tolerance as a share of the shorter image side (or longer box side).
         split: which part of a data set with an official split is scored.
         predictions: a COCO file of keypoints, of any tool, to score in place of a model's; k and thr are the file's.
+        identity: also score the keypoints of the model's vocabulary; None where there is one.
+        stability: also score whether they stay when the picture is mirrored or noisy, which takes two more passes.
     """
 
     data: Path | None = None
@@ -129,6 +153,8 @@ class EvaluateConfig(KeypointConfig):
     thr: tuple[float, ...] = (3.0,)
     alpha: float = 0.1
     split: Literal["test", "train", "all"] = "test"
+    identity: bool | None = None
+    stability: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,6 +168,11 @@ class EvaluateConfig(KeypointConfig):
         _check_scoring(self.alpha, self.split)
         if self.predictions is not None and self.method != "lmpnet":
             raise OptionError("--predictions scores the points of a file, so no --method runs: leave one of them out.")
+        if (self.identity or self.stability) and (self.predictions is not None or self.method != "lmpnet"):
+            flag = "--identity" if self.identity else "--stability"
+            raise OptionError(f"{flag} scores the vocabulary of an LMPNet: leave out --predictions and --method.")
+        if self.stability and self.identity is False:
+            raise OptionError("--stability scores the vocabulary, which --no-identity leaves out. Drop one of them.")
 
 
 @dataclass(frozen=True, kw_only=True)

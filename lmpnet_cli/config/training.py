@@ -6,6 +6,7 @@ from typing import Literal
 
 from lmpnet_cli.config.base import RunConfig
 from lmpnet_cli.config.checks import MAX_THRESHOLD, at_least, between, one_of, paths
+from lmpnet_cli.config.keypoints import DEFAULT_KEYPOINTS, MAX_KEYPOINTS
 from lmpnet_cli.errors import OptionError
 
 
@@ -31,6 +32,7 @@ class TrainConfig(RunConfig):
         val_fraction: part of the training images held out to choose the best epoch, where there is no val/ folder.
         background: share of inputs that show an image corner and no object, labelled "none"; where it is above 0,
             60 % of all other pictures are pasted onto such corners. Not in the paper.
+        vocabulary: keypoints of the vocabulary that the training ends with; 0 learns none.
         half: store the weights as float16.
         resume: continue the run in `out`.
         devices, num_nodes: processes on this machine, and machines.
@@ -62,6 +64,7 @@ class TrainConfig(RunConfig):
     mask_radius: float = 1.0
     val_fraction: float = 0.1
     background: float = 0.0
+    vocabulary: int = DEFAULT_KEYPOINTS
     half: bool = False
     resume: bool = False
     devices: int = 1
@@ -82,6 +85,7 @@ class TrainConfig(RunConfig):
             ("--clip", self.clip, 0),
         ):
             at_least(flag, value, low)
+        between("--vocabulary", self.vocabulary, 0, MAX_KEYPOINTS)
         for flag, share, top in (
             ("--epsilon", self.epsilon, 10.0),
             ("--epsilon-warmup", self.epsilon_warmup, 1.0),

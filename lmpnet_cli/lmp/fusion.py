@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from lmpnet_cli.lmp.clustering import ITERATIONS, Clusters, cluster
-from lmpnet_cli.lmp.network import GRID, PairMaps
+from lmpnet_cli.lmp.network import PairMaps
 from lmpnet_cli.lmp.selection import Proposals, concatenate, leave_border, propose, select
+from lmpnet_cli.lmp.vocabulary import GRID
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from lmpnet_cli.lmp.clustering import cluster
 from lmpnet_cli.lmp.masking import keypoint_mask, mask_out
 from lmpnet_cli.lmp.pooling import POOLINGS, pooling
 from lmpnet_cli.lmp.selection import propose
-
-GRID = 14  # thr and the mask radius are given in cells of a 14 x 14 grid over the image, whatever the map
+from lmpnet_cli.lmp.vocabulary import GRID, Vocabulary, VocabularySpec
 
 
 @dataclass(frozen=True)
@@ -90,13 +89,20 @@ class PairMaps:
 
 
 class LMPNet(nn.Module):
-    """Network and replica."""
+    """Network and replica, and the keypoint vocabulary where one was learned."""
 
-    def __init__(self, spec: NetworkSpec, network: KeypointNetwork, replica: KeypointNetwork | None = None) -> None:
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        network: KeypointNetwork,
+        replica: KeypointNetwork | None = None,
+        vocabulary: Vocabulary | None = None,
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.network = network
         self.replica = replica
+        self.vocabulary = vocabulary
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1) * 255, persistent=False)
 
@@ -125,8 +131,10 @@ class LMPNet(nn.Module):
         return PairMaps(maps, logits, replica_maps, replica_logits)
 
 
-def build(spec: NetworkSpec, replica: bool, pretrained: bool = False) -> LMPNet:
-    """An LMPNet with random weights, or timm's pretrained ones in its backbones.
+def build(
+    spec: NetworkSpec, replica: bool, pretrained: bool = False, vocabulary: VocabularySpec | None = None
+) -> LMPNet:
+    """An LMPNet with random weights, or timm's pretrained ones in its backbones; a vocabulary has none yet.
 
     Raises:
         OptionError, CheckpointError: as `Backbone`.
@@ -135,4 +143,5 @@ def build(spec: NetworkSpec, replica: bool, pretrained: bool = False) -> LMPNet:
     def one() -> KeypointNetwork:
         return KeypointNetwork(Backbone(spec.backbone, pretrained), spec)
 
-    return LMPNet(spec, one(), one() if replica else None)
+    words = None if vocabulary is None else Vocabulary(vocabulary)
+    return LMPNet(spec, one(), one() if replica else None, words)

@@ -1,0 +1,163 @@
+"""A keypoint vocabulary: W (c x k) of section 3.4, learned once for a data set instead of for each image.
+
+LMPNet orders the keypoints of each image by prominence, so that kp1 of one image may be the beak and kp1 of the next
+the tail. A vocabulary assigns every cell of a map to one of k parts, or to none, by what the cell and its surroundings
+look like, so that index i means the same part in every image. Not in the paper; `vocabulary_learning.py` learns it.
+
+1. Each cell's vector over the filters is brought to length 1, less the mean over the image, to length 1 again: what
+   sets a cell apart from the rest of its own image. Its principal directions on the training images are kept.
+2. They are put beside their means over windows around the cell (a beak and a claw look alike until one sees what they
+   are attached to) and beside the activation, the sum over all filters: filters learned from class labels answer to the
+   object.
+3. One linear layer and a softmax give k part maps and the background.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+ACTIVATION = 0.2  # of a standard deviation of the activation, beside cells of length 1
+PADDING = 2  # cells of a 14 x 14 grid that padding reaches
+GRID = 14  # thr, the mask radius and windows are given in cells of a 14 x 14 grid over the image, whatever the map
+
+
+@dataclass(frozen=True)
+class VocabularySpec:
+    """What is needed, beside the weights, to build a vocabulary again.
+
+    Attributes:
+        names: of the k keypoints.
+        channels: filters of the maps.
+        directions: principal directions that are kept of them.
+        backgrounds: kinds of background, which count as one.
+        windows: sides of the windows, in cells of a 14 x 14 grid.
+        threshold: a keypoint with a lower score is not seen.
+        learned_from: what it was learned from, for the record.
+    """
+
+    names: tuple[str, ...]
+    channels: int
+    directions: int = 96
+    backgrounds: int = 6
+    windows: tuple[int, ...] = (1, 3, 7)
+    threshold: float = 0.5
+    learned_from: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def k(self) -> int:
+        """Keypoints."""
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where each part lies on each map of a batch.
+
+    Attributes:
+        positions: (B, k, 2) row, column; whole numbers are cell centres.
+        scores: (B, k) in [0, 1].
+    """
+
+    positions: Tensor
+    scores: Tensor
+
+
+def contrast(maps: Tensor) -> Tensor:
+    """(B, C, H, W) raw maps -> (B, H, W, C), of each cell what sets it apart from its image, of length 1 (or 0)."""
+    cells = functional.normalize(maps.float().permute(0, 2, 3, 1), dim=-1)
+    return functional.normalize(cells - cells.mean((1, 2), keepdim=True), dim=-1)
+
+
+def activation(maps: Tensor) -> Tensor:
+    """(B, C, H, W) raw maps -> (B, H, W), the logarithm of the sum over all filters.
+
+    Near the border, where padding answers even on empty sky, a cell counts no more than the nearest one that lies
+    beyond its reach.
+    """
+    total = maps.float().sum(1)
+    for dim in (1, 2):
+        side = total.shape[dim]
+        reach = round(PADDING * side / GRID)
+        inner = torch.arange(side, device=total.device).clamp(reach, max(reach, side - 1 - reach))
+        total = torch.minimum(total, total.index_select(dim, inner.clamp_max(side - 1)))
+    return total.clamp_min(1e-6).log()
+
+
+def surroundings(cells: Tensor, windows: tuple[int, ...]) -> Tensor:
+    """Each cell as the linear layer takes it.
+
+    Args:
+        cells: (B, H, W, directions + 1), the activation last.
+
+    Returns:
+        (B, H, W, len(windows) directions + 1): the means over windows around the cell, together of length 1, and the
+        activation. At the border a mean is over the cells that there are.
+    """
+    planes = cells[..., :-1].permute(0, 3, 1, 2)
+    views = []
+    for window in windows:
+        size = [_odd(window * side / GRID) for side in planes.shape[2:]]
+        padding = [side // 2 for side in size]
+        mean = functional.avg_pool2d(planes, size, 1, padding, count_include_pad=False) if max(size) > 1 else planes
+        views.append(functional.normalize(mean.permute(0, 2, 3, 1), dim=-1) / len(windows) ** 0.5)
+    return torch.cat([*views, ACTIVATION * cells[..., -1:]], -1)
+
+
+def _odd(length: float) -> int:
+    """The nearest odd number, so that a window has a middle cell."""
+    return 2 * max(0, round((length - 1) / 2)) + 1
+
+
+def locate(parts: Tensor) -> Located:
+    """Position and score of every part.
+
+    The position is the mean of the cells weighted by the square of the part's map; the score is the highest mean of the
+    map over 3 x 3 cells, so that one stray cell is no keypoint.
+
+    Args:
+        parts: (B, k, H, W) shares in [0, 1], background left out.
+    """
+    height, width = parts.shape[2:]
+    weight = parts.square().clamp_min(1e-12)
+    total = weight.sum((2, 3))
+    rows = (weight.sum(3) @ torch.arange(height, device=parts.device, dtype=parts.dtype)) / total
+    columns = (weight.sum(2) @ torch.arange(width, device=parts.device, dtype=parts.dtype)) / total
+    steady = functional.avg_pool2d(parts, 3, 1) if min(height, width) >= 3 else parts
+    return Located(torch.stack([rows, columns], -1), steady.amax((2, 3)))
+
+
+class Vocabulary(nn.Module):
+    """k parts that are the same in every image; all weights are buffers, learned before."""
+
+    def __init__(self, spec: VocabularySpec) -> None:
+        """Without weights; `load_state_dict` fills it."""
+        super().__init__()
+        self.spec = spec
+        self.register_buffer("centre", torch.zeros(spec.channels))
+        self.register_buffer("projection", torch.zeros(spec.channels, spec.directions))
+        self.register_buffer("level", torch.tensor([0.0, 1.0]))  # mean and standard deviation of the activation
+        answers = spec.k + spec.backgrounds
+        self.register_buffer("weight", torch.zeros(len(spec.windows) * spec.directions + 1, answers))
+        self.register_buffer("bias", torch.zeros(answers))
+
+    def cells(self, maps: Tensor) -> Tensor:
+        """(B, C, H, W) raw maps -> (B, H, W, directions + 1), the activation last."""
+        # the centre moves to after the product, which is then the only pass over all filters
+        projection, (mean, deviation) = self.get_buffer("projection"), self.get_buffer("level")
+        directions = contrast(maps) @ projection - self.get_buffer("centre") @ projection
+        return torch.cat([directions, ((activation(maps) - mean) / deviation)[..., None]], -1)
+
+    def shares(self, cells: Tensor) -> Tensor:
+        """(B, H, W, directions + 1) -> (B, k + 1, H, W) shares of each cell, which sum to 1; the last is background."""
+        around = surroundings(cells, self.spec.windows)
+        answers = (around @ self.get_buffer("weight") + self.get_buffer("bias")).softmax(-1)
+        parts, background = answers[..., : self.spec.k], answers[..., self.spec.k :].sum(-1, keepdim=True)
+        return torch.cat([parts, background], -1).permute(0, 3, 1, 2)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, H, W) raw maps -> (B, k + 1, H, W) as `shares`."""
+        with torch.autocast(maps.device.type, enabled=False):
+            return self.shares(self.cells(maps))

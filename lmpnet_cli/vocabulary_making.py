@@ -1,0 +1,203 @@
+"""From pictures to a vocabulary: gathers cells by the network, learns, and shows what was learned."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lmpnet_cli.checkpoints import load_checkpoint
+from lmpnet_cli.config import VocabularyConfig
+from lmpnet_cli.errors import DatasetError
+from lmpnet_cli.images import ListedImage
+from lmpnet_cli.inference import Engine
+from lmpnet_cli.keypoints import keypoint_names, skipped_entries
+from lmpnet_cli.lmp.turning import random_turns, turn
+from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec, activation, locate
+from lmpnet_cli.lmp.vocabulary_learning import (
+    Material,
+    Recipe,
+    learn,
+    principal_directions,
+    visibility_threshold,
+)
+from lmpnet_cli.progress import Progress
+from lmpnet_cli.rendering import Rgb
+from lmpnet_cli.runtime import fast_bfloat16, resolve_device, seed_everything
+from lmpnet_cli.vocabulary_picture import Sighting, draw_vocabulary
+
+FIRST = 300  # pictures that the principal directions come from
+BLOCK = 256  # pictures located together
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What `learn_vocabulary` made.
+
+    Attributes:
+        document: for `vocabulary.json`.
+        picture: for `vocabulary.png`.
+        facts: for `run.json`.
+    """
+
+    vocabulary: Vocabulary
+    document: dict[str, Any]
+    picture: Rgb
+    skipped: list[tuple[str, str]]
+    facts: dict[str, Any]
+
+
+def learn_vocabulary(config: VocabularyConfig, pictures: Sequence[ListedImage], progress: Progress) -> Learned:
+    """A vocabulary of the parts in pictures.
+
+    Raises:
+        DatasetError: when the pictures do not differ enough to tell so many parts apart.
+        InputError: when none can be read.
+    """
+    device = resolve_device(config.device)
+    if config.precision == "auto" and fast_bfloat16(device):
+        config = replace(config, precision="bf16")
+    engine = Engine(config, load_checkpoint(config.checkpoint, str(device)), replica=False)
+    seed_everything(config.seed)
+    # in random order: the principal directions come from the first, and the rows of vocabulary.png from all over
+    order = np.random.default_rng(config.seed).permutation(len(pictures))[: config.images]
+    chosen = [pictures[index] for index in order]
+    gathered = Cells(engine, chosen, config.seed, progress)
+    names = config.names or tuple(keypoint_names(config.keypoints))
+    spec = VocabularySpec(names, gathered.channels, gathered.reduction["projection"].shape[1])
+    recipe = Recipe()
+    made = _learned(spec, gathered, config.seed, recipe, progress)
+    spec = made.spec
+    positions, scores = _everywhere(made, gathered.material.cells)
+    seen = (scores >= spec.threshold).float().mean(0)
+    shown = best_sightings(scores.numpy(), positions.numpy(), gathered.map_size, gathered.files, config.patches)
+    document = {
+        "k": spec.k,
+        "threshold": spec.threshold,
+        "learned_from": {**spec.learned_from, "skipped": skipped_entries(gathered.skipped)},
+        "keypoints": [
+            {
+                "name": name,
+                "seen_on": round(float(share), 4),
+                "shown": [
+                    {"file_name": each.file.name, "x": each.x, "y": each.y, "score": round(each.score, 4)}
+                    for each in row
+                ],
+            }
+            for name, share, row in zip(spec.names, seen, shown, strict=True)
+        ],
+        "recipe": asdict(recipe),
+    }
+    facts = {"images": len(gathered.files), "threshold": spec.threshold, "skipped": skipped_entries(gathered.skipped)}
+    picture = draw_vocabulary(spec.names, seen.tolist(), shown, config.max_pixels)
+    return Learned(made, document, picture, gathered.skipped, facts)
+
+
+class Cells:
+    """Projected cells of pictures, of their mirror images and of the pictures turned.
+
+    Attributes:
+        material: in the order of `files`, the readable pictures, as float16.
+        reduction: centre, projection and level of the vocabularies that are made of it.
+        map_size: (H, W) in cells.
+    """
+
+    def __init__(self, engine: Engine, pictures: Sequence[ListedImage], seed: int, progress: Progress) -> None:
+        self.channels, self.input_size = engine.model.network.backbone.channels, engine.size
+        self.files: list[ListedImage] = []
+        self._raw: list[tuple[Tensor, ...]] = []
+        self._reduced: list[tuple[Tensor, ...]] = []
+        self._reducer: Vocabulary | None = None
+        dice, theta = torch.Generator().manual_seed(seed), []
+        progress.start("pictures", len(pictures))
+        for prepared, pixels in engine.reader.batches(pictures, progress):
+            theta.append(random_turns(len(prepared), dice))
+            turned, _ = turn(pixels.float(), theta[-1])
+            views = tuple(engine.maps(each).maps.cpu() for each in (pixels, pixels.flip(3), turned))
+            self.files += [pictures[each.index] for each in prepared]
+            self.map_size = (views[0].shape[2], views[0].shape[3])
+            if self._reducer is not None:
+                self._reduced.append(self._reduce(views))
+                continue
+            self._raw.append(views)
+            if len(self.files) >= FIRST:
+                self._reduce_first()
+        if self._reducer is None:
+            self._reduce_first()
+        self.skipped = engine.reader.skipped
+        cells, mirrored, turned = (torch.cat(each) for each in zip(*self._reduced, strict=True))
+        self.material = Material(cells, mirrored, turned, torch.cat(theta))
+
+    def _reduce_first(self) -> None:
+        maps = torch.cat([views[0] for views in self._raw])
+        cells = maps.shape[0] * maps.shape[2] * maps.shape[3]
+        count = min(VocabularySpec.directions, self.channels, cells)
+        centre, projection = principal_directions(maps, count)
+        deviation, mean = torch.std_mean(activation(maps))
+        level = torch.stack([mean, deviation.clamp_min(1e-6)])
+        self.reduction = {"centre": centre, "projection": projection, "level": level}
+        self._reducer = Vocabulary(VocabularySpec((), self.channels, count))
+        self._reducer.load_state_dict(self.reduction, strict=False)
+        self._reduced = [self._reduce(views) for views in self._raw]
+        self._raw.clear()
+
+    def _reduce(self, views: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        assert self._reducer is not None
+        return tuple(self._reducer.cells(maps).half() for maps in views)
+
+
+def _learned(spec: VocabularySpec, gathered: Cells, seed: int, recipe: Recipe, progress: Progress) -> Vocabulary:
+    """The vocabulary with its threshold.
+
+    Raises:
+        DatasetError: when the pictures do not differ enough.
+    """
+    count = len(gathered.files)
+    progress.start("vocabulary", recipe.images(count))
+    try:
+        weight, bias = learn(gathered.material, spec, seed, recipe, progress.advance)
+    except ValueError as error:
+        raise DatasetError(
+            f"The {count} pictures do not show {spec.k} parts that could be told apart ({error}). Give more pictures "
+            "or a lower --k."
+        ) from error
+    made = Vocabulary(spec)
+    made.load_state_dict({**gathered.reduction, "weight": weight, "bias": bias})
+    made.spec = replace(
+        spec,
+        threshold=round(visibility_threshold(made, gathered.material), 4),
+        learned_from={"pictures": count, "seed": seed, "input_size": gathered.input_size},
+    )
+    return made.eval()
+
+
+@torch.inference_mode()
+def _everywhere(made: Vocabulary, cells: Tensor) -> tuple[Tensor, Tensor]:
+    found = [locate(made.shares(block.float())[:, : made.spec.k]) for block in torch.split(cells, BLOCK)]
+    return torch.cat([each.positions for each in found]), torch.cat([each.scores for each in found])
+
+
+def best_sightings(
+    scores: NDArray[np.float32],
+    positions: NDArray[np.float32],
+    map_size: tuple[int, int],
+    files: Sequence[ListedImage],
+    count: int,
+) -> list[list[Sighting]]:
+    """For each keypoint the picture with its highest score out of each of `count` groups of pictures.
+
+    The best of all would often be one species in one pose; the groups show how the keypoint looks all over.
+    """
+    rows = []
+    for part in range(scores.shape[1]):
+        row = []
+        for group in range(min(count, len(files))):
+            members = np.arange(group, len(files), count)
+            best = int(members[scores[members, part].argmax()])
+            y, x = (positions[best, part] + 0.5) / map_size
+            row.append(Sighting(files[best], float(round(x, 4)), float(round(y, 4)), float(scores[best, part])))
+        rows.append(row)
+    return rows

@@ -1,0 +1,178 @@
+"""Learning on drawn maps whose parts are known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lmpnet_cli.lmp.turning import random_turns, turn
+from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec, locate
+from lmpnet_cli.lmp.vocabulary_learning import (
+    Material,
+    Recipe,
+    first_centres,
+    learn,
+    losses,
+    object_level,
+    principal_directions,
+    visibility_threshold,
+)
+
+SIDE, K = 14, 3
+
+
+def drawn(count: int = 96, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
+    """(N, 12, 14, 14) maps with an object of three parts in a row, and the parts' rows and columns (N, 3, 2)."""
+    random = np.random.default_rng(seed)
+    given = 0.2 * random.uniform(size=(count, 12, SIDE, SIDE))
+    given[:, 9:] += 0.5  # background filters
+    places = np.zeros((count, K, 2))
+    for image in range(count):
+        turn, row, column = random.choice([-1, 1]), random.integers(4, 10), random.integers(6, 8)
+        for part in range(K):
+            y, x = row, column + 4 * turn * (part - 1)
+            given[image, 3 * part : 3 * part + 3, y - 1 : y + 2, x - 1 : x + 2] += random.uniform(3, 6)
+            places[image, part] = y, x
+    return torch.from_numpy(given).float(), places
+
+
+def reduced(given: torch.Tensor, k: int = K) -> tuple[Vocabulary, Material]:
+    spec = VocabularySpec(tuple(f"kp{i + 1}" for i in range(k)), 12, 8, 2)
+    made = Vocabulary(spec)
+    centre, projection = principal_directions(given, 8)
+    made.load_state_dict({"centre": centre, "projection": projection}, strict=False)
+    cells = made.cells(given)
+    made.get_buffer("level").copy_(torch.stack([cells[..., -1].mean(), cells[..., -1].std()]))
+    theta = random_turns(len(given), torch.Generator().manual_seed(0))
+    return made, Material(*(made.cells(each) for each in (given, given.flip(3), turn(given, theta)[0])), theta)
+
+
+def learned(seed: int = 0, recipe: Recipe = Recipe(steps=250)) -> Vocabulary:  # noqa: B008 (frozen)
+    made, material = reduced(drawn()[0])
+    weight, bias = learn(material, made.spec, seed, recipe)
+    made.load_state_dict({"weight": weight, "bias": bias}, strict=False)
+    return made
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Vocabulary:
+    return learned()
+
+
+def test_principal_directions_are_those_of_a_singular_value_decomposition():
+    given, _ = drawn(8)
+    centre, directions = principal_directions(given, 4)
+    from lmpnet_cli.lmp.vocabulary import contrast
+
+    cells = contrast(given).flatten(0, 2).double()
+    _, _, expected = np.linalg.svd((cells - cells.mean(0)).numpy(), full_matrices=False)
+    np.testing.assert_allclose(centre.numpy(), cells.mean(0).numpy(), atol=1e-6)
+    np.testing.assert_allclose(np.abs(np.sum(expected[:4].T * directions.numpy(), 0)), 1, atol=1e-3)
+
+
+def test_the_object_is_where_filters_are_active():
+    random = np.random.default_rng(0)
+    values = np.concatenate([random.normal(-0.6, 0.1, 700), random.normal(1.4, 0.2, 300)])
+    for shift in (0, 5):
+        level = object_level(torch.from_numpy(values + shift).float())
+        assert -0.6 < level - shift < 1.0  # between the two kinds, nearer to the lower one
+        assert ((values + shift > level) == (np.arange(1000) >= 700)).mean() > 0.9
+    assert object_level(torch.zeros(5)) == 0
+
+
+def test_each_keypoint_is_one_part_on_images_that_were_not_learned_from(vocabulary):
+    given, places = drawn(40, seed=9)
+    found = locate(vocabulary(given)[:, :K])
+    away = np.linalg.norm(found.positions.numpy()[:, :, None] - places[:, None], axis=-1)  # (N, k, parts)
+    nearest = away.argmin(2)
+    assert sorted(nearest[0]) == [0, 1, 2]
+    assert (nearest == nearest[0]).mean() > 0.95
+    assert np.median(away.min(2)) < 0.7
+    assert found.scores.min(0).values.median() > 0.5
+
+
+def test_a_seed_repeats_and_another_one_differs():
+    recipe = Recipe(steps=5)
+    one, again, other = learned(0, recipe), learned(0, recipe), learned(1, recipe)
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in one.state_dict().items())
+    assert not torch.equal(one.get_buffer("weight"), other.get_buffer("weight"))
+
+
+def test_the_descent_lowers_the_losses_that_it_reports():
+    made, material = reduced(drawn()[0])
+    notes: list[float] = []
+    counts: list[int] = []
+    recipe = Recipe(steps=20, batch=32)
+    learn(material, made.spec, 0, recipe, lambda n, note: (counts.append(n), notes.append(float(note.split()[1]))))
+    assert sum(counts) == recipe.images(len(material.cells)) == 20 * 32
+    assert np.mean(notes[-3:]) < np.mean(notes[:3])
+
+
+def literal_losses(shares, mirrored, around, elsewhere, k, recipe):
+    """The same in loops."""
+    images, height, width, _ = shares.shape
+    sums = dict.fromkeys(("presence", "concentration", "distinctness", "mirroring", "objectness"), 0.0)
+    for n in range(images):
+        looks = []
+        for part in range(k):
+            p = shares[n, :, :, part]
+            best = max(p[r : r + 3, c : c + 3].mean() for r in range(height - 2) for c in range(width - 2))
+            sums["presence"] += (1 - best) / (images * k)
+            ys, xs = (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width
+            mass = p.sum()
+            cy, cx = (p * ys[:, None]).sum() / mass, (p * xs[None]).sum() / mass
+            spread = (p * ((ys[:, None] - cy) ** 2 + (xs[None] - cx) ** 2)).sum() / mass
+            sums["concentration"] += spread / (images * k)
+            look = (p[..., None] * around[n]).sum((0, 1))
+            looks.append(look / np.linalg.norm(look))
+        for one in range(k):
+            for other in range(k):
+                if one != other:
+                    sums["distinctness"] += max(0, looks[one] @ looks[other]) ** 2 / (images * k)
+        sums["mirroring"] += ((shares[n] - mirrored[n]) ** 2).sum() / (images * height * width)
+        sums["objectness"] += (shares[n, ..., :k].sum(-1) * elsewhere[n]).sum() / (images * height * width)
+    return {name: getattr(recipe, name) * value for name, value in sums.items()}
+
+
+def test_losses_are_those_of_the_literal_twin():
+    dice = torch.Generator().manual_seed(0)
+    shares, mirrored = (torch.randn(2, 6, 5, 5, generator=dice).softmax(-1) for _ in range(2))
+    around, elsewhere = torch.randn(2, 6, 5, 7, generator=dice), torch.rand(2, 6, 5, generator=dice)
+    given = losses(shares, mirrored, around, elsewhere, 3, Recipe())
+    arrays = [each.double().numpy() for each in (shares, mirrored, around, elsewhere)]
+    expected = literal_losses(*arrays, 3, Recipe())
+    assert {name: value.item() for name, value in given.items()} == pytest.approx(expected, rel=1e-4)
+
+
+def test_too_few_different_cells_are_refused():
+    active = torch.zeros(2, 4, 4, dtype=torch.bool)
+    active[:, :2] = True
+    with pytest.raises(ValueError, match="at least 3 different cells"):
+        first_centres(torch.ones(2, 4, 4, 5), active, 3, 1, 0)
+
+
+def test_visibility_begins_where_mirror_images_agree(vocabulary):
+    _, material = reduced(drawn(60, seed=4)[0])
+    threshold = visibility_threshold(vocabulary, material)
+    assert 0 < threshold < 1
+    scores = locate(vocabulary.shares(material.cells)[:, :K]).scores
+    shuffled = material.mirrored[torch.randperm(60, generator=torch.Generator().manual_seed(0))]
+    assert (
+        visibility_threshold(vocabulary, replace(material, mirrored=shuffled)) > threshold
+    )  # they agree about nothing
+    assert (scores >= threshold).float().mean() > 0.5
+
+
+def test_a_turned_image_shows_each_place_where_theta_says():
+    theta = random_turns(6, torch.Generator().manual_seed(3))
+    assert (theta[:, :, :2].det()[::2] < 0).all() and (theta[:, :, :2].det()[1::2] > 0).all()
+    rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(6.0), indexing="ij")
+    planes = torch.stack([columns, rows])[None].expand(6, -1, -1, -1)
+    turned, inside = turn(planes, theta)
+    assert inside.any() and not inside.all()
+    for image, row, column in inside.nonzero()[::7].tolist():
+        place = torch.tensor([(column + 0.5) / 3 - 1, (row + 0.5) / 4 - 1, 1.0])
+        x, y = (theta[image] @ place).tolist()  # in the image, from -1 to 1
+        expected = [(x + 1) * 3 - 0.5, (y + 1) * 4 - 0.5]
+        assert turned[image, :, row, column].tolist() == pytest.approx(expected, abs=1e-4)
