@@ -5,8 +5,19 @@ from math import comb
 
 import numpy as np
 import pytest
+import torch
 
-from lmpnet_cli.identity_metrics import agreement, flip_error, in_box, landmark_regression, read_maps, voronoi
+from lmpnet_cli.identity_metrics import (
+    agreement,
+    consistency,
+    cross_regression,
+    flip_error,
+    in_box,
+    landmark_regression,
+    read_maps,
+    visibility,
+    voronoi,
+)
 
 
 def literal_regression(fit, test):
@@ -113,16 +124,59 @@ def test_voronoi_takes_the_nearest_keypoint_that_was_found():
     assert voronoi(none, landmarks)[0] == pytest.approx(0)
 
 
-def test_maps_are_read_where_the_landmark_lies():
-    labels = np.array([[[0, 1, 2], [3, 4, 5]]])  # 2 rows, 3 columns
-    places = {(0.0, 0.0): 0, (0.34, 0.49): 1, (0.99, 0.2): 2, (1.0, 1.0): 5, (0.5, 0.5): 4}
-    landmarks = np.array([[*places, (np.nan, np.nan)]])
-    expected = agreement(np.arange(5), np.array(list(places.values())))
-    assert read_maps(labels, landmarks) == pytest.approx(expected)
-    twice = np.repeat(labels, 2, 0)
-    moved = np.concatenate([landmarks, landmarks[:, [1, 0, 2, 3, 4, 5]]])
-    parts = np.array([0, 1, 2, 5, 4, 1, 0, 2, 5, 4])
-    assert read_maps(twice, moved) == pytest.approx(agreement(np.tile(np.arange(5), 2), parts))
+def test_maps_are_read_where_the_landmark_lies_after_bilinear_enlargement():
+    random = np.random.default_rng(0)
+    shares = torch.from_numpy(random.uniform(size=(2, 4, 3, 5)))
+    # the centre of pixel (row, column) of maps enlarged 10 times
+    pixels = [(0, 0), (29, 49), (14, 20), (7, 33), (22, 8)]
+    landmarks = np.array([[((column + 0.5) / 50, (row + 0.5) / 30) for row, column in pixels] + [(np.nan, np.nan)]] * 2)
+    large = torch.nn.functional.interpolate(shares, scale_factor=10, mode="bilinear", align_corners=False).argmax(1)
+    expected = [[int(large[image, row, column]) for row, column in pixels] + [-1] for image in range(2)]
+    assert read_maps(shares, landmarks).tolist() == expected
+
+
+def test_folds_score_each_image_by_a_fit_on_the_others():
+    keypoints, landmarks = scenes(23)
+    result = cross_regression(keypoints, landmarks, folds=5)
+    errors = []
+    for fold in range(5):
+        own = np.arange(23) % 5 == fold
+        part = landmark_regression((keypoints[~own], landmarks[~own]), (keypoints[own], landmarks[own]))
+        errors.append((part.error, (~np.isnan(landmarks[own][..., 0])).sum()))
+    assert result.error == pytest.approx(np.average([e for e, _ in errors], weights=[n for _, n in errors]))
+
+
+def test_a_keypoint_that_is_never_found_says_nothing():
+    fit, test = scenes(40), scenes(10, seed=1)
+    for keypoints, _ in (fit, test):
+        keypoints[:, 2] = np.nan
+    one = landmark_regression(fit, test).error
+    assert one == pytest.approx(landmark_regression((fit[0][:, :2], fit[1]), (test[0][:, :2], test[1])).error)
+
+
+def test_consistency_counts_keypoints_that_keep_to_one_landmark():
+    landmarks = np.zeros((10, 2, 2))
+    landmarks[:, 1] = 0.5
+    keypoints = np.zeros((10, 3, 2))
+    keypoints[:, 0] = 0.15, -0.16  # within 36/224 = 0.1607 in x and in y, always
+    keypoints[:7, 1], keypoints[7:, 1] = 0.5, 0.9  # on the second landmark 7 times of 10
+    keypoints[:, 2] = np.nan
+    keypoints[:5, 2] = 0.4, 0.6  # found 5 times, on the second landmark each time
+    assert consistency(keypoints, landmarks) == pytest.approx(200 / 3)
+    landmarks[:3, 0] = np.nan  # hidden landmarks do not count
+    assert consistency(keypoints, landmarks) == pytest.approx(200 / 3)
+
+
+def test_visibility_is_precision_and_recall_over_all_pairs():
+    scores = np.array([0.9, 0.8, 0.7, 0.4, 0.2])
+    shown = np.array([True, False, True, True, False])
+    values = visibility(scores, shown, 0.7)
+    assert (values["precision"], values["recall"]) == (pytest.approx(200 / 3), pytest.approx(200 / 3))
+    assert values["visible"] == 60
+    # precision at each true pair, in falling order of scores
+    assert values["average_precision"] == pytest.approx(100 * (1 / 1 + 2 / 3 + 3 / 4) / 3)
+    assert [point[2] == 0.7 for point in values["curve"]].count(True) == 1
+    assert visibility(scores, shown, 0.95)["precision"] is None
 
 
 def test_points_in_the_box_and_mirrored():

@@ -35,7 +35,7 @@ RESULTS = [
 
 @pytest.fixture
 def document():
-    return to_coco(RESULTS, {"description": "test"}, k=3, skipped=[("broken.jpg", "truncated")])
+    return to_coco(RESULTS, {"description": "test"}, names=keypoint_names(3), skipped=[("broken.jpg", "truncated")])
 
 
 @pytest.fixture
@@ -99,10 +99,17 @@ def test_an_image_without_keypoints_has_an_annotation_of_zeros(document):
 
 @pytest.mark.parametrize("corner", [(0.0, 0.0), (0.004, -0.004), (-0.0, -0.0)])
 def test_a_point_in_the_corner_is_no_missing_point(corner):
-    annotation = to_coco([keypoints(corner)], {}, k=1)["annotations"][0]
+    annotation = to_coco([keypoints(corner)], {}, names=keypoint_names(1))["annotations"][0]
     assert annotation["keypoints"] == [0.01, 0.0, 2]
     assert annotation["bbox"] == [0.01, 0.0, 0.0, 0.0]
-    assert to_coco([keypoints((0, 5), (5, 0))], {}, 2)["annotations"][0]["keypoints"] == [0, 5, 2, 5, 0, 2]
+    assert to_coco([keypoints((0, 5), (5, 0))], {}, keypoint_names(2))["annotations"][0]["keypoints"] == [
+        0,
+        5,
+        2,
+        5,
+        0,
+        2,
+    ]
 
 
 def test_text_has_one_image_and_one_annotation_a_line(document):
@@ -112,7 +119,7 @@ def test_text_has_one_image_and_one_annotation_a_line(document):
             assert sum(line.rstrip(",") == json.dumps(entry) for line in lines) == 1
     assert dump_coco(document).endswith("}\n")
     assert json.loads(dump_coco(document)) == document
-    assert json.loads(dump_coco(to_coco([], {}, 5)))["annotations"] == []
+    assert json.loads(dump_coco(to_coco([], {}, keypoint_names(5))))["annotations"] == []
 
 
 @pytest.mark.parametrize("value", [NAN, math.inf])
