@@ -19,7 +19,7 @@ def blocks(path):
 BLOCKS = blocks("README.md")
 COMMANDS = [
     line.strip()
-    for kind, text in [*BLOCKS, *blocks("docs/evaluation.md"), *blocks("docs/saliency.md")]
+    for kind, text in [*BLOCKS, *blocks("docs/evaluation.md"), *blocks("docs/saliency.md"), *blocks("docs/identity.md")]
     if kind == "sh"
     for line in text.replace("\\\n", " ").splitlines()
     if line.strip().startswith("lmpnet ")
