@@ -69,7 +69,7 @@ def learn_vocabulary(config: VocabularyConfig, pictures: Sequence[ListedImage], 
     names = config.names or tuple(keypoint_names(config.keypoints))
     spec = VocabularySpec(names, gathered.channels, gathered.reduction["projection"].shape[1])
     recipe = Recipe()
-    made = _learned(spec, gathered, config.seed, recipe, progress)
+    made = vocabulary_of(spec, gathered, config.seed, recipe, progress)
     spec = made.spec
     positions, scores = _everywhere(made, gathered.material.cells)
     seen = (scores >= spec.threshold).float().mean(0)
@@ -149,7 +149,7 @@ class Cells:
         return tuple(self._reducer.cells(maps).half() for maps in views)
 
 
-def _learned(spec: VocabularySpec, gathered: Cells, seed: int, recipe: Recipe, progress: Progress) -> Vocabulary:
+def vocabulary_of(spec: VocabularySpec, gathered: Cells, seed: int, recipe: Recipe, progress: Progress) -> Vocabulary:
     """The vocabulary with its threshold.
 
     Raises:

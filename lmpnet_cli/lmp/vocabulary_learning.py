@@ -23,6 +23,7 @@ from torch.nn import functional
 from lmpnet_cli.lmp.turning import turn
 from lmpnet_cli.lmp.vocabulary import GRID, Vocabulary, VocabularySpec, contrast, locate, surroundings
 
+PRESENT = 0.5  # share of a cell from which on a part is taken for present, at the latest
 SAMPLE = 500  # images that the clusters start from
 LOWER = 0.55  # of the way from Otsu's threshold to the mean below it
 SOFTNESS = 0.3  # standard deviations of the activation
@@ -219,7 +220,8 @@ def visibility_threshold(vocabulary: Vocabulary, material: Material, agreement: 
     """The lowest score from which on the place of a part is to be believed.
 
     Believed is a place that the mirror image confirms within one cell of a 14 x 14 grid: among all (image, part) with a
-    score of at least the threshold, a share of `agreement` is confirmed. 1 when no threshold reaches that.
+    score of at least the threshold, a share of `agreement` is confirmed. It is at most 0.5, from which on PDiscoNet
+    takes a part for present: with few training images no score may reach the agreement.
     """
     scores, confirmed = [], []
     for start in range(0, len(material.cells), 64):
@@ -234,4 +236,4 @@ def visibility_threshold(vocabulary: Vocabulary, material: Material, agreement: 
     order = torch.cat(scores).sort(descending=True, stable=True)
     share = torch.cat(confirmed)[order.indices].double().cumsum(0) / torch.arange(1, len(order.values) + 1)
     good = (share >= agreement).nonzero()
-    return float(order.values[good[-1, 0]]) if len(good) else 1.0
+    return min(PRESENT, float(order.values[good[-1, 0]])) if len(good) else PRESENT

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lmpnet_cli.lmp import vocabulary_learning
 from lmpnet_cli.lmp.turning import random_turns, turn
 from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec, locate
 from lmpnet_cli.lmp.vocabulary_learning import (
@@ -154,14 +155,24 @@ def test_too_few_different_cells_are_refused():
 
 def test_visibility_begins_where_mirror_images_agree(vocabulary):
     _, material = reduced(drawn(60, seed=4)[0])
-    threshold = visibility_threshold(vocabulary, material)
-    assert 0 < threshold < 1
-    scores = locate(vocabulary.shares(material.cells)[:, :K]).scores
+    threshold = visibility_threshold(vocabulary, material, 0.95)
+    assert 0 < threshold < 0.5
     shuffled = material.mirrored[torch.randperm(60, generator=torch.Generator().manual_seed(0))]
-    assert (
-        visibility_threshold(vocabulary, replace(material, mirrored=shuffled)) > threshold
-    )  # they agree about nothing
-    assert (scores >= threshold).float().mean() > 0.5
+    assert visibility_threshold(vocabulary, replace(material, mirrored=shuffled)) == 0.5  # they agree about nothing
+
+
+def test_the_threshold_is_where_the_share_of_confirmed_places_falls_below_the_agreement(vocabulary, monkeypatch):
+    monkeypatch.setattr(vocabulary_learning, "PRESENT", 1.0)
+    _, material = reduced(drawn(60, seed=4)[0])
+    half = replace(material, mirrored=torch.cat([material.mirrored[:30], material.mirrored[:30]]))
+    parts, other = (vocabulary.shares(each)[:, :K] for each in (half.cells, half.mirrored))
+    found, again = locate(parts), locate(other.flip(3))
+    good = ((found.positions - again.positions).norm(dim=-1) < 1).flatten().numpy()
+    scores = found.scores.flatten().numpy()
+    shares = {score: good[scores >= score].mean() for score in scores}
+    agreement = float(np.median(list(shares.values())))
+    expected = min(score for score, share in shares.items() if share >= agreement)
+    assert visibility_threshold(vocabulary, half, agreement) == pytest.approx(expected)
 
 
 def test_a_turned_image_shows_each_place_where_theta_says():
