@@ -56,6 +56,6 @@ def _patch(sighting: Sighting, color: tuple[int, int, int], max_pixels: int) -> 
     patch = cv2.resize(
         padded[row : row + 2 * half, column : column + 2 * half], (SIDE, SIDE), interpolation=cv2.INTER_AREA
     )
-    for paint, thickness in (((255, 255, 255), 4), (color, 2)):
+    for paint, thickness in (((0, 0, 0), 4), (color, 2)):
         cv2.drawMarker(patch, (SIDE // 2, SIDE // 2), paint, cv2.MARKER_CROSS, 14, thickness, cv2.LINE_AA)
     return np.asarray(patch, np.uint8)

@@ -126,3 +126,31 @@ def test_measures_of_maps_by_hand():
     # by strength: 4, 2, 1, 0.5
     assert entropy.tolist() == pytest.approx([np.log(2) + np.log(36), 0, 0, np.log(2), np.log(36)], abs=1e-6)
     assert share.tolist() == pytest.approx([2.5 + 1 / 36, 1, 1, 0.5, 1 / 36])
+
+
+def test_the_benchmark_of_vocabularies_scores_what_the_commands_make(birds, checkpoint, tmp_path, monkeypatch):
+    import json
+
+    import identity
+
+    from lmpnet_cli.evaluation import evaluate
+    from lmpnet_cli.vocabularies import vocabulary
+
+    arguments = [
+        "identity.py",
+        str(birds),
+        "--checkpoint",
+        str(checkpoint),
+        "--k",
+        "3",
+        "--out",
+        str(tmp_path / "a.json"),
+    ]
+    monkeypatch.setattr(sys, "argv", arguments)
+    identity.main()
+    (row,) = json.loads((tmp_path / "a.json").read_text())["results"]
+    vocabulary(birds, checkpoint=checkpoint, k=3, out=tmp_path / "v", batch_size=32, workers=0, device="cpu")
+    same = evaluate(birds, checkpoint=tmp_path / "v/lmpnet.safetensors", workers=0, device="cpu").metrics["identity"]
+    assert row["threshold"] == same["threshold"]
+    for name in ("landmark_regression", "voronoi", "map_based", "consistency", "found", "greedy_pck"):
+        assert row[name] == same[name], name
