@@ -15,7 +15,6 @@ from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine
 from lmpnet_cli.keypoints import keypoint_names, skipped_entries
-from lmpnet_cli.lmp.choice import telling_parts
 from lmpnet_cli.lmp.turning import random_turns, turn
 from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec, activation, locate
 from lmpnet_cli.lmp.vocabulary_learning import (
@@ -31,7 +30,6 @@ from lmpnet_cli.runtime import fast_bfloat16, resolve_device, seed_everything
 from lmpnet_cli.vocabulary_picture import Sighting, draw_vocabulary
 
 FIRST = 300  # pictures that the principal directions come from
-SPARE = 2  # parts learned beyond those that are wanted
 BLOCK = 256  # pictures located together
 
 
@@ -159,31 +157,20 @@ def vocabulary_of(spec: VocabularySpec, gathered: Cells, seed: int, recipe: Reci
     """
     count = len(gathered.files)
     progress.start("vocabulary", recipe.images(count))
-    k = spec.k + SPARE
     try:
-        wide = replace(spec, names=tuple(keypoint_names(k)))
-        weight, bias = learn(gathered.material, wide, seed, recipe, progress.advance)
+        weight, bias = learn(gathered.material, spec, seed, recipe, progress.advance)
     except ValueError as error:
         raise DatasetError(
             f"The {count} pictures do not show {spec.k} parts that could be told apart ({error}). Give more pictures "
             "or a lower --k."
         ) from error
-    made = _filled(wide, gathered, weight, bias)
-    kept = telling_parts(_everywhere(made, gathered.material.cells)[0], spec.k)
-    # what is not kept counts as background
-    order = [*kept, *(index for index in range(k + spec.backgrounds) if index not in kept)]
-    made = _filled(replace(spec, backgrounds=spec.backgrounds + SPARE), gathered, weight[:, order], bias[order])
+    made = Vocabulary(spec)
+    made.load_state_dict({**gathered.reduction, "weight": weight, "bias": bias})
     made.spec = replace(
-        made.spec,
+        spec,
         threshold=round(visibility_threshold(made, gathered.material), 4),
         learned_from={"pictures": count, "seed": seed, "input_size": gathered.input_size},
     )
-    return made
-
-
-def _filled(spec: VocabularySpec, gathered: Cells, weight: Tensor, bias: Tensor) -> Vocabulary:
-    made = Vocabulary(spec)
-    made.load_state_dict({**gathered.reduction, "weight": weight, "bias": bias})
     return made.eval()
 
 
