@@ -269,6 +269,13 @@ def test_training_ends_with_a_vocabulary(birds, tmp_path):
     assert load_checkpoint(tmp_path / "run/last.safetensors").vocabulary is None
 
 
+def test_a_vision_transformer_gets_a_vocabulary_too(birds, tmp_path):
+    options = {"backbone": "test_vit", "layer": "-1", "size": 160, "vocabulary": 2, "replica_epochs": 0}
+    train(birds, out=tmp_path / "run", **SMALL | options)
+    result = discover(birds / "images", checkpoint=tmp_path / "run/lmpnet.safetensors", **OPTIONS)
+    assert result.order == "identity" and len(result.keypoints) == 96
+
+
 def test_training_on_pictures_without_parts_warns_and_is_complete(tmp_path, birds):
     from lmpnet_cli.progress import Progress
 

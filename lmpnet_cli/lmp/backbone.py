@@ -53,8 +53,11 @@ class Backbone(nn.Module):
         """
         super().__init__()
         self.spec = spec
-        index = _layer_index(spec)
+        probe = _probe(spec)
+        index = _layer_index(spec, probe)
         options: dict[str, Any] = {} if spec.output_stride is None else {"output_stride": spec.output_stride}
+        if any(hasattr(module, "dynamic_img_size") for module in probe.modules()):
+            options["dynamic_img_size"] = True  # vision transformers at other sizes than that of their weights
         try:
             self.network: Any = timm.create_model(
                 spec.name, pretrained=pretrained, features_only=True, out_indices=(index,), **options
@@ -77,8 +80,16 @@ class Backbone(nn.Module):
         self._frozen: list[nn.Module] = []
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, T) normalised images -> (B, C, H, W) maps, none negative."""
-        maps: Tensor = self.network(images)[-1]
+        """(B, 3, S, T) normalised images -> (B, C, H, W) maps, none negative.
+
+        Raises:
+            OptionError: for a size that the network cannot take.
+        """
+        try:
+            maps: Tensor = self.network(images)[-1]
+        except AssertionError as error:  # vision transformers, whose patches do not fill the image
+            size = " x ".join(map(str, images.shape[2:]))
+            raise OptionError(f"{self.spec.name} takes no {size} pixels: {error} Choose another --size.") from error
         if str(getattr(self.network, "output_fmt", "NCHW")).endswith("NHWC"):  # Swin
             maps = maps.permute(0, 3, 1, 2)
         return maps.relu()
@@ -112,14 +123,17 @@ class Backbone(nn.Module):
         return self
 
 
-def _layer_index(spec: BackboneSpec) -> int:
+def _probe(spec: BackboneSpec) -> Any:
     try:
         # a probe on the meta device costs no memory and no time for weights
         with torch.device("meta"):
-            probe: Any = timm.create_model(spec.name, pretrained=False, features_only=True)
+            return timm.create_model(spec.name, pretrained=False, features_only=True)
     except RuntimeError as error:
         near = difflib.get_close_matches(spec.name, timm.list_models(), n=3, cutoff=0.4)
         raise OptionError(f"timm has no usable backbone {spec.name!r} ({error}). Near: {', '.join(near)}.") from error
+
+
+def _layer_index(spec: BackboneSpec, probe: Any) -> int:
     names: list[str] = [entry["module"] for entry in probe.feature_info.get_dicts()]
     if spec.layer in names:
         return names.index(spec.layer)

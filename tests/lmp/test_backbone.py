@@ -35,6 +35,14 @@ def test_vision_transformers_give_maps_too():
         assert backbone(torch.randn(1, 3, 224, 224)).shape == (1, 192, 14, 14)
 
 
+def test_dinov2_takes_sizes_other_than_that_of_its_weights():
+    backbone = Backbone(BackboneSpec("vit_small_patch14_dinov2")).eval()
+    with torch.inference_mode():
+        assert backbone(torch.randn(1, 3, 224, 224)).shape == (1, 384, 16, 16)
+        with pytest.raises(OptionError, match=r"takes no 225 x 225 pixels.*Choose another --size"):
+            backbone(torch.randn(1, 3, 225, 225))
+
+
 @pytest.mark.parametrize(("stride", "cells"), [(None, 2), (32, 2), (16, 4), (8, 8)])
 def test_output_stride(stride, cells):
     backbone = Backbone(BackboneSpec("resnet10t", output_stride=stride)).eval()
