@@ -17,13 +17,8 @@ from lmpnet_cli.inference import Engine
 from lmpnet_cli.keypoints import keypoint_names, skipped_entries
 from lmpnet_cli.lmp.turning import random_turns, turn
 from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec, activation, locate
-from lmpnet_cli.lmp.vocabulary_learning import (
-    Material,
-    Recipe,
-    learn,
-    principal_directions,
-    visibility_threshold,
-)
+from lmpnet_cli.lmp.vocabulary_learning import Material, Recipe, learn, visibility_threshold
+from lmpnet_cli.lmp.vocabulary_start import principal_directions
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import Rgb
 from lmpnet_cli.runtime import fast_bfloat16, resolve_device, seed_everything
@@ -164,10 +159,10 @@ def vocabulary_of(spec: VocabularySpec, gathered: Cells, seed: int, recipe: Reci
             f"The {count} pictures do not show {spec.k} parts that could be told apart ({error}). Give more pictures "
             "or a lower --k."
         ) from error
-    made = Vocabulary(spec)
+    made = Vocabulary(replace(spec, backgrounds=len(bias) - spec.k))
     made.load_state_dict({**gathered.reduction, "weight": weight, "bias": bias})
     made.spec = replace(
-        spec,
+        made.spec,
         threshold=round(visibility_threshold(made, gathered.material), 4),
         learned_from={"pictures": count, "seed": seed, "input_size": gathered.input_size},
     )

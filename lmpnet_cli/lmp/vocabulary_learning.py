@@ -1,11 +1,10 @@
 """Learns a keypoint vocabulary from the maps of training images. No annotation and no class label is used.
 
-1. Principal directions of what sets cells apart.
-2. Object is where the filters are active: from half-way below Otsu's threshold of the activation.
-3. k-means over the object's cells with their surroundings, and over all others.
-4. The centres move by gradient descent: every part is present in every image, in one place, unlike the other parts, in
-   the same place of the mirrored and of the turned image, and on the object.
-5. From which score on a part counts as seen: where the image and its mirror image agree about its place.
+1. Principal directions, what is object, and clusters of cells: `vocabulary_start.py`.
+2. The clusters' centres move by gradient descent: every part is present in every image, in one place, unlike the other
+   parts, in the same place of the mirrored and of the turned image, and on the object.
+3. Of several such descents the one that ends lowest is kept, and of its parts those that tell most: `choice.py`.
+4. From which score on a part counts as seen: where the image and its mirror image agree about its place.
 """
 
 import math
@@ -13,26 +12,33 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lmpnet_cli.lmp.choice import telling_parts
 from lmpnet_cli.lmp.turning import turn
-from lmpnet_cli.lmp.vocabulary import GRID, Vocabulary, VocabularySpec, contrast, locate, surroundings
+from lmpnet_cli.lmp.vocabulary import GRID, Vocabulary, VocabularySpec, locate, surroundings
+from lmpnet_cli.lmp.vocabulary_start import first_centres, object_level
 
 PRESENT = 0.5  # share of a cell from which on a part is taken for present, at the latest
 SAMPLE = 500  # images that the clusters start from
-LOWER = 0.55  # of the way from Otsu's threshold to the mean below it
 SOFTNESS = 0.3  # standard deviations of the activation
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Weights of the losses and the course of the descent; chosen on held-out training images of CUB."""
+    """Weights of the losses and the course of the descent; chosen on held-out training images of CUB.
 
+    Attributes:
+        parts: that are learned at least; where fewer are wanted, the others join the background.
+        starts: descents, of which the one that ends lowest is kept.
+        steps: of each.
+    """
+
+    parts: int = 8
+    starts: int = 4
     steps: int = 500
     batch: int = 64
     learning_rate: float = 3e-3
@@ -45,17 +51,8 @@ class Recipe:
     objectness: float = 4.0
 
     def images(self, count: int) -> int:
-        """How many images, repetitions included, pass in a descent over so many different ones."""
-        return self.steps * min(self.batch, count)
-
-
-def principal_directions(maps: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Mean and first principal directions of the contrasted cells of (N, C, H, W) maps: (C,) and (C, count)."""
-    cells = contrast(maps).flatten(0, 2)
-    centre = cells.mean(0)
-    away = cells - centre
-    _, vectors = torch.linalg.eigh(away.T @ away)  # rising order
-    return centre, vectors.flip(1)[:, :count].contiguous()
+        """How many images, repetitions included, pass in all descents over so many different ones."""
+        return self.starts * self.steps * min(self.batch, count)
 
 
 class _Prototypes(nn.Module):
@@ -75,42 +72,6 @@ class _Prototypes(nn.Module):
         """(B, H, W, D) -> (B, H, W, k + backgrounds)."""
         weight, bias = self.linear()
         return (around @ weight + bias).softmax(-1)
-
-
-def object_level(activations: Tensor) -> float:
-    """From which activation on a cell is taken for a part of the object.
-
-    Otsu's threshold finds the most active parts, such as heads; about half-way from there to the mean of the cells
-    below it lies most of the body.
-
-    Args:
-        activations: of all cells, in standard deviations from their mean.
-    """
-    low, high = float(activations.min()), float(activations.max())
-    if high <= low:
-        return low
-    levels = ((activations.flatten() - low) / (high - low) * 255).byte().numpy()
-    share, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)
-    otsu = low + share / 255 * (high - low)
-    below = float(activations[activations <= otsu].mean())
-    return otsu - LOWER * (otsu - below)
-
-
-def first_centres(around: Tensor, active: Tensor, k: int, backgrounds: int, seed: int) -> Tensor:
-    """(k + backgrounds, D) centres of k-means over the object's cells, and over the others, of (N, H, W, D).
-
-    Args:
-        active: (N, H, W) of bool, which cells are the object's.
-
-    Raises:
-        ValueError: when there are fewer different cells than centres.
-    """
-    centres = []
-    for cells, count in ((around[active], k), (around[~active], backgrounds)):
-        if len(np.unique(cells.numpy(), axis=0)) < count:
-            raise ValueError(f"expected at least {count} different cells, received fewer")
-        centres.append(KMeans(count, n_init=3, random_state=seed).fit(cells.numpy()).cluster_centers_)
-    return torch.from_numpy(np.concatenate(centres)).float()
 
 
 def losses(
@@ -176,7 +137,11 @@ def learn(
     recipe: Recipe | None = None,
     told: Callable[[int, str], Any] = lambda _count, _note: None,
 ) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a vocabulary's linear layer.
+    """Weight and bias of a vocabulary's linear layer: `spec.k` parts, then kinds of background.
+
+    Several descents start from clusters of their own; the one whose losses end lowest is kept, for some end where two
+    parts share one place of the object. Parts beyond `spec.k` are dropped, so there may be more kinds of background
+    than in `spec`.
 
     Args:
         told: called after every step with the number of images and the latest figures.
@@ -185,16 +150,43 @@ def learn(
         ValueError: when there are fewer different cells than parts and backgrounds.
     """
     recipe = recipe or Recipe()
+    seeds = torch.randint(2**31, (recipe.starts,), generator=torch.Generator().manual_seed(seed)).tolist()
+    ends = [_descent(material, spec, each, recipe, told) for each in seeds]
+    _, model = min(ends, key=lambda end: end[0])
+    with torch.no_grad():
+        weight, bias = model.linear()
+        parts = weight.shape[1] - spec.backgrounds
+        if parts == spec.k:
+            return weight, bias
+        places = [_places(model, cells, spec, parts) for cells in (material.cells, material.mirrored)]
+        places[1][..., 1] = material.cells.shape[2] - 1 - places[1][..., 1]
+        kept = telling_parts(places[0], places[1], spec.k)
+        order = [*kept, *(answer for answer in range(weight.shape[1]) if answer not in kept)]
+        return weight[:, order], bias[order]
+
+
+def _places(model: _Prototypes, cells: Tensor, spec: VocabularySpec, parts: int) -> Tensor:
+    """(N, parts, 2) row and column on all images."""
+    blocks = (surroundings(block.float(), spec.windows) for block in torch.split(cells, 64))
+    return torch.cat([locate(model(block)[..., :parts].permute(0, 3, 1, 2)).positions for block in blocks])
+
+
+def _descent(
+    material: Material, spec: VocabularySpec, seed: int, recipe: Recipe, told: Callable[[int, str], Any]
+) -> tuple[float, _Prototypes]:
+    """The mean loss over the last tenth of the steps, and what was learned."""
     cells = material.cells
     dice = torch.Generator().manual_seed(seed)
     sample = cells[torch.randperm(len(cells), generator=dice)[:SAMPLE]].float()
     level = object_level(cells[..., -1].float())
     active = sample[..., -1] > level
-    centres = first_centres(surroundings(sample, spec.windows), active, spec.k, spec.backgrounds, seed)
+    k = max(spec.k, min(recipe.parts, int(active.sum())))
+    centres = first_centres(surroundings(sample, spec.windows), active, k, spec.backgrounds, seed)
     model = _Prototypes(centres, recipe.temperature)
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
     size = min(recipe.batch, len(cells))
     order = torch.empty(0, dtype=torch.long)
+    course: list[float] = []
     for step in range(recipe.steps):
         if len(order) < size:
             order = torch.randperm(len(cells), generator=dice)
@@ -205,15 +197,15 @@ def learn(
         around, other, turned = (surroundings(each[chosen].float(), spec.windows) for each in views)
         elsewhere = torch.sigmoid((level - cells[chosen][..., -1].float()) / SOFTNESS)
         shares = model(around)
-        terms = losses(shares, model(other).flip(2), around, elsewhere, spec.k, recipe)
+        terms = losses(shares, model(other).flip(2), around, elsewhere, k, recipe)
         terms["turning"] = recipe.turning * _agreement(shares, model(turned), material.theta[chosen])
         loss = torch.stack(list(terms.values())).sum()
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
-        told(size, f"loss {loss.item():.3f}")
-    with torch.no_grad():
-        return model.linear()
+        course.append(loss.item())
+        told(size, f"loss {course[-1]:.3f}")
+    return float(np.mean(course[-math.ceil(recipe.steps / 10) :])), model
 
 
 def visibility_threshold(vocabulary: Vocabulary, material: Material, agreement: float = 0.95) -> float:

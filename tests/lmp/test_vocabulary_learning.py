@@ -12,13 +12,11 @@ from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec, locate
 from lmpnet_cli.lmp.vocabulary_learning import (
     Material,
     Recipe,
-    first_centres,
     learn,
     losses,
-    object_level,
-    principal_directions,
     visibility_threshold,
 )
+from lmpnet_cli.lmp.vocabulary_start import first_centres, object_level, principal_directions
 
 SIDE, K = 14, 3
 
@@ -49,7 +47,7 @@ def reduced(given: torch.Tensor, k: int = K) -> tuple[Vocabulary, Material]:
     return made, Material(*(made.cells(each) for each in (given, given.flip(3), turn(given, theta)[0])), theta)
 
 
-def learned(seed: int = 0, recipe: Recipe = Recipe(steps=250)) -> Vocabulary:  # noqa: B008 (frozen)
+def learned(seed: int = 0, recipe: Recipe = Recipe(parts=K, starts=2, steps=150, batch=48)) -> Vocabulary:  # noqa: B008 (frozen)
     made, material = reduced(drawn()[0])
     weight, bias = learn(material, made.spec, seed, recipe)
     made.load_state_dict({"weight": weight, "bias": bias}, strict=False)
@@ -94,7 +92,7 @@ def test_each_keypoint_is_one_part_on_images_that_were_not_learned_from(vocabula
 
 
 def test_a_seed_repeats_and_another_one_differs():
-    recipe = Recipe(steps=5)
+    recipe = Recipe(parts=K, starts=1, steps=5)
     one, again, other = learned(0, recipe), learned(0, recipe), learned(1, recipe)
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in one.state_dict().items())
     assert not torch.equal(one.get_buffer("weight"), other.get_buffer("weight"))
@@ -104,10 +102,43 @@ def test_the_descent_lowers_the_losses_that_it_reports():
     made, material = reduced(drawn()[0])
     notes: list[float] = []
     counts: list[int] = []
-    recipe = Recipe(steps=20, batch=32)
+    recipe = Recipe(parts=K, starts=1, steps=20, batch=32)
     learn(material, made.spec, 0, recipe, lambda n, note: (counts.append(n), notes.append(float(note.split()[1]))))
     assert sum(counts) == recipe.images(len(material.cells)) == 20 * 32
     assert np.mean(notes[-3:]) < np.mean(notes[:3])
+
+
+def test_of_several_starts_the_one_that_ends_lowest_is_kept():
+    made, material = reduced(drawn()[0], k=4)
+    notes: list[float] = []
+    recipe = Recipe(parts=K, starts=3, steps=10, batch=32)
+    kept = learn(material, made.spec, 0, recipe, lambda _, note: notes.append(float(note.split()[1])))
+    assert len(notes) == 30 and recipe.images(96) == 3 * 10 * 32
+    ends = [notes[9], notes[19], notes[29]]
+    assert len(set(ends)) == 3
+    first = learn(material, made.spec, 0, replace(recipe, starts=1))
+    assert torch.equal(kept[0], first[0]) == (min(ends) == ends[0])
+    seeds = torch.randint(2**31, (3,), generator=torch.Generator().manual_seed(0)).tolist()
+    best = seeds[int(np.argmin(ends))]
+    _, alone = vocabulary_learning._descent(material, made.spec, best, recipe, lambda *_: None)
+    torch.testing.assert_close(alone.linear(), kept)
+
+
+def test_fewer_parts_than_are_learned_are_chosen_from_them_and_the_others_become_background():
+    given, places = drawn()
+    made, material = reduced(given, k=2)
+    recipe = Recipe(parts=3, starts=2, steps=120, batch=32)
+    weight, bias = learn(material, made.spec, 1, recipe)
+    assert weight.shape[1] == len(bias) == 3 + made.spec.backgrounds
+    both = Vocabulary(replace(made.spec, backgrounds=3))
+    both.load_state_dict({**made.state_dict(), "weight": weight, "bias": bias})
+    found = locate(both(given)[:, :2]).positions.numpy()
+    nearest = np.linalg.norm(found[:, :, None] - places[:, None], axis=-1).argmin(2)
+    assert (nearest == nearest[0]).mean() > 0.95
+    # parts lie in a row: from both ends, or from one and the middle, the third follows
+    assert nearest[0, 0] != nearest[0, 1]
+    _, all_bias = learn(material, replace(made.spec, names=("a", "b", "c")), 1, recipe)
+    torch.testing.assert_close(bias.sort().values, all_bias.sort().values)
 
 
 def literal_losses(shares, mirrored, around, elsewhere, k, recipe):
