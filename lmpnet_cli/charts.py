@@ -46,13 +46,20 @@ def draw_curves(history: Sequence[dict[str, Any]]) -> Rgb:
 
 
 def draw_metrics(metrics: Mapping[str, Any]) -> Rgb:
-    """`metrics.json` as a picture: greedy PCK beside the trivial predictors, and how often each part is reached."""
+    """`metrics.json` as a picture: greedy PCK beside the trivial predictors, and how often each part is reached.
+
+    Where a vocabulary was scored, a third panel shows what its scores say of annotated visibility.
+    """
     rows = {row_name(row): row for row in metrics["results"]}
     trivial = {name.replace("_", " "): row for name, row in metrics["baselines"].items()}
     recall = metrics["results"][0]["part_recall"]
-    figure = _figure(11, max(4.2, 1.6 + 0.24 * len(recall)))
-    _draw_pck(figure.add_subplot(1, 2, 1), rows | trivial, len(rows), metrics)
-    _draw_recall(figure.add_subplot(1, 2, 2), recall, next(iter(rows)), trivial)
+    visibility = metrics.get("identity", {}).get("visibility")
+    panels = 3 if visibility else 2
+    figure = _figure(5.5 * panels, max(4.2, 1.6 + 0.24 * len(recall)))
+    _draw_pck(figure.add_subplot(1, panels, 1), rows | trivial, len(rows), metrics)
+    _draw_recall(figure.add_subplot(1, panels, 2), recall, next(iter(rows)), trivial)
+    if visibility:
+        _draw_visibility(figure.add_subplot(1, panels, 3), visibility)
     title = f"{metrics['dataset']}: {metrics['images']} pictures, {metrics['k']} keypoints each"
     figure.suptitle(_plain(title), fontsize=11)
     return _pixels(figure)
@@ -98,6 +105,19 @@ def _draw_recall(axes: Any, recall: Mapping[str, Any], name: str, trivial: Mappi
     axes.set_yticks(places, [_plain(part) for part in order])
     axes.legend(fontsize=8, loc="lower right")
     axes.grid(axis="x", alpha=0.3)
+
+
+def _draw_visibility(axes: Any, visibility: Mapping[str, Any]) -> None:
+    recall, precision, _ = zip(*visibility["curve"], strict=True)
+    axes.plot(recall, precision, color=MEASURED, label=f"scores, area {visibility['average_precision']:g} %")
+    axes.axhline(visibility["visible"], color=TRIVIAL, ls=":", label="every keypoint seen")
+    if visibility["precision"] is not None:
+        axes.plot(visibility["recall"], visibility["precision"], "o", color=STRICT, label="the vocabulary's threshold")
+    low = min(*precision, visibility["visible"])
+    axes.set(title="Keypoints of the vocabulary: seen where visible?", xlabel="recall, %", ylabel="precision, %")
+    axes.set(xlim=(0, 101), ylim=(max(0, low - 5), 101))
+    axes.legend(fontsize=8, loc="lower left")
+    axes.grid(alpha=0.3)
 
 
 def draw_salience(document: Mapping[str, Any]) -> Rgb:

@@ -51,6 +51,22 @@ def test_metrics_are_drawn_as_high_as_they_are():
     assert blue(longer[:, half:]) > 1.2 * blue(low[:, half:]) > 0
 
 
+def test_a_third_panel_shows_the_scores_of_a_vocabulary_against_visibility():
+    given = metrics(30.0, {"beak": 50.0, "tail": 20.0, "left eye": None})
+    plain = draw_metrics(given)
+
+    def with_curve(curve):
+        scores = {"average_precision": 80.0, "visible": 60.0, "precision": 75.0, "recall": 50.0, "curve": curve}
+        return draw_metrics(given | {"identity": {"visibility": scores}})
+
+    long = with_curve([[100.0, 60.0, 0.1], [50.0, 75.0, 0.5], [0.0, 100.0, 0.9]])
+    short = with_curve([[100.0, 60.0, 0.1], [98.0, 62.0, 0.5]])
+    assert long.shape[1] > plain.shape[1] and long.shape == short.shape
+    third = 2 * long.shape[1] // 3
+    assert blue(long[:, third:]) > 1.5 * blue(short[:, third:]) > 0
+    assert draw_metrics(given | {"identity": {"visibility": None}}).shape == plain.shape
+
+
 @pytest.mark.parametrize(("threshold", "name"), [(3.0, "thr 3"), (2.5, "thr 2.5"), (None, "keypoints")])
 def test_rows_have_a_name(threshold, name):
     assert row_name({"thr": threshold}) == name
