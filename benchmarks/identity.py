@@ -69,7 +69,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--checkpoint", type=Path)
-    parser.add_argument("--learn-from", type=Path, help="another data set whose training split is learned from")
+    parser.add_argument(
+        "--learn-from", type=Path, nargs="+", help="other data sets whose training splits are learned from"
+    )
     parser.add_argument("--k", type=int, nargs="+", default=[4, 5, 8, 16])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, required=True)
@@ -78,7 +80,7 @@ def main() -> None:
     annotations = read_annotations(given.data, "test")
     training = [image for image in annotations.training if len(image.visible)]
     test = [image for image in annotations.images if len(image.visible)]
-    pictures = training_pictures([given.learn_from or given.data])
+    pictures = training_pictures(given.learn_from or [given.data])
     if given.hold_out:
         test = training[::5]
         hidden = {image.path for image in test}

@@ -40,8 +40,20 @@ def named(birds: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactor
     from lmpnet_cli.vocabularies import vocabulary
 
     out = tmp_path_factory.mktemp("named") / "run"
-    vocabulary(birds, checkpoint=checkpoint, names="head,wing,tail", out=out, workers=0, device="cpu", precision="32")
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_descents(patch)
+        vocabulary(
+            birds, checkpoint=checkpoint, names="head,wing,tail", out=out, workers=0, device="cpu", precision="32"
+        )
     return out / "lmpnet.safetensors"
+
+
+def shorten_descents(patch: pytest.MonkeyPatch) -> None:
+    """For tests that do not hang on how good a vocabulary is."""
+    from lmpnet_cli import vocabulary_making
+    from lmpnet_cli.lmp.vocabulary_learning import Recipe
+
+    patch.setattr(vocabulary_making, "Recipe", lambda: Recipe(starts=2, trial=10, steps=40))
 
 
 SMALL = {

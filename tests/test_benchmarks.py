@@ -132,10 +132,14 @@ def test_the_benchmark_of_vocabularies_scores_what_the_commands_make(birds, chec
     import json
 
     import identity
+    from conftest import shorten_descents
 
+    from lmpnet_cli import vocabulary_making
     from lmpnet_cli.evaluation import evaluate
     from lmpnet_cli.vocabularies import vocabulary
 
+    shorten_descents(monkeypatch)
+    monkeypatch.setattr(identity, "Recipe", vocabulary_making.Recipe)
     arguments = [
         "identity.py",
         str(birds),

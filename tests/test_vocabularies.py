@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL
+from conftest import SMALL, shorten_descents
 from PIL import Image
 from safetensors import safe_open
 from typer.testing import CliRunner
@@ -26,6 +26,12 @@ from lmpnet_cli.rendering import COLORS, identity_color
 from lmpnet_cli.training import train
 from lmpnet_cli.vocabularies import vocabulary
 from lmpnet_cli.vocabulary_making import best_sightings
+
+
+@pytest.fixture(autouse=True)
+def short_descents(monkeypatch):
+    shorten_descents(monkeypatch)
+
 
 OPTIONS = {"workers": 0, "device": "cpu", "precision": "32"}
 

@@ -3,7 +3,7 @@
 1. Principal directions, what is object, and clusters of cells: `vocabulary_start.py`.
 2. The clusters' centres move by gradient descent: every part is present in every image, in one place, unlike the other
    parts, in the same place of the mirrored and of the turned image, and on the object.
-3. Of several such descents the one that ends lowest is kept, and of its parts those that tell most: `choice.py`.
+3. Of several such descents the lowest goes on to the end, and of its parts those that tell most are kept: `choice.py`.
 4. From which score on a part counts as seen: where the image and its mirror image agree about its place.
 """
 
@@ -24,6 +24,7 @@ from lmpnet_cli.lmp.vocabulary_start import first_centres, object_level
 
 PRESENT = 0.5  # share of a cell from which on a part is taken for present, at the latest
 SAMPLE = 500  # images that the clusters start from
+LATEST = 50  # steps whose mean loss says how low a descent is
 SOFTNESS = 0.3  # standard deviations of the activation
 
 
@@ -33,12 +34,14 @@ class Recipe:
 
     Attributes:
         parts: that are learned at least; where fewer are wanted, the others join the background.
-        starts: descents, of which the one that ends lowest is kept.
-        steps: of each.
+        starts: descents that begin.
+        trial: steps after which only the lowest of them goes on.
+        steps: of that one, in all.
     """
 
     parts: int = 8
     starts: int = 4
+    trial: int = 200
     steps: int = 500
     batch: int = 64
     learning_rate: float = 3e-3
@@ -52,7 +55,7 @@ class Recipe:
 
     def images(self, count: int) -> int:
         """How many images, repetitions included, pass in all descents over so many different ones."""
-        return self.starts * self.steps * min(self.batch, count)
+        return ((self.starts - 1) * min(self.trial, self.steps) + self.steps) * min(self.batch, count)
 
 
 class _Prototypes(nn.Module):
@@ -139,9 +142,9 @@ def learn(
 ) -> tuple[Tensor, Tensor]:
     """Weight and bias of a vocabulary's linear layer: `spec.k` parts, then kinds of background.
 
-    Several descents start from clusters of their own; the one whose losses end lowest is kept, for some end where two
-    parts share one place of the object. Parts beyond `spec.k` are dropped, so there may be more kinds of background
-    than in `spec`.
+    Several descents start from clusters of their own; the one that is lowest after the trial is kept, for some end
+    where two parts share one place of the object. Parts beyond `spec.k` are dropped, so there may be more kinds of
+    background than in `spec`.
 
     Args:
         told: called after every step with the number of images and the latest figures.
@@ -151,8 +154,12 @@ def learn(
     """
     recipe = recipe or Recipe()
     seeds = torch.randint(2**31, (recipe.starts,), generator=torch.Generator().manual_seed(seed)).tolist()
-    ends = [_descent(material, spec, each, recipe, told) for each in seeds]
-    _, model = min(ends, key=lambda end: end[0])
+    descents = [_Descent(material, spec, each, recipe) for each in seeds]
+    for descent in descents:
+        descent.run(min(recipe.trial, recipe.steps), told)
+    lowest = min(descents, key=lambda descent: descent.height)
+    lowest.run(recipe.steps, told)
+    model = lowest.model
     with torch.no_grad():
         weight, bias = model.linear()
         parts = weight.shape[1] - spec.backgrounds
@@ -171,41 +178,53 @@ def _places(model: _Prototypes, cells: Tensor, spec: VocabularySpec, parts: int)
     return torch.cat([locate(model(block)[..., :parts].permute(0, 3, 1, 2)).positions for block in blocks])
 
 
-def _descent(
-    material: Material, spec: VocabularySpec, seed: int, recipe: Recipe, told: Callable[[int, str], Any]
-) -> tuple[float, _Prototypes]:
-    """The mean loss over the last tenth of the steps, and what was learned."""
-    cells = material.cells
-    dice = torch.Generator().manual_seed(seed)
-    sample = cells[torch.randperm(len(cells), generator=dice)[:SAMPLE]].float()
-    level = object_level(cells[..., -1].float())
-    active = sample[..., -1] > level
-    k = max(spec.k, min(recipe.parts, int(active.sum())))
-    centres = first_centres(surroundings(sample, spec.windows), active, k, spec.backgrounds, seed)
-    model = _Prototypes(centres, recipe.temperature)
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
-    size = min(recipe.batch, len(cells))
-    order = torch.empty(0, dtype=torch.long)
-    course: list[float] = []
-    for step in range(recipe.steps):
-        if len(order) < size:
-            order = torch.randperm(len(cells), generator=dice)
-        chosen, order = order[:size], order[size:]
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * (0.5 + 0.5 * math.cos(math.pi * step / recipe.steps))
-        views = (cells, material.mirrored, material.turned)
-        around, other, turned = (surroundings(each[chosen].float(), spec.windows) for each in views)
-        elsewhere = torch.sigmoid((level - cells[chosen][..., -1].float()) / SOFTNESS)
-        shares = model(around)
-        terms = losses(shares, model(other).flip(2), around, elsewhere, k, recipe)
-        terms["turning"] = recipe.turning * _agreement(shares, model(turned), material.theta[chosen])
-        loss = torch.stack(list(terms.values())).sum()
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-        course.append(loss.item())
-        told(size, f"loss {course[-1]:.3f}")
-    return float(np.mean(course[-math.ceil(recipe.steps / 10) :])), model
+class _Descent:
+    """Centres on their way down; `run` goes on from where it stopped."""
+
+    def __init__(self, material: Material, spec: VocabularySpec, seed: int, recipe: Recipe) -> None:
+        self.material, self.spec, self.recipe = material, spec, recipe
+        self.dice = torch.Generator().manual_seed(seed)
+        cells = material.cells
+        sample = cells[torch.randperm(len(cells), generator=self.dice)[:SAMPLE]].float()
+        self.level = object_level(cells[..., -1].float())
+        active = sample[..., -1] > self.level
+        self.k = max(spec.k, min(recipe.parts, int(active.sum())))
+        centres = first_centres(surroundings(sample, spec.windows), active, self.k, spec.backgrounds, seed)
+        self.model = _Prototypes(centres, recipe.temperature)
+        self.optimizer = torch.optim.Adam(self.model.parameters())
+        self.order = torch.empty(0, dtype=torch.long)
+        self.course: list[float] = []
+
+    @property
+    def height(self) -> float:
+        """The mean loss of the latest steps."""
+        return float(np.mean(self.course[-LATEST:]))
+
+    def run(self, until: int, told: Callable[[int, str], Any]) -> None:
+        """On to so many steps in all; the learning rate is that of a course of `recipe.steps`."""
+        size = min(self.recipe.batch, len(self.material.cells))
+        for step in range(len(self.course), until):
+            if len(self.order) < size:
+                self.order = torch.randperm(len(self.material.cells), generator=self.dice)
+            chosen, self.order = self.order[:size], self.order[size:]
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.recipe.learning_rate * (0.5 + 0.5 * math.cos(math.pi * step / self.recipe.steps))
+            loss = self._loss(chosen)
+            self.optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            self.optimizer.step()
+            self.course.append(loss.item())
+            told(size, f"loss {self.course[-1]:.3f}")
+
+    def _loss(self, chosen: Tensor) -> Tensor:
+        given = self.material
+        views = (given.cells, given.mirrored, given.turned)
+        around, other, turned = (surroundings(each[chosen].float(), self.spec.windows) for each in views)
+        elsewhere = torch.sigmoid((self.level - given.cells[chosen][..., -1].float()) / SOFTNESS)
+        shares = self.model(around)
+        terms = losses(shares, self.model(other).flip(2), around, elsewhere, self.k, self.recipe)
+        terms["turning"] = self.recipe.turning * _agreement(shares, self.model(turned), given.theta[chosen])
+        return torch.stack(list(terms.values())).sum()
 
 
 def visibility_threshold(vocabulary: Vocabulary, material: Material, agreement: float = 0.95) -> float:

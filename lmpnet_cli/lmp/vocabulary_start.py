@@ -5,10 +5,13 @@
 3. k-means over the object's cells with their surroundings, and over all others.
 """
 
+from warnings import catch_warnings, simplefilter
+
 import cv2
 import numpy as np
 import torch
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from lmpnet_cli.lmp.vocabulary import contrast
@@ -55,7 +58,12 @@ def first_centres(around: Tensor, active: Tensor, k: int, backgrounds: int, seed
     """
     centres = []
     for cells, count in ((around[active], k), (around[~active], backgrounds)):
-        if len(np.unique(cells.numpy(), axis=0)) < count:
-            raise ValueError(f"expected at least {count} different cells, received fewer")
-        centres.append(KMeans(count, n_init=3, random_state=seed).fit(cells.numpy()).cluster_centers_)
+        try:
+            if len(cells) < count:
+                raise ConvergenceWarning
+            with catch_warnings():
+                simplefilter("error", ConvergenceWarning)
+                centres.append(KMeans(count, n_init=3, random_state=seed).fit(cells.numpy()).cluster_centers_)
+        except ConvergenceWarning:
+            raise ValueError(f"expected at least {count} different cells, received fewer") from None
     return torch.from_numpy(np.concatenate(centres)).float()
