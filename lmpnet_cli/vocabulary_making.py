@@ -17,8 +17,9 @@ from lmpnet_cli.inference import Engine
 from lmpnet_cli.keypoints import keypoint_names, skipped_entries
 from lmpnet_cli.lmp.turning import random_turns, turn
 from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec, activation, locate
-from lmpnet_cli.lmp.vocabulary_learning import Material, Recipe, learn, visibility_threshold
+from lmpnet_cli.lmp.vocabulary_learning import Material, Recipe, learn
 from lmpnet_cli.lmp.vocabulary_start import principal_directions
+from lmpnet_cli.lmp.vocabulary_threshold import visibility_threshold
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import Rgb
 from lmpnet_cli.runtime import fast_bfloat16, resolve_device, seed_everything

@@ -1,6 +1,7 @@
 """Which of several learned parts to keep: those from whose places the places of all follow best.
 
 Learned four at a time, parts are large and lie in the middle of the object; of eight smaller ones, four tell more.
+Parts beside the object tell much too, but a keypoint is to lie on something.
 """
 
 from itertools import combinations
@@ -8,15 +9,19 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+ON_OBJECT = 0.8  # share of the images on which a part is to lie on the object
 
-def telling_parts(positions: Tensor, again: Tensor, k: int) -> tuple[int, ...]:
-    """The k parts from which the places of all parts in the mirror images follow best, by least squares.
+
+def telling_parts(positions: Tensor, again: Tensor, k: int, on_object: Tensor) -> tuple[int, ...]:
+    """The k parts on the object from which the places of all parts in the mirror images follow best, by least squares.
 
     The mirror images keep an unsteady part from explaining itself.
 
     Args:
         positions: (N, K, 2) of all parts on the training images.
         again: (N, K, 2) of the same parts on the mirror images, mirrored back.
+        on_object: (K,) on which share of the images each part lies on the object. Where fewer than k do on `ON_OBJECT`
+            of them, those that do most often are taken.
 
     Returns:
         Rising indices; of equally good ones the lowest.
@@ -30,4 +35,5 @@ def telling_parts(positions: Tensor, again: Tensor, k: int) -> tuple[int, ...]:
         fit = torch.linalg.lstsq(known, wanted, driver="gelsd").solution
         return float((wanted - known @ fit).unflatten(1, (-1, 2)).norm(dim=2).mean())
 
-    return min(combinations(range(positions.shape[1]), k), key=unexplained)
+    enough = min(ON_OBJECT, float(on_object.sort(descending=True).values[k - 1]))
+    return min(combinations((on_object >= enough).nonzero()[:, 0].tolist(), k), key=unexplained)

@@ -4,7 +4,6 @@
 2. The clusters' centres move by gradient descent: every part is present in every image, in one place, unlike the other
    parts, in the same place of the mirrored and of the turned image, and on the object.
 3. Of several such descents the lowest goes on to the end, and of its parts those that tell most are kept: `choice.py`.
-4. From which score on a part counts as seen: where the image and its mirror image agree about its place.
 """
 
 import math
@@ -19,10 +18,9 @@ from torch.nn import functional
 
 from lmpnet_cli.lmp.choice import telling_parts
 from lmpnet_cli.lmp.turning import turn
-from lmpnet_cli.lmp.vocabulary import GRID, Vocabulary, VocabularySpec, locate, surroundings
+from lmpnet_cli.lmp.vocabulary import VocabularySpec, locate, surroundings
 from lmpnet_cli.lmp.vocabulary_start import first_centres, object_level
 
-PRESENT = 0.5  # share of a cell from which on a part is taken for present, at the latest
 SAMPLE = 500  # images that the clusters start from
 LATEST = 50  # steps whose mean loss says how low a descent is
 SOFTNESS = 0.3  # standard deviations of the activation
@@ -165,17 +163,24 @@ def learn(
         parts = weight.shape[1] - spec.backgrounds
         if parts == spec.k:
             return weight, bias
-        places = [_places(model, cells, spec, parts) for cells in (material.cells, material.mirrored)]
-        places[1][..., 1] = material.cells.shape[2] - 1 - places[1][..., 1]
-        kept = telling_parts(places[0], places[1], spec.k)
+        (places, on_object), (again, _) = (
+            _places(lowest, cells, parts) for cells in (material.cells, material.mirrored)
+        )
+        again[..., 1] = material.cells.shape[2] - 1 - again[..., 1]
+        kept = telling_parts(places, again, spec.k, on_object)
         order = [*kept, *(answer for answer in range(weight.shape[1]) if answer not in kept)]
         return weight[:, order], bias[order]
 
 
-def _places(model: _Prototypes, cells: Tensor, spec: VocabularySpec, parts: int) -> Tensor:
-    """(N, parts, 2) row and column on all images."""
-    blocks = (surroundings(block.float(), spec.windows) for block in torch.split(cells, 64))
-    return torch.cat([locate(model(block)[..., :parts].permute(0, 3, 1, 2)).positions for block in blocks])
+def _places(descent: "_Descent", cells: Tensor, parts: int) -> tuple[Tensor, Tensor]:
+    """(N, parts, 2) row and column on all images, and (parts,) the share of images on which it is the object's cell."""
+    places, active = [], []
+    for block in (each.float() for each in torch.split(cells, 64)):
+        shares = descent.model(surroundings(block, descent.spec.windows))[..., :parts]
+        places.append(locate(shares.permute(0, 3, 1, 2)).positions)
+        row, column = places[-1].round().long().unbind(-1)
+        active.append(block[torch.arange(len(block))[:, None], row, column, -1] > descent.level)
+    return torch.cat(places), torch.cat(active).float().mean(0)
 
 
 class _Descent:
@@ -225,26 +230,3 @@ class _Descent:
         terms = losses(shares, self.model(other).flip(2), around, elsewhere, self.k, self.recipe)
         terms["turning"] = self.recipe.turning * _agreement(shares, self.model(turned), given.theta[chosen])
         return torch.stack(list(terms.values())).sum()
-
-
-def visibility_threshold(vocabulary: Vocabulary, material: Material, agreement: float = 0.95) -> float:
-    """The lowest score from which on the place of a part is to be believed.
-
-    Believed is a place that the mirror image confirms within one cell of a 14 x 14 grid: among all (image, part) with a
-    score of at least the threshold, a share of `agreement` is confirmed. It is at most 0.5, from which on PDiscoNet
-    takes a part for present: with few training images no score may reach the agreement.
-    """
-    scores, confirmed = [], []
-    for start in range(0, len(material.cells), 64):
-        parts, other = (
-            vocabulary.shares(each[start : start + 64].float())[:, : vocabulary.spec.k]
-            for each in (material.cells, material.mirrored)
-        )
-        found, again = locate(parts), locate(other.flip(3))
-        cell = torch.tensor(parts.shape[2:]) / GRID
-        scores.append(found.scores.flatten())
-        confirmed.append((((found.positions - again.positions) / cell).norm(dim=-1) < 1).flatten())
-    order = torch.cat(scores).sort(descending=True, stable=True)
-    share = torch.cat(confirmed)[order.indices].double().cumsum(0) / torch.arange(1, len(order.values) + 1)
-    good = (share >= agreement).nonzero()
-    return min(PRESENT, float(order.values[good[-1, 0]])) if len(good) else PRESENT

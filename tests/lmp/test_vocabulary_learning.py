@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lmpnet_cli.lmp import vocabulary_learning
+from lmpnet_cli.lmp import vocabulary_learning, vocabulary_threshold
 from lmpnet_cli.lmp.turning import random_turns, turn
 from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec, locate
 from lmpnet_cli.lmp.vocabulary_learning import (
@@ -14,9 +14,9 @@ from lmpnet_cli.lmp.vocabulary_learning import (
     Recipe,
     learn,
     losses,
-    visibility_threshold,
 )
 from lmpnet_cli.lmp.vocabulary_start import first_centres, object_level, principal_directions
+from lmpnet_cli.lmp.vocabulary_threshold import visibility_threshold
 
 SIDE, K = 14, 3
 
@@ -195,7 +195,7 @@ def test_visibility_begins_where_mirror_images_agree(vocabulary):
 
 
 def test_the_threshold_is_where_the_share_of_confirmed_places_falls_below_the_agreement(vocabulary, monkeypatch):
-    monkeypatch.setattr(vocabulary_learning, "PRESENT", 1.0)
+    monkeypatch.setattr(vocabulary_threshold, "PRESENT", 1.0)
     _, material = reduced(drawn(60, seed=4)[0])
     half = replace(material, mirrored=torch.cat([material.mirrored[:30], material.mirrored[:30]]))
     parts, other = (vocabulary.shares(each)[:, :K] for each in (half.cells, half.mirrored))
