@@ -18,7 +18,7 @@ from lmpnet_cli.keypoints import keypoint_names, skipped_entries
 from lmpnet_cli.lmp.turning import random_turns, turn
 from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec, activation, locate
 from lmpnet_cli.lmp.vocabulary_learning import Material, Recipe, learn
-from lmpnet_cli.lmp.vocabulary_start import principal_directions
+from lmpnet_cli.lmp.vocabulary_start import object_level, principal_directions
 from lmpnet_cli.lmp.vocabulary_threshold import visibility_threshold
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import Rgb
@@ -133,7 +133,7 @@ class Cells:
         count = min(VocabularySpec.directions, self.channels, cells)
         centre, projection = principal_directions(maps, count)
         deviation, mean = torch.std_mean(activation(maps))
-        level = torch.stack([mean, deviation.clamp_min(1e-6)])
+        level = torch.stack([mean, deviation.clamp_min(1e-6), torch.zeros(())])  # the last is known in the end
         self.reduction = {"centre": centre, "projection": projection, "level": level}
         self._reducer = Vocabulary(VocabularySpec((), self.channels, count))
         self._reducer.load_state_dict(self.reduction, strict=False)
@@ -162,6 +162,7 @@ def vocabulary_of(spec: VocabularySpec, gathered: Cells, seed: int, recipe: Reci
         ) from error
     made = Vocabulary(replace(spec, backgrounds=len(bias) - spec.k))
     made.load_state_dict({**gathered.reduction, "weight": weight, "bias": bias})
+    made.get_buffer("level")[2] = object_level(gathered.material.cells[..., -1].float())
     made.spec = replace(
         made.spec,
         threshold=round(visibility_threshold(made, gathered.material), 4),

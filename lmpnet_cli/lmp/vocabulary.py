@@ -10,6 +10,7 @@ look like, so that index i means the same part in every image. Not in the paper;
    are attached to) and beside the activation, the sum over all filters: filters learned from class labels answer to the
    object.
 3. One linear layer and a softmax give k part maps and the background.
+4. A part counts as far as a cell is active enough for a part of the object: windows reach beyond its outline.
 """
 
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ACTIVATION = 0.2  # of a standard deviation of the activation, beside cells of length 1
+SOFTNESS = 0.3  # of the line between object and surroundings, in standard deviations of the activation
 PADDING = 2  # cells of a 14 x 14 grid that padding reaches
 GRID = 14  # thr, the mask radius and windows are given in cells of a 14 x 14 grid over the image, whatever the map
 
@@ -86,6 +88,11 @@ def activation(maps: Tensor) -> Tensor:
     return total.clamp_min(1e-6).log()
 
 
+def objectness(active: Tensor, level: Tensor | float) -> Tensor:
+    """How sure it is that a cell is the object's, in [0, 1], by its activation in standard deviations."""
+    return torch.sigmoid((active - level) / SOFTNESS)
+
+
 def surroundings(cells: Tensor, windows: tuple[int, ...]) -> Tensor:
     """Each cell as the linear layer takes it.
 
@@ -138,7 +145,8 @@ class Vocabulary(nn.Module):
         self.spec = spec
         self.register_buffer("centre", torch.zeros(spec.channels))
         self.register_buffer("projection", torch.zeros(spec.channels, spec.directions))
-        self.register_buffer("level", torch.tensor([0.0, 1.0]))  # mean and standard deviation of the activation
+        # of the activation: mean, standard deviation, and in such deviations where the object begins
+        self.register_buffer("level", torch.tensor([0.0, 1.0, 0.0]))
         answers = spec.k + spec.backgrounds
         self.register_buffer("weight", torch.zeros(len(spec.windows) * spec.directions + 1, answers))
         self.register_buffer("bias", torch.zeros(answers))
@@ -146,7 +154,7 @@ class Vocabulary(nn.Module):
     def cells(self, maps: Tensor) -> Tensor:
         """(B, C, H, W) raw maps -> (B, H, W, directions + 1), the activation last."""
         # the centre moves to after the product, which is then the only pass over all filters
-        projection, (mean, deviation) = self.get_buffer("projection"), self.get_buffer("level")
+        projection, (mean, deviation, _) = self.get_buffer("projection"), self.get_buffer("level")
         directions = contrast(maps) @ projection - self.get_buffer("centre") @ projection
         return torch.cat([directions, ((activation(maps) - mean) / deviation)[..., None]], -1)
 
@@ -154,8 +162,8 @@ class Vocabulary(nn.Module):
         """(B, H, W, directions + 1) -> (B, k + 1, H, W) shares of each cell, which sum to 1; the last is background."""
         around = surroundings(cells, self.spec.windows)
         answers = (around @ self.get_buffer("weight") + self.get_buffer("bias")).softmax(-1)
-        parts, background = answers[..., : self.spec.k], answers[..., self.spec.k :].sum(-1, keepdim=True)
-        return torch.cat([parts, background], -1).permute(0, 3, 1, 2)
+        parts = answers[..., : self.spec.k] * objectness(cells[..., -1:], self.get_buffer("level")[2])
+        return torch.cat([parts, 1 - parts.sum(-1, keepdim=True)], -1).permute(0, 3, 1, 2)
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, C, H, W) raw maps -> (B, k + 1, H, W) as `shares`."""

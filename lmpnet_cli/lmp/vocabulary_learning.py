@@ -18,12 +18,11 @@ from torch.nn import functional
 
 from lmpnet_cli.lmp.choice import telling_parts
 from lmpnet_cli.lmp.turning import turn
-from lmpnet_cli.lmp.vocabulary import VocabularySpec, locate, surroundings
+from lmpnet_cli.lmp.vocabulary import VocabularySpec, locate, objectness, surroundings
 from lmpnet_cli.lmp.vocabulary_start import first_centres, object_level
 
 SAMPLE = 500  # images that the clusters start from
 LATEST = 50  # steps whose mean loss says how low a descent is
-SOFTNESS = 0.3  # standard deviations of the activation
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,10 @@ def learn(
 
 
 def _places(descent: "_Descent", cells: Tensor, parts: int) -> tuple[Tensor, Tensor]:
-    """(N, parts, 2) row and column on all images, and (parts,) the share of images on which it is the object's cell."""
+    """(N, parts, 2) row and column on all images, and (parts,) the share of images on which that is the object's cell.
+
+    Places are taken before `objectness` pulls them onto the object, where all would lie.
+    """
     places, active = [], []
     for block in (each.float() for each in torch.split(cells, 64)):
         shares = descent.model(surroundings(block, descent.spec.windows))[..., :parts]
@@ -225,7 +227,7 @@ class _Descent:
         given = self.material
         views = (given.cells, given.mirrored, given.turned)
         around, other, turned = (surroundings(each[chosen].float(), self.spec.windows) for each in views)
-        elsewhere = torch.sigmoid((self.level - given.cells[chosen][..., -1].float()) / SOFTNESS)
+        elsewhere = 1 - objectness(given.cells[chosen][..., -1].float(), self.level)
         shares = self.model(around)
         terms = losses(shares, self.model(other).flip(2), around, elsewhere, self.k, self.recipe)
         terms["turning"] = self.recipe.turning * _agreement(shares, self.model(turned), given.theta[chosen])

@@ -15,7 +15,7 @@ def filled(spec: VocabularySpec = SPEC, seed: int = 0) -> Vocabulary:
     made = Vocabulary(spec)
     dice = torch.Generator().manual_seed(seed)
     made.load_state_dict({key: torch.randn(value.shape, generator=dice) for key, value in made.state_dict().items()})
-    made.get_buffer("level").copy_(torch.tensor([1.5, 0.7]))
+    made.get_buffer("level").copy_(torch.tensor([1.5, 0.7, 0.4]))
     return made
 
 
@@ -49,7 +49,9 @@ def literal(made: Vocabulary, image: np.ndarray) -> np.ndarray:
             logits = np.concatenate([*views, [0.2 * active]]) @ w["weight"] + w["bias"]
             exp = np.exp(logits - logits.max())
             soft = exp / exp.sum()
-            shares[: made.spec.k, r, c], shares[-1, r, c] = soft[: made.spec.k], soft[made.spec.k :].sum()
+            of_object = 1 / (1 + np.exp(-(active - w["level"][2]) / 0.3))
+            shares[: made.spec.k, r, c] = of_object * soft[: made.spec.k]
+            shares[-1, r, c] = 1 - shares[: made.spec.k, r, c].sum()
     return shares
 
 
@@ -64,6 +66,18 @@ def test_shares_sum_to_one_and_the_last_is_the_background():
     shares = filled()(maps())
     assert shares.shape == (3, 4, 5, 5)
     torch.testing.assert_close(shares.sum(1), torch.ones(3, 5, 5))
+
+
+def test_parts_end_where_the_object_does():
+    made, given = filled(), maps(2, 14)
+    active = made.cells(given)[..., -1]
+    made.get_buffer("level")[2] = active.median()
+    shares = made(given)
+    everywhere = filled()
+    everywhere.get_buffer("level")[2] = -1000.0
+    ratio = shares[:, 0] / everywhere(given)[:, 0]
+    torch.testing.assert_close(ratio, 1 / (1 + torch.exp((active.median() - active) / 0.3)))
+    torch.testing.assert_close(everywhere(given)[:, -1], 1 - everywhere(given)[:, :-1].sum(1))
 
 
 def test_an_image_does_not_depend_on_its_batch():

@@ -42,7 +42,8 @@ def reduced(given: torch.Tensor, k: int = K) -> tuple[Vocabulary, Material]:
     centre, projection = principal_directions(given, 8)
     made.load_state_dict({"centre": centre, "projection": projection}, strict=False)
     cells = made.cells(given)
-    made.get_buffer("level").copy_(torch.stack([cells[..., -1].mean(), cells[..., -1].std()]))
+    made.get_buffer("level")[:2] = torch.stack([cells[..., -1].mean(), cells[..., -1].std()])
+    made.get_buffer("level")[2] = object_level(made.cells(given)[..., -1])
     theta = random_turns(len(given), torch.Generator().manual_seed(0))
     return made, Material(*(made.cells(each) for each in (given, given.flip(3), turn(given, theta)[0])), theta)
 
