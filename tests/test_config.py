@@ -155,6 +155,16 @@ def test_one_path_or_several(given):
 
 
 @pytest.mark.parametrize("config", EVERY)
+def test_every_path_may_be_text(config):
+    assert build(config, out="results/x").out == Path("results/x")
+    if issubclass(config, ModelConfig):
+        assert build(config, checkpoint="a.safetensors").checkpoint == Path("a.safetensors")
+    if config is EvaluateConfig:
+        both = config(data="birds", predictions="points.json")
+        assert (both.data, both.predictions) == (Path("birds"), Path("points.json"))
+
+
+@pytest.mark.parametrize("config", EVERY)
 def test_options_are_plain_json(config):
     built = build(config, out=Path("results") / "x")
     options = built.options()

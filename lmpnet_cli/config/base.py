@@ -1,6 +1,6 @@
 """What all commands share, and what those share that use a trained model."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,9 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            if field.type == Path | None and isinstance(getattr(self, field.name), str):
+                object.__setattr__(self, field.name, Path(getattr(self, field.name)))
         between("--batch-size", self.batch_size, 1, 65536)
         between("--seed", self.seed, 0, MAX_SEED)
         if self.workers is not None:
@@ -59,8 +62,6 @@ class ModelConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.checkpoint is not None:
-            object.__setattr__(self, "checkpoint", Path(self.checkpoint))
         if self.size is not None:
             between("--size", self.size, 32, 2048)
         at_least("--max-pixels", self.max_pixels, 1)

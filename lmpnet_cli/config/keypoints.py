@@ -44,8 +44,6 @@ class SaliencyConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _between_patches(self.patch, self.coarse_stride)
-        if self.classifier_weights is not None:
-            object.__setattr__(self, "classifier_weights", Path(self.classifier_weights))
         between("--draws", self.draws, 1, 100)
         between("--coarse-weight", self.coarse_weight, 0, 1)
         between("--nms-radius", self.nms_radius, 0, 256)
