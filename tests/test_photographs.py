@@ -17,11 +17,19 @@ def test_greedy_pck_beats_the_baselines_on_whole_photographs(photographs):
     assert loose["greedy_pck_one_to_one"]["mean"] > 2 * centre["greedy_pck_one_to_one"]["mean"]
     for row in metrics["results"]:
         assert row["greedy_pck_one_to_one"]["mean"] > metrics["baselines"]["random"]["greedy_pck_one_to_one"]["mean"]
+    identity = metrics["identity"]
+    regression = identity["landmark_regression"]
+    assert identity["k"] == 5
+    assert regression["error"] < 0.7 * regression["baselines"]["image_midpoint"]
+    assert identity["visibility"]["average_precision"] > identity["visibility"]["visible"] + 5
 
 
 def test_discover_reads_every_photograph(photographs, tmp_path):
     pictures = sorted((photographs / "cub-full" / "images").iterdir())[0]
-    result = discover(pictures, out=tmp_path / "out", device="cpu")
+    result = discover(pictures, out=tmp_path / "out", identity=False, device="cpu")
     assert len(result.keypoints) == len(list(pictures.iterdir()))
     assert not result.skipped
     assert all(each.found[0] for each in result.keypoints)
+    parts = discover(pictures, device="cpu")
+    assert parts.order == "identity" and len(parts.keypoints) == len(result.keypoints)
+    assert sum(each.found.sum() for each in parts.keypoints) > 3 * len(parts.keypoints)
