@@ -86,8 +86,10 @@ class IdentityFinder:
         self.model = self.engine.model
         self.classes: Sequence[str] = self.engine.model.spec.classes
         if self.engine.model.vocabulary is None:
-            name = self.engine.checkpoint or "This model"
-            raise CheckpointError(f"{name} has no keypoint vocabulary. `lmpnet vocabulary DATA -c {name}` makes one.")
+            name, option = self.engine.checkpoint or "This model", ""
+            if self.engine.checkpoint:
+                option = f" -c {name}"
+            raise CheckpointError(f"{name} has no keypoint vocabulary. `lmpnet vocabulary DATA{option}` makes one.")
         self.vocabulary = self.engine.model.vocabulary
         self.names: Sequence[str] = self.vocabulary.spec.names
 

@@ -75,6 +75,8 @@ def _name(config: VocabularyConfig, source: Path, started: float) -> VocabularyR
     spec = replace(spec, names=names)
     if config.out:
         attach_vocabulary(source, config.out / CHECKPOINT, spec)
+        for picture in PICTURES:  # of an earlier run: they carry the names of then
+            (config.out / picture).unlink(missing_ok=True)
         write_run(config.out, "vocabulary", config.options(), time.perf_counter() - started, names=list(names))
     return VocabularyResult(spec, None, [], config.out, time.perf_counter() - started)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lmpnet_cli.checkpoints import load_checkpoint
 from lmpnet_cli.config import VocabularyConfig
-from lmpnet_cli.errors import DatasetError
+from lmpnet_cli.errors import DatasetError, OptionError
 from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine
 from lmpnet_cli.keypoints import keypoint_names, skipped_entries
@@ -51,12 +51,18 @@ def learn_vocabulary(config: VocabularyConfig, pictures: Sequence[ListedImage], 
 
     Raises:
         DatasetError: when the pictures do not differ enough to tell so many parts apart.
+        OptionError: when a size is asked for that the model does not have.
         InputError: when none can be read.
     """
     device = resolve_device(config.device)
     if config.precision == "auto" and fast_bfloat16(device):
         config = replace(config, precision="bf16")
     engine = Engine(config, load_checkpoint(config.checkpoint, str(device)), replica=False)
+    if engine.size != engine.model.spec.input_size:
+        raise OptionError(
+            f"--size {engine.size} is not the model's {engine.model.spec.input_size}, at which `discover` would use "
+            "the vocabulary. Leave --size out."
+        )
     seed_everything(config.seed)
     # in random order: the principal directions come from the first, and the rows of vocabulary.png from all over
     order = np.random.default_rng(config.seed).permutation(len(pictures))[: config.images]
@@ -157,8 +163,8 @@ def vocabulary_of(spec: VocabularySpec, gathered: Cells, seed: int, recipe: Reci
         weight, bias = learn(gathered.material, spec, seed, recipe, progress.advance)
     except ValueError as error:
         raise DatasetError(
-            f"The {count} pictures do not show {spec.k} parts that could be told apart ({error}). Give more pictures "
-            "or a lower --k."
+            f"The {count} pictures do not show {spec.k} parts that could be told apart ({error}). Give more "
+            "pictures, or such as differ more."
         ) from error
     made = Vocabulary(replace(spec, backgrounds=len(bias) - spec.k))
     made.load_state_dict({**gathered.reduction, "weight": weight, "bias": bias})

@@ -130,6 +130,22 @@ def test_names_that_do_not_fit_are_refused(named, checkpoint, birds):
             vocabulary(birds, names=wrong)
 
 
+def test_a_size_that_discover_would_not_use_is_refused(birds, checkpoint):
+    with pytest.raises(OptionError, match=r"--size 96 is not the model's 64.*Leave --size out"):
+        vocabulary(birds, checkpoint=checkpoint, k=2, size=96, **OPTIONS)
+    with pytest.raises(OptionError, match="number of --names"):
+        vocabulary(birds, checkpoint=checkpoint, names=",".join(map(str, range(500))), **OPTIONS)
+
+
+def test_names_given_anew_leave_no_picture_with_the_old_ones(named, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(named.parent, copy)
+    assert (copy / "vocabulary.png").exists()
+    vocabulary(checkpoint=named, names="a,b,c", out=copy, overwrite=True)
+    assert vocabulary_spec(read_header(copy / "lmpnet.safetensors")).names == ("a", "b", "c")
+    assert not (copy / "vocabulary.png").exists() and not (copy / "vocabulary.json").exists()
+
+
 def test_pictures_that_are_all_alike_teach_nothing(tmp_path, checkpoint):
     for name in "abcd":
         Image.new("RGB", (40, 40), "white").save(tmp_path / f"{name}.png")

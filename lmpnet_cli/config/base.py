@@ -17,7 +17,8 @@ class RunConfig:
         out: folder for the results; None writes nothing (Python only).
         overwrite: replace results that are there.
         device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto, 32 or bf16. `auto` is 32 and, in training and for occluded copies, bf16 where that is faster.
+        precision: auto, 32 or bf16. `auto` is 32 and, in training, for vocabularies and for occluded copies,
+            bf16 where that is faster.
         batch_size: images in one forward pass (for each process, in training).
         workers: decoding processes; None decides by the number of processors, 0 decodes in the main process.
         seed: of everything that is left to chance.

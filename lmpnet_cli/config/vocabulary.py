@@ -39,6 +39,7 @@ class VocabularyConfig(ModelConfig):
         between("--patches", self.patches, 1, 100)
         if self.names is not None:
             object.__setattr__(self, "names", _names(self.names))
+            between("number of --names", len(self.names or ()), 1, MAX_KEYPOINTS)
             if self.k is not None and len(self.names or ()) != self.k:
                 raise OptionError(f"--names gives {len(self.names or ())} names for --k {self.k} keypoints.")
         if self.data is None and self.names is None:

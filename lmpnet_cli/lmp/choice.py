@@ -9,6 +9,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+FEW = 4
 ON_OBJECT = 0.8  # share of the images on which a part is to lie on the object
 
 
@@ -24,10 +25,15 @@ def telling_parts(positions: Tensor, again: Tensor, k: int, on_object: Tensor) -
             of them, those that do most often are taken.
 
     Returns:
-        Rising indices; of equally good ones the lowest.
+        Rising indices. With fewer than `FEW` images for each part least squares explain everything: then the parts that
+        lie on the object most often, of equally good ones the first.
     """
     given, wanted = positions.double(), again.double().flatten(1)
     constant = torch.ones(len(given), 1, dtype=torch.float64)
+
+    order = on_object.sort(descending=True, stable=True)
+    if len(given) < FEW * k:
+        return tuple(sorted(order.indices[:k].tolist()))
 
     def unexplained(parts: tuple[int, ...]) -> float:
         known = torch.cat([given[:, list(parts)].flatten(1), constant], 1)
@@ -35,5 +41,5 @@ def telling_parts(positions: Tensor, again: Tensor, k: int, on_object: Tensor) -
         fit = torch.linalg.lstsq(known, wanted, driver="gelsd").solution
         return float((wanted - known @ fit).unflatten(1, (-1, 2)).norm(dim=2).mean())
 
-    enough = min(ON_OBJECT, float(on_object.sort(descending=True).values[k - 1]))
+    enough = min(ON_OBJECT, float(order.values[k - 1]))
     return min(combinations((on_object >= enough).nonzero()[:, 0].tolist(), k), key=unexplained)

@@ -62,6 +62,11 @@ def test_parts_that_never_move_do_no_harm():
     assert telling_parts(given, given, 4, EVERYWHERE[:4]) == (0, 1, 2, 3)
 
 
+def test_from_few_images_the_parts_on_the_object_are_taken():
+    given, again = (each[:7] for each in places())
+    assert telling_parts(given, again, 2, torch.tensor([0.1, 0.5, 0.2, 0.9, 0.9])) == (3, 4)
+
+
 def test_parts_beside_the_object_are_left_out_while_there_are_others():
     given = places()
     shares = torch.tensor([0.9, 0.9, 1.0, 0.5, 0.85])
