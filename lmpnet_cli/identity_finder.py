@@ -86,10 +86,11 @@ class IdentityFinder:
         self.model = self.engine.model
         self.classes: Sequence[str] = self.engine.model.spec.classes
         if self.engine.model.vocabulary is None:
-            name, option = self.engine.checkpoint or "This model", ""
-            if self.engine.checkpoint:
-                option = f" -c {name}"
-            raise CheckpointError(f"{name} has no keypoint vocabulary. `lmpnet vocabulary DATA{option}` makes one.")
+            source = self.engine.checkpoint
+            option = f" -c {source}" if source else ""
+            raise CheckpointError(
+                f"{source or 'This model'} has no keypoint vocabulary. `lmpnet vocabulary DATA{option}` makes one."
+            )
         self.vocabulary = self.engine.model.vocabulary
         self.names: Sequence[str] = self.vocabulary.spec.names
 

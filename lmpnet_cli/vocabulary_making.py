@@ -18,7 +18,7 @@ from lmpnet_cli.keypoints import keypoint_names, skipped_entries
 from lmpnet_cli.lmp.turning import random_turns, turn
 from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec, activation, locate
 from lmpnet_cli.lmp.vocabulary_learning import Material, Recipe, learn
-from lmpnet_cli.lmp.vocabulary_start import object_level, principal_directions
+from lmpnet_cli.lmp.vocabulary_start import principal_directions
 from lmpnet_cli.lmp.vocabulary_threshold import visibility_threshold
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import Rgb
@@ -168,7 +168,7 @@ def vocabulary_of(spec: VocabularySpec, gathered: Cells, seed: int, recipe: Reci
         ) from error
     made = Vocabulary(replace(spec, backgrounds=len(bias) - spec.k))
     made.load_state_dict({**gathered.reduction, "weight": weight, "bias": bias})
-    made.get_buffer("level")[2] = object_level(gathered.material.cells[..., -1].float())
+    made.get_buffer("level")[2] = gathered.material.level
     made.spec = replace(
         made.spec,
         threshold=round(visibility_threshold(made, gathered.material), 4),

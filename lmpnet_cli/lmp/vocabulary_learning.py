@@ -9,6 +9,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,11 @@ class Material:
     turned: Tensor
     theta: Tensor
 
+    @cached_property
+    def level(self) -> float:
+        """From which activation on a cell is taken for a part of the object."""
+        return object_level(self.cells[..., -1].float())
+
 
 def learn(
     material: Material,
@@ -181,7 +187,7 @@ def _places(descent: "_Descent", cells: Tensor, parts: int) -> tuple[Tensor, Ten
         shares = descent.model(surroundings(block, descent.spec.windows))[..., :parts]
         places.append(locate(shares.permute(0, 3, 1, 2)).positions)
         row, column = places[-1].round().long().unbind(-1)
-        active.append(block[torch.arange(len(block))[:, None], row, column, -1] > descent.level)
+        active.append(block[torch.arange(len(block))[:, None], row, column, -1] > descent.material.level)
     return torch.cat(places), torch.cat(active).float().mean(0)
 
 
@@ -193,8 +199,7 @@ class _Descent:
         self.dice = torch.Generator().manual_seed(seed)
         cells = material.cells
         sample = cells[torch.randperm(len(cells), generator=self.dice)[:SAMPLE]].float()
-        self.level = object_level(cells[..., -1].float())
-        active = sample[..., -1] > self.level
+        active = sample[..., -1] > material.level
         self.k = max(spec.k, min(recipe.parts, int(active.sum())))
         centres = first_centres(surroundings(sample, spec.windows), active, self.k, spec.backgrounds, seed)
         self.model = _Prototypes(centres, recipe.temperature)
@@ -227,7 +232,7 @@ class _Descent:
         given = self.material
         views = (given.cells, given.mirrored, given.turned)
         around, other, turned = (surroundings(each[chosen].float(), self.spec.windows) for each in views)
-        elsewhere = 1 - objectness(given.cells[chosen][..., -1].float(), self.level)
+        elsewhere = 1 - objectness(given.cells[chosen][..., -1].float(), given.level)
         shares = self.model(around)
         terms = losses(shares, self.model(other).flip(2), around, elsewhere, self.k, self.recipe)
         terms["turning"] = self.recipe.turning * _agreement(shares, self.model(turned), given.theta[chosen])
