@@ -22,6 +22,7 @@ from lmpnet_cli.runtime import prepare_output, seed_everything, write_run
 
 RESULTS = ("match.png", "run.json")
 SIDE = 420  # pixels of a picture in the drawing
+MOST = 200  # pictures: the drawing is one, in memory and on the screen
 LEGEND = 34  # pixels of a line of names
 
 
@@ -59,6 +60,11 @@ def match(images: Any, *, model: LMPNet | None = None, progress: Progress | None
     if config.out:
         prepare_output(config.out, RESULTS, config.overwrite)
     files = list_images(config.images)
+    if len(files) > MOST:
+        raise InputError(
+            f"There are {len(files)} pictures, and one drawing takes {MOST}. Name fewer; `lmpnet discover` writes a "
+            "picture with its keypoints for each."
+        )
     seed_everything(config.seed)
     finder = IdentityFinder(config, model)
     started = time.perf_counter()

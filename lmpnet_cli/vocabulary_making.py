@@ -16,9 +16,9 @@ from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine
 from lmpnet_cli.keypoints import keypoint_names, skipped_entries
 from lmpnet_cli.lmp.turning import random_turns, turn
-from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec, activation, locate
+from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec
 from lmpnet_cli.lmp.vocabulary_learning import Material, Recipe, learn
-from lmpnet_cli.lmp.vocabulary_start import principal_directions
+from lmpnet_cli.lmp.vocabulary_start import Directions
 from lmpnet_cli.lmp.vocabulary_threshold import visibility_threshold
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import Rgb
@@ -26,7 +26,6 @@ from lmpnet_cli.runtime import fast_bfloat16, resolve_device, seed_everything
 from lmpnet_cli.vocabulary_picture import Sighting, draw_vocabulary
 
 FIRST = 300  # pictures that the principal directions come from
-BLOCK = 256  # pictures located together
 
 
 @dataclass(frozen=True)
@@ -73,9 +72,11 @@ def learn_vocabulary(config: VocabularyConfig, pictures: Sequence[ListedImage], 
     recipe = Recipe()
     made = vocabulary_of(spec, gathered, config.seed, recipe, progress)
     spec = made.spec
-    positions, scores = _everywhere(made, gathered.material.cells)
-    seen = (scores >= spec.threshold).float().mean(0)
-    shown = best_sightings(scores.numpy(), positions.numpy(), gathered.map_size, gathered.files, config.patches)
+    with torch.inference_mode():
+        found = made.located(gathered.material.cells)
+    scores, positions = found.scores.numpy(), found.positions.numpy()
+    seen = (scores >= spec.threshold).mean(0)
+    shown = best_sightings(scores, positions, gathered.map_size, gathered.files, config.patches)
     document = {
         "k": spec.k,
         "threshold": spec.threshold,
@@ -110,45 +111,46 @@ class Cells:
     def __init__(self, engine: Engine, pictures: Sequence[ListedImage], seed: int, progress: Progress) -> None:
         self.channels, self.input_size = engine.model.network.backbone.channels, engine.size
         self.files: list[ListedImage] = []
-        self._raw: list[tuple[Tensor, ...]] = []
-        self._reduced: list[tuple[Tensor, ...]] = []
+        self._engine = engine
         self._reducer: Vocabulary | None = None
-        dice, theta = torch.Generator().manual_seed(seed), []
+        first, kept = Directions(), []
+        views, theta = [], []
+        turns = random_turns(len(pictures), torch.Generator().manual_seed(seed))  # whatever the batches
         progress.start("pictures", len(pictures))
         for prepared, pixels in engine.reader.batches(pictures, progress):
-            theta.append(random_turns(len(prepared), dice))
-            turned, _ = turn(pixels.float(), theta[-1])
-            views = tuple(engine.maps(each).maps.cpu() for each in (pixels, pixels.flip(3), turned))
-            self.files += [pictures[each.index] for each in prepared]
-            self.map_size = (views[0].shape[2], views[0].shape[3])
+            indices = [each.index for each in prepared]
+            self.files += [pictures[index] for index in indices]
+            theta.append(turns[indices])
             if self._reducer is not None:
-                self._reduced.append(self._reduce(views))
+                views.append(self._views(pixels, theta[-1]))
                 continue
-            self._raw.append(views)
+            first.add(engine.maps(pixels).maps)
+            kept.append(pixels)
             if len(self.files) >= FIRST:
-                self._reduce_first()
+                self._begin(first)
+                views = [self._views(*each) for each in zip(kept, theta, strict=True)]
+                kept = []
         if self._reducer is None:
-            self._reduce_first()
+            self._begin(first)
+            views = [self._views(*each) for each in zip(kept, theta, strict=True)]
         self.skipped = engine.reader.skipped
-        cells, mirrored, turned = (torch.cat(each) for each in zip(*self._reduced, strict=True))
+        cells, mirrored, turned = (torch.cat(each) for each in zip(*views, strict=True))
+        self.map_size = (cells.shape[1], cells.shape[2])
         self.material = Material(cells, mirrored, turned, torch.cat(theta))
 
-    def _reduce_first(self) -> None:
-        maps = torch.cat([views[0] for views in self._raw])
-        cells = maps.shape[0] * maps.shape[2] * maps.shape[3]
-        count = min(VocabularySpec.directions, self.channels, cells)
-        centre, projection = principal_directions(maps, count)
-        deviation, mean = torch.std_mean(activation(maps))
-        level = torch.stack([mean, deviation.clamp_min(1e-6), torch.zeros(())])  # the last is known in the end
+    def _begin(self, first: Directions) -> None:
+        count = min(VocabularySpec.directions, self.channels, first.count)
+        centre, projection = first.principal(count)
+        level = torch.cat([first.level(), torch.zeros(1)])  # the last is known in the end
         self.reduction = {"centre": centre, "projection": projection, "level": level}
         self._reducer = Vocabulary(VocabularySpec((), self.channels, count))
         self._reducer.load_state_dict(self.reduction, strict=False)
-        self._reduced = [self._reduce(views) for views in self._raw]
-        self._raw.clear()
 
-    def _reduce(self, views: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def _views(self, pixels: Tensor, theta: Tensor) -> tuple[Tensor, ...]:
         assert self._reducer is not None
-        return tuple(self._reducer.cells(maps).half() for maps in views)
+        turned, _ = turn(pixels.float(), theta)
+        views = (pixels, pixels.flip(3), turned)
+        return tuple(self._reducer.cells(self._engine.maps(each).maps.cpu()).half() for each in views)
 
 
 def vocabulary_of(spec: VocabularySpec, gathered: Cells, seed: int, recipe: Recipe, progress: Progress) -> Vocabulary:
@@ -175,12 +177,6 @@ def vocabulary_of(spec: VocabularySpec, gathered: Cells, seed: int, recipe: Reci
         learned_from={"pictures": count, "seed": seed, "input_size": gathered.input_size},
     )
     return made.eval()
-
-
-@torch.inference_mode()
-def _everywhere(made: Vocabulary, cells: Tensor) -> tuple[Tensor, Tensor]:
-    found = [locate(made.shares(block.float())[:, : made.spec.k]) for block in torch.split(cells, BLOCK)]
-    return torch.cat([each.positions for each in found]), torch.cat([each.scores for each in found])
 
 
 def best_sightings(

@@ -14,18 +14,21 @@ from typer.testing import CliRunner
 
 from lmpnet_cli.checkpoints import load_checkpoint, read_header, vocabulary_spec
 from lmpnet_cli.cli import app
+from lmpnet_cli.config import VocabularyConfig
 from lmpnet_cli.datasets import training_pictures
 from lmpnet_cli.discovery import discover
 from lmpnet_cli.errors import CheckpointError, DatasetError, InputError, OptionError, OutputError
 from lmpnet_cli.evaluation import evaluate
-from lmpnet_cli.images import ListedImage
+from lmpnet_cli.images import ListedImage, list_images
+from lmpnet_cli.inference import Engine
 from lmpnet_cli.keypoints import read_keypoints
 from lmpnet_cli.lmp.vocabulary import locate
 from lmpnet_cli.matching import match
+from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import COLORS, identity_color
 from lmpnet_cli.training import train
 from lmpnet_cli.vocabularies import vocabulary
-from lmpnet_cli.vocabulary_making import best_sightings
+from lmpnet_cli.vocabulary_making import Cells, best_sightings
 
 
 @pytest.fixture(autouse=True)
@@ -260,6 +263,26 @@ def test_match_joins_the_same_keypoints(birds, named, tmp_path):
         match(files, checkpoint=named, out=tmp_path / "out", **OPTIONS)
     with pytest.raises(InputError, match="only one picture"):
         match(files[:1], checkpoint=named, **OPTIONS)
+    many = tmp_path / "many"
+    many.mkdir()
+    for index in range(201):
+        (many / f"{index}.jpg").symlink_to(files[0])
+    with pytest.raises(InputError, match="There are 201 pictures, and one drawing takes 200"):
+        match(many, checkpoint=named, **OPTIONS)
+
+
+def test_a_vocabulary_does_not_depend_on_the_batch_size(birds, checkpoint):
+    model = load_checkpoint(checkpoint)
+    pictures = list_images([birds / "images"])[:12]
+    made = []
+    for size in (3, 12):
+        engine = Engine(VocabularyConfig(data=birds, k=2, batch_size=size, workers=0), model, replica=False)
+        made.append(Cells(engine, pictures, 5, Progress()).material)
+    torch.testing.assert_close(made[0].theta, made[1].theta, rtol=0, atol=0)
+    for name in ("cells", "mirrored", "turned"):
+        # the activation; directions with equal shares of the whole may be exchanged by rounding
+        one, other = (getattr(each, name)[..., -1].float() for each in made)
+        torch.testing.assert_close(one, other, rtol=0, atol=0.02)
 
 
 def test_match_draws_a_line_between_two_pictures_and_none_for_a_missing_point():

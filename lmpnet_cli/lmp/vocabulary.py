@@ -22,7 +22,12 @@ from torch.nn import functional
 
 ACTIVATION = 0.2  # of a standard deviation of the activation, beside cells of length 1
 SOFTNESS = 0.3  # of the line between object and surroundings, in standard deviations of the activation
+STEADY = 3  # cells of a 14 x 14 grid: side of the window whose mean is a part's score
+BLOCK = 64  # images located together
 PADDING = 2  # cells of a 14 x 14 grid that padding reaches
+EXTREME = (
+    4.0  # standard deviations of the activation, beyond which it says no more: a silent cell's logarithm is far off
+)
 GRID = 14  # thr, the mask radius and windows are given in cells of a 14 x 14 grid over the image, whatever the map
 
 
@@ -106,23 +111,27 @@ def surroundings(cells: Tensor, windows: tuple[int, ...]) -> Tensor:
     planes = cells[..., :-1].permute(0, 3, 1, 2)
     views = []
     for window in windows:
-        size = [_odd(window * side / GRID) for side in planes.shape[2:]]
+        size = window_size(window, planes)
         padding = [side // 2 for side in size]
         mean = functional.avg_pool2d(planes, size, 1, padding, count_include_pad=False) if max(size) > 1 else planes
         views.append(functional.normalize(mean.permute(0, 2, 3, 1), dim=-1) / len(windows) ** 0.5)
     return torch.cat([*views, ACTIVATION * cells[..., -1:]], -1)
 
 
-def _odd(length: float) -> int:
-    """The nearest odd number, so that a window has a middle cell."""
-    return 2 * max(0, round((length - 1) / 2)) + 1
+def window_size(window: int, planes: Tensor) -> list[int]:
+    """Rows and columns of a window of so many cells of a 14 x 14 grid on (..., H, W): odd, so that it has a middle."""
+    return [2 * max(0, round((window * side / GRID - 1) / 2)) + 1 for side in planes.shape[-2:]]
+
+
+def steady(parts: Tensor) -> Tensor:
+    """(B, k, H, W) -> (B, k), the highest mean over `STEADY` x `STEADY` cells: one stray cell is no keypoint."""
+    return functional.avg_pool2d(parts, window_size(STEADY, parts), 1).amax((2, 3))
 
 
 def locate(parts: Tensor) -> Located:
     """Position and score of every part.
 
-    The position is the mean of the cells weighted by the square of the part's map; the score is the highest mean of the
-    map over 3 x 3 cells, so that one stray cell is no keypoint.
+    The position is the mean of the cells weighted by the square of the part's map; the score is that of `steady`.
 
     Args:
         parts: (B, k, H, W) shares in [0, 1], background left out.
@@ -132,8 +141,7 @@ def locate(parts: Tensor) -> Located:
     total = weight.sum((2, 3))
     rows = (weight.sum(3) @ torch.arange(height, device=parts.device, dtype=parts.dtype)) / total
     columns = (weight.sum(2) @ torch.arange(width, device=parts.device, dtype=parts.dtype)) / total
-    steady = functional.avg_pool2d(parts, 3, 1) if min(height, width) >= 3 else parts
-    return Located(torch.stack([rows, columns], -1), steady.amax((2, 3)))
+    return Located(torch.stack([rows, columns], -1), steady(parts))
 
 
 class Vocabulary(nn.Module):
@@ -156,7 +164,8 @@ class Vocabulary(nn.Module):
         # the centre moves to after the product, which is then the only pass over all filters
         projection, (mean, deviation, _) = self.get_buffer("projection"), self.get_buffer("level")
         directions = contrast(maps) @ projection - self.get_buffer("centre") @ projection
-        return torch.cat([directions, ((activation(maps) - mean) / deviation)[..., None]], -1)
+        active = ((activation(maps) - mean) / deviation).clamp(-EXTREME, EXTREME)
+        return torch.cat([directions, active[..., None]], -1)
 
     def shares(self, cells: Tensor) -> Tensor:
         """(B, H, W, directions + 1) -> (B, k + 1, H, W) shares of each cell, which sum to 1; the last is background."""
@@ -164,6 +173,11 @@ class Vocabulary(nn.Module):
         answers = (around @ self.get_buffer("weight") + self.get_buffer("bias")).softmax(-1)
         parts = answers[..., : self.spec.k] * objectness(cells[..., -1:], self.get_buffer("level")[2])
         return torch.cat([parts, 1 - parts.sum(-1, keepdim=True)], -1).permute(0, 3, 1, 2)
+
+    def located(self, cells: Tensor) -> Located:
+        """Where the parts of (N, H, W, directions + 1) cells of any float type lie; block by block, to save memory."""
+        found = [locate(self.shares(block.float())[:, : self.spec.k]) for block in torch.split(cells, BLOCK)]
+        return Located(torch.cat([each.positions for each in found]), torch.cat([each.scores for each in found]))
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, C, H, W) raw maps -> (B, k + 1, H, W) as `shares`."""

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from lmpnet_cli.lmp.choice import telling_parts
 from lmpnet_cli.lmp.turning import turn
-from lmpnet_cli.lmp.vocabulary import VocabularySpec, locate, objectness, surroundings
+from lmpnet_cli.lmp.vocabulary import VocabularySpec, locate, objectness, steady, surroundings
 from lmpnet_cli.lmp.vocabulary_start import first_centres, object_level
 
 SAMPLE = 500  # images that the clusters start from
@@ -97,9 +97,8 @@ def losses(
     )
     looks = functional.normalize(torch.einsum("bhwk,bhwd->bkd", parts, around) / mass[..., None], dim=-1)
     likeness = (looks @ looks.transpose(1, 2) - torch.eye(k)).clamp_min(0)
-    steady = functional.avg_pool2d(parts.permute(0, 3, 1, 2), min(3, height, width), 1)
     terms = {
-        "presence": recipe.presence * (1 - steady.amax((2, 3))).mean(),
+        "presence": recipe.presence * (1 - steady(parts.permute(0, 3, 1, 2))).mean(),
         "concentration": recipe.concentration * torch.as_tensor(spread).mean(),
         "distinctness": recipe.distinctness * likeness.square().sum((1, 2)).mean() / k,
         "mirroring": recipe.mirroring * (shares - mirrored).square().sum(-1).mean(),
@@ -153,7 +152,7 @@ def learn(
         told: called after every step with the number of images and the latest figures.
 
     Raises:
-        ValueError: when there are fewer different cells than parts and backgrounds.
+        ValueError: when there are fewer different cells than parts and backgrounds, or the loss is not finite.
     """
     recipe = recipe or Recipe()
     seeds = torch.randint(2**31, (recipe.starts,), generator=torch.Generator().manual_seed(seed)).tolist()
@@ -226,6 +225,8 @@ class _Descent:
             torch.autograd.backward(loss)
             self.optimizer.step()
             self.course.append(loss.item())
+            if not math.isfinite(self.course[-1]):
+                raise ValueError(f"the loss is {self.course[-1]} after {step + 1} steps")
             told(size, f"loss {self.course[-1]:.3f}")
 
     def _loss(self, chosen: Tensor) -> Tensor:

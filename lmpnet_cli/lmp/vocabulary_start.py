@@ -14,18 +14,45 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from lmpnet_cli.lmp.vocabulary import contrast
+from lmpnet_cli.lmp.vocabulary import activation, contrast
 
+FENCE = 3.0
+FLAT = 1e-3  # of the activation's standard deviation: less is rounding
 LOWER = 0.55  # of the way from Otsu's threshold to the mean below it
 
 
-def principal_directions(maps: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Mean and first principal directions of the contrasted cells of (N, C, H, W) maps: (C,) and (C, count)."""
-    cells = contrast(maps).flatten(0, 2)
-    centre = cells.mean(0)
-    away = cells - centre
-    _, vectors = torch.linalg.eigh(away.T @ away)  # rising order
-    return centre, vectors.flip(1)[:, :count].contiguous()
+class Directions:
+    """Principal directions of the contrasted cells of maps that are given one batch after another."""
+
+    def __init__(self) -> None:
+        """Of no cell yet."""
+        self.count, self.total, self.squares = 0, torch.zeros(()), torch.zeros(())
+        self._active: list[Tensor] = []
+
+    def add(self, maps: Tensor) -> None:
+        """Takes in (B, C, H, W) raw maps."""
+        cells = contrast(maps).flatten(0, 2)
+        self.count += len(cells)
+        self.total = self.total + cells.sum(0, dtype=torch.float64).cpu()
+        self.squares = self.squares + (cells.T @ cells).double().cpu()
+        self._active.append(activation(maps).cpu().flatten())
+
+    def principal(self, count: int) -> tuple[Tensor, Tensor]:
+        """Mean (C,) and first principal directions (C, count)."""
+        centre = self.total / self.count
+        _, vectors = torch.linalg.eigh(self.squares - self.count * torch.outer(centre, centre))  # rising order
+        return centre.float(), vectors.flip(1)[:, :count].float().contiguous()
+
+    def level(self) -> Tensor:
+        """Mean and standard deviation of the activation, of silent cells no more than of the quietest usual ones.
+
+        Tukey's outer fence, three quartile ranges below the lower quartile, says what is usual. There is none above: on
+        pictures that are mostly sky the object lies there.
+        """
+        active = torch.cat(self._active).numpy()
+        low, high = np.quantile(active, [0.25, 0.75])
+        active = active.clip(low - FENCE * (high - low), None)
+        return torch.tensor([active.mean(), max(active.std(), FLAT)]).float()
 
 
 def object_level(activations: Tensor) -> float:

@@ -2,7 +2,7 @@
 
 import torch
 
-from lmpnet_cli.lmp.vocabulary import GRID, Vocabulary, locate
+from lmpnet_cli.lmp.vocabulary import GRID, Vocabulary
 from lmpnet_cli.lmp.vocabulary_learning import Material
 
 PRESENT = 0.5  # share of a cell from which on a part is taken for present, at the latest
@@ -13,19 +13,15 @@ def visibility_threshold(vocabulary: Vocabulary, material: Material, agreement: 
 
     Believed is a place that the mirror image confirms within one cell of a 14 x 14 grid: among all (image, part) with a
     score of at least the threshold, a share of `agreement` is confirmed. It is at most 0.5, from which on PDiscoNet
-    takes a part for present: with few training images no score may reach the agreement.
+    takes a part for present: with few training images no score may reach the agreement. And it is at least the share
+    that each part and background of a cell without any hint has, for images may agree wherever there is nothing.
     """
-    scores, confirmed = [], []
-    for start in range(0, len(material.cells), 64):
-        parts, other = (
-            vocabulary.shares(each[start : start + 64].float())[:, : vocabulary.spec.k]
-            for each in (material.cells, material.mirrored)
-        )
-        found, again = locate(parts), locate(other.flip(3))
-        cell = torch.tensor(parts.shape[2:]) / GRID
-        scores.append(found.scores.flatten())
-        confirmed.append((((found.positions - again.positions) / cell).norm(dim=-1) < 1).flatten())
-    order = torch.cat(scores).sort(descending=True, stable=True)
-    share = torch.cat(confirmed)[order.indices].double().cumsum(0) / torch.arange(1, len(order.values) + 1)
+    found, again = vocabulary.located(material.cells), vocabulary.located(material.mirrored)
+    size = torch.tensor(material.cells.shape[1:3])
+    again.positions[..., 1] = size[1] - 1 - again.positions[..., 1]
+    confirmed = ((found.positions - again.positions) / (size / GRID)).norm(dim=-1).flatten() < 1
+    order = found.scores.flatten().sort(descending=True, stable=True)
+    share = confirmed[order.indices].double().cumsum(0) / torch.arange(1, len(order.values) + 1)
     good = (share >= agreement).nonzero()
-    return min(PRESENT, float(order.values[good[-1, 0]])) if len(good) else PRESENT
+    chance = 1 / (vocabulary.spec.k + vocabulary.spec.backgrounds)
+    return max(chance, min(PRESENT, float(order.values[good[-1, 0]]))) if len(good) else PRESENT

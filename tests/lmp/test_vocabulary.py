@@ -122,13 +122,17 @@ def test_windows_grow_with_the_map_and_have_a_middle(side, sizes):
 
 
 def test_positions_are_weighted_means_and_scores_need_neighbours():
-    parts = torch.zeros(1, 3, 6, 6)
+    parts = torch.zeros(1, 3, 14, 14)
     parts[0, 0, 2, 3] = 1.0  # one cell
     parts[0, 1, 1:4, 1:4] = 0.9  # a block
     parts[0, 2, 0, 0], parts[0, 2, 0, 3] = 1.0, 0.5  # weights 1 and 1/4
     found = locate(parts)
     torch.testing.assert_close(found.positions[0], torch.tensor([[2.0, 3.0], [2.0, 2.0], [0.0, 0.6]]))
     torch.testing.assert_close(found.scores[0], torch.tensor([1 / 9, 0.9, 1 / 9]))
+    for side, expected in ((7, 1.0), (28, 1 / 25)):  # windows are in cells of a 14 x 14 grid
+        one = torch.zeros(1, 1, side, side)
+        one[0, 0, 3, 3] = 1.0
+        assert locate(one).scores.item() == pytest.approx(expected)
 
 
 def test_a_part_that_is_nowhere_lies_in_the_middle_with_score_zero():

@@ -8,14 +8,14 @@ import torch
 
 from lmpnet_cli.lmp import vocabulary_learning, vocabulary_threshold
 from lmpnet_cli.lmp.turning import random_turns, turn
-from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec, locate
+from lmpnet_cli.lmp.vocabulary import EXTREME, Vocabulary, VocabularySpec, locate
 from lmpnet_cli.lmp.vocabulary_learning import (
     Material,
     Recipe,
     learn,
     losses,
 )
-from lmpnet_cli.lmp.vocabulary_start import first_centres, object_level, principal_directions
+from lmpnet_cli.lmp.vocabulary_start import Directions, first_centres, object_level
 from lmpnet_cli.lmp.vocabulary_threshold import visibility_threshold
 
 SIDE, K = 14, 3
@@ -39,7 +39,9 @@ def drawn(count: int = 96, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
 def reduced(given: torch.Tensor, k: int = K) -> tuple[Vocabulary, Material]:
     spec = VocabularySpec(tuple(f"kp{i + 1}" for i in range(k)), 12, 8, 2)
     made = Vocabulary(spec)
-    centre, projection = principal_directions(given, 8)
+    first = Directions()
+    first.add(given)
+    centre, projection = first.principal(8)
     made.load_state_dict({"centre": centre, "projection": projection}, strict=False)
     cells = made.cells(given)
     made.get_buffer("level")[:2] = torch.stack([cells[..., -1].mean(), cells[..., -1].std()])
@@ -62,7 +64,10 @@ def vocabulary() -> Vocabulary:
 
 def test_principal_directions_are_those_of_a_singular_value_decomposition():
     given, _ = drawn(8)
-    centre, directions = principal_directions(given, 4)
+    first = Directions()
+    for batch in given.split(3):
+        first.add(batch)
+    centre, directions = first.principal(4)
     from lmpnet_cli.lmp.vocabulary import contrast
 
     cells = contrast(given).flatten(0, 2).double()
@@ -172,8 +177,8 @@ def literal_losses(shares, mirrored, around, elsewhere, k, recipe):
 
 def test_losses_are_those_of_the_literal_twin():
     dice = torch.Generator().manual_seed(0)
-    shares, mirrored = (torch.randn(2, 6, 5, 5, generator=dice).softmax(-1) for _ in range(2))
-    around, elsewhere = torch.randn(2, 6, 5, 7, generator=dice), torch.rand(2, 6, 5, generator=dice)
+    shares, mirrored = (torch.randn(2, 13, 14, 5, generator=dice).softmax(-1) for _ in range(2))
+    around, elsewhere = torch.randn(2, 13, 14, 7, generator=dice), torch.rand(2, 13, 14, generator=dice)
     given = losses(shares, mirrored, around, elsewhere, 3, Recipe())
     arrays = [each.double().numpy() for each in (shares, mirrored, around, elsewhere)]
     expected = literal_losses(*arrays, 3, Recipe())
@@ -187,12 +192,14 @@ def test_too_few_different_cells_are_refused():
         first_centres(torch.ones(2, 4, 4, 5), active, 3, 1, 0)
 
 
-def test_visibility_begins_where_mirror_images_agree(vocabulary):
+def test_visibility_begins_where_mirror_images_agree(vocabulary, monkeypatch):
     _, material = reduced(drawn(60, seed=4)[0])
+    assert visibility_threshold(vocabulary, material, 0.95) <= 0.5
+    monkeypatch.setattr(vocabulary_threshold, "PRESENT", 1.0)
     threshold = visibility_threshold(vocabulary, material, 0.95)
-    assert 0 < threshold < 0.5
+    assert threshold == pytest.approx(vocabulary.located(material.cells).scores.min().item())  # they agree everywhere
     shuffled = material.mirrored[torch.randperm(60, generator=torch.Generator().manual_seed(0))]
-    assert visibility_threshold(vocabulary, replace(material, mirrored=shuffled)) == 0.5  # they agree about nothing
+    assert visibility_threshold(vocabulary, replace(material, mirrored=shuffled)) == 1.0  # they agree about nothing
 
 
 def test_the_threshold_is_where_the_share_of_confirmed_places_falls_below_the_agreement(vocabulary, monkeypatch):
@@ -207,6 +214,50 @@ def test_the_threshold_is_where_the_share_of_confirmed_places_falls_below_the_ag
     agreement = float(np.median(list(shares.values())))
     expected = min(score for score, share in shares.items() if share >= agreement)
     assert visibility_threshold(vocabulary, half, agreement) == pytest.approx(expected)
+
+
+def test_the_threshold_is_not_below_what_any_cell_gives_any_part(vocabulary):
+    _, material = reduced(drawn(20, seed=4)[0])
+    nothing = torch.zeros_like(material.cells)  # the mirror images agree, for there is nothing to be seen
+    assert visibility_threshold(vocabulary, replace(material, cells=nothing, mirrored=nothing)) >= 1 / (K + 2)
+
+
+def test_silent_cells_do_not_turn_mean_and_deviation():
+    given, _ = drawn(40)
+    given = given + 0.1
+    before, silent = Directions(), Directions()
+    before.add(given)
+    dead = given.clone()
+    dead[:, :, 12:, :3] = 0  # log 1e-6 where the others have about 0
+    silent.add(dead)
+    mean, deviation = before.level().tolist()
+    again, spread = silent.level().tolist()
+    assert abs(again - mean) < deviation / 4 and spread < 1.5 * deviation
+
+
+def test_silent_cells_do_not_make_everything_the_object():
+    random = np.random.default_rng(0)
+    values = np.concatenate([random.normal(-0.6, 0.5, 7000), random.normal(1.4, 0.5, 3000)])
+    level = object_level(torch.from_numpy(values).float())
+    silent = np.concatenate([values, np.full(50, -EXTREME)])  # as `Vocabulary.cells` clips them
+    assert object_level(torch.from_numpy(silent).float()) == pytest.approx(level, abs=0.1)
+    silent[-50:] = -20  # as they would be
+    assert object_level(torch.from_numpy(silent).float()) < -1
+
+
+def test_cells_are_clipped_where_the_activation_says_no_more():
+    made, _ = reduced(drawn(4)[0])
+    given = drawn(4)[0]
+    given[:, :, 5:8, 5:8] = 0
+    active = made.cells(given)[..., -1]
+    assert active.min() == -EXTREME and active.half().isfinite().all()
+
+
+def test_a_loss_that_is_not_finite_is_refused():
+    made, material = reduced(drawn(20)[0])
+    recipe = Recipe(parts=K, starts=1, steps=3, batch=8, learning_rate=float("nan"))
+    with pytest.raises(ValueError, match="loss is nan"):
+        learn(material, made.spec, 0, recipe)
 
 
 def test_a_turned_image_shows_each_place_where_theta_says():
