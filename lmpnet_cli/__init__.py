@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from lmpnet_cli.checkpoints import load_checkpoint
     from lmpnet_cli.discovery import discover
     from lmpnet_cli.evaluation import evaluate
+    from lmpnet_cli.exporting import export
     from lmpnet_cli.filter_views import visualize_filters
     from lmpnet_cli.keypoints import Keypoints
     from lmpnet_cli.lmp.clustering import learnable_clustering
     from lmpnet_cli.lmp.network import LMPNet
     from lmpnet_cli.lmp.pooling import LeakyMaxPool2d, leaky_max_pool
     from lmpnet_cli.matching import match
+    from lmpnet_cli.merging import merge
     from lmpnet_cli.metrics import feature_map_entropy, greedy_pck
     from lmpnet_cli.salience import salient
     from lmpnet_cli.training import train
@@ -29,12 +31,14 @@ __all__ = [
     "LeakyMaxPool2d",
     "discover",
     "evaluate",
+    "export",
     "feature_map_entropy",
     "greedy_pck",
     "leaky_max_pool",
     "learnable_clustering",
     "load_checkpoint",
     "match",
+    "merge",
     "salient",
     "train",
     "visualize_filters",
@@ -47,12 +51,14 @@ _HOMES = {
     "LeakyMaxPool2d": "lmp.pooling",
     "discover": "discovery",
     "evaluate": "evaluation",
+    "export": "exporting",
     "feature_map_entropy": "metrics",
     "greedy_pck": "metrics",
     "leaky_max_pool": "lmp.pooling",
     "learnable_clustering": "lmp.clustering",
     "load_checkpoint": "checkpoints",
     "match": "matching",
+    "merge": "merging",
     "salient": "salience",
     "train": "training",
     "visualize_filters": "filter_views",

@@ -6,7 +6,7 @@
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from lmpnet_cli.panels import Panels
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import OVERLAY_SIDE, draw_overlay
 from lmpnet_cli.runtime import now, prepare_output, seed_everything, versions, write_run, write_text
+from lmpnet_cli.shards import Shard, take
 
 RESULTS = ("keypoints.json", "overlays", "overview.jpg", "panels", "run.json")
 MEANING = {
@@ -69,6 +70,9 @@ def discover(
     if config.out:
         prepare_output(config.out, RESULTS, config.overwrite)
     files = _without_own_results(list_images(config.images), config.out)
+    shard = None
+    if config.part:
+        files, shard = take(files, config.part)
     seed_everything(config.seed)
     finder = open_finder(config, model)
     started = time.perf_counter()
@@ -93,7 +97,7 @@ def discover(
             found, finder.reader.skipped, tuple(finder.names), finder.order, config.out, seconds, str(finder.device)
         )
         if config.out:
-            _write(config.out, config, finder, result)
+            _write(config.out, config, finder, result, shard)
     return result
 
 
@@ -116,7 +120,7 @@ def _without_own_results(files: list[ListedImage], out: Path | None) -> list[Lis
     return kept
 
 
-def _write(out: Path, config: DiscoverConfig, finder: Finder, result: DiscoverResult) -> None:
+def _write(out: Path, config: DiscoverConfig, finder: Finder, result: DiscoverResult, shard: Shard | None) -> None:
     info = {
         "description": f"Keypoints found by lmpnet: {MEANING[finder.order]}.",
         "lmpnet_version": versions()["lmpnet-cli"],
@@ -129,6 +133,7 @@ def _write(out: Path, config: DiscoverConfig, finder: Finder, result: DiscoverRe
         "classes": list(finder.classes),
         "seed": config.seed,
         "date_created": now(),
+        **({"shard": asdict(shard)} if shard else {}),
     }
     document = to_coco(result.keypoints, info, finder.names, result.skipped)
     write_text(out / "keypoints.json", dump_coco(document))

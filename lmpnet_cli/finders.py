@@ -14,8 +14,9 @@ from torch import Tensor
 
 from lmpnet_cli.bundled import bundled_checkpoint
 from lmpnet_cli.checkpoints import read_header, vocabulary_spec
-from lmpnet_cli.config import DiscoverConfig, KeypointConfig, ModelConfig
+from lmpnet_cli.config import GRAPH_SUFFIX, DiscoverConfig, KeypointConfig, ModelConfig
 from lmpnet_cli.errors import OptionError
+from lmpnet_cli.graph_finder import GraphFinder
 from lmpnet_cli.identity_finder import IdentityFinder
 from lmpnet_cli.images import ListedImage
 from lmpnet_cli.keypoints import Keypoints
@@ -100,9 +101,13 @@ def open_finder(config: KeypointConfig, model: LMPNet | None = None) -> Finder:
     """
     if config.method != "lmpnet":
         return SaliencyFinder(config, model)
-    if isinstance(config, DiscoverConfig) and _by_identity(config, model):
-        return IdentityFinder(config, model)
-    return LmpnetFinder(config, model)
+    if not isinstance(config, DiscoverConfig):
+        return LmpnetFinder(config, model)
+    graph = config.engine_used == "onnx"
+    if graph and config.checkpoint is not None and config.checkpoint.suffix == GRAPH_SUFFIX:
+        return GraphFinder(config, None)
+    finder = IdentityFinder(config, model) if _by_identity(config, model) else LmpnetFinder(config, model)
+    return GraphFinder(config, finder) if graph else finder
 
 
 def _by_identity(config: DiscoverConfig, model: LMPNet | None) -> bool:

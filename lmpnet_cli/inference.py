@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from lmpnet_cli.bundled import bundled_checkpoint
 from lmpnet_cli.checkpoints import file_sha256, load_checkpoint
 from lmpnet_cli.config import ModelConfig
+from lmpnet_cli.errors import DeviceError
 from lmpnet_cli.images import ListedImage
-from lmpnet_cli.lmp.network import LMPNet, PairMaps
+from lmpnet_cli.lmp.network import LMPNet, PairMaps, concatenate
 from lmpnet_cli.pictures import PictureReader, Prepared
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.runtime import resolve_device
@@ -30,6 +31,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, flag in flags:
             module.training = flag
+
+
+def _memory_ran_out(error: RuntimeError) -> bool:
+    # of the CPU's there is no type of its own
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 class Engine:
@@ -56,6 +62,7 @@ class Engine:
             self.model = bare.to(self.device)
         self.size = config.size or self.model.spec.input_size
         self.reader = PictureReader(config, self.size, self.device)
+        self.at_once: int | None = None  # pictures that fit into memory, where a whole batch did not
         self.checksum = None if self.checkpoint is None else file_sha256(self.checkpoint)
         # bfloat16 makes neighbouring cells equal, so it is for those who ask for it
         self.bfloat16 = config.precision == "bf16"
@@ -70,7 +77,34 @@ class Engine:
         return {"name": self.checkpoint and self.checkpoint.name, "sha256": self.checksum}
 
     def maps(self, pixels: Tensor, change: Callable[[Tensor], Tensor] = lambda images: images) -> PairMaps:
-        """Both networks on (B, 3, S, S) bytes; `change` is applied to the normalised images."""
+        """Both networks on (B, 3, S, S) bytes; `change` is applied to the normalised images.
+
+        Where memory runs out, the batch is halved, this time and from then on: see `at_once`.
+
+        Raises:
+            DeviceError: when memory does not suffice for one picture.
+        """
+        parts: list[PairMaps] = []
+        done = 0
+        while done < len(pixels):
+            chosen = pixels[done : done + (self.at_once or len(pixels))]
+            try:
+                parts.append(self._maps(chosen, change))
+                done += len(chosen)
+            except RuntimeError as error:
+                if not _memory_ran_out(error):
+                    raise
+                if len(chosen) == 1:
+                    raise DeviceError(
+                        f"The memory of {self.device} does not suffice for one picture. Use a smaller --size, or "
+                        "--device cpu."
+                    ) from error
+                self.at_once = len(chosen) // 2
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+        return parts[0] if len(parts) == 1 else concatenate(parts)
+
+    def _maps(self, pixels: Tensor, change: Callable[[Tensor], Tensor]) -> PairMaps:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             images = pixels.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
             pair: PairMaps = self.model(change(self.model.normalize(images)))
@@ -81,5 +115,13 @@ class Engine:
     ) -> Iterator[tuple[list[Prepared], PairMaps]]:
         """Readable pictures with their maps; the rest is that of `PictureReader.batches`."""
         with evaluating(self.model):
+            told = self.at_once
             for pictures, pixels in self.reader.batches(images, progress, preview):
-                yield pictures, self.maps(pixels)
+                maps = self.maps(pixels)
+                if self.at_once != told:
+                    told = self.at_once
+                    progress.warn(
+                        f"The memory of {self.device} does not suffice for {len(pixels)} pictures at once: it goes on "
+                        f"with {told}. Next time give --batch-size {told}."
+                    )
+                yield pictures, maps

@@ -117,7 +117,9 @@ class PictureReader:
                     readable.append(picture)
                     pixels.append(picture.pixels)
             if readable:
-                yield readable, torch.from_numpy(np.stack(pixels))
+                batch_pixels = torch.from_numpy(np.stack(pixels))
+                # from pinned memory a GPU copies while it computes
+                yield readable, batch_pixels.pin_memory() if self.device.type == "cuda" else batch_pixels
             progress.advance(len(batch))
         if len(self.skipped) == len(images):
             name, reason = self.skipped[0]

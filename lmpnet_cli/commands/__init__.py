@@ -2,15 +2,17 @@
 
 import typer
 
-from lmpnet_cli.commands import discover, evaluate, match, salient, train, viz_filters, vocabulary
+from lmpnet_cli.commands import discover, evaluate, export, match, merge, salient, train, viz_filters, vocabulary
 
 
 def add_to(app: typer.Typer) -> None:
     """Registers the commands and their second names."""
     app.command("train")(train.train)
     app.command("discover")(discover.discover)
+    app.command("export")(export.export)
     app.command("vocabulary")(vocabulary.vocabulary)
     app.command("match")(match.match)
+    app.command("merge")(merge.merge)
     app.command("viz-filters")(viz_filters.viz_filters)
     app.command("visualize", hidden=True)(viz_filters.viz_filters)
     app.command("eval")(evaluate.evaluate)

@@ -34,6 +34,22 @@ def discover(
     filters: o.Filters = Config.filters,
     margin: o.Margin = Config.margin,
     iterations: o.Iterations = Config.iterations,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="torch|onnx",
+            help="What runs the networks: torch, or onnx, which is faster on a CPU (default: onnx for a graph of "
+            "`lmpnet export`, else torch).",
+            rich_help_panel=o.RUN,
+        ),
+    ] = Config.engine,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="I/N: every N-th image only, from the I-th on; `lmpnet merge` joins the parts.",
+            rich_help_panel=o.RUN,
+        ),
+    ] = Config.shard,
     method: o.MethodOption = o.Method(Config.method),
     classifier: o.Classifier = Config.classifier,
     classifier_weights: o.ClassifierWeights = Config.classifier_weights,
@@ -68,6 +84,8 @@ def discover(
     \b
     lmpnet discover photos/ --k 5
     lmpnet discover photos/ --method saliency --panels
+    lmpnet discover photos/ --shard 1/4 --out shards/1
+    lmpnet discover photos/ -c model.onnx
     lmpnet discover photos/ heron.jpg -c runs/herons/lmpnet.safetensors --out herons
     """
     given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})

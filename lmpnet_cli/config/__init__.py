@@ -4,16 +4,20 @@ Each checks its own ranges, with messages that name the option.
 """
 
 from lmpnet_cli.config.base import ModelConfig, RunConfig, default_out
+from lmpnet_cli.config.discover import GRAPH_SUFFIX, DiscoverConfig, ExportConfig, MergeConfig
 from lmpnet_cli.config.filters import VisualizeConfig
-from lmpnet_cli.config.keypoints import DiscoverConfig, EvaluateConfig, KeypointConfig, SaliencyConfig, SalientConfig
+from lmpnet_cli.config.keypoints import EvaluateConfig, KeypointConfig, SaliencyConfig, SalientConfig
 from lmpnet_cli.config.training import TrainConfig
 from lmpnet_cli.config.vocabulary import MatchConfig, VocabularyConfig
 
 __all__ = [
+    "GRAPH_SUFFIX",
     "DiscoverConfig",
     "EvaluateConfig",
+    "ExportConfig",
     "KeypointConfig",
     "MatchConfig",
+    "MergeConfig",
     "ModelConfig",
     "RunConfig",
     "SaliencyConfig",

@@ -1,4 +1,4 @@
-"""`lmpnet discover` and `lmpnet eval`."""
+"""How keypoints are found, and `lmpnet eval` and `lmpnet salient`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lmpnet_cli.config.base import ModelConfig
-from lmpnet_cli.config.checks import at_least, between, check_threshold, one_of, paths
+from lmpnet_cli.config.checks import at_least, between, check_threshold, one_of
 from lmpnet_cli.errors import OptionError
 
 MAX_KEYPOINTS, DEFAULT_KEYPOINTS = 100, 5
@@ -93,43 +93,6 @@ class KeypointConfig(SaliencyConfig):
     def keypoints(self) -> int:
         """How many, where no vocabulary says so."""
         return self.k or DEFAULT_KEYPOINTS
-
-
-@dataclass(frozen=True, kw_only=True)
-class DiscoverConfig(KeypointConfig):
-    """`lmpnet discover`.
-
-    Attributes:
-        images: folders, searched in depth, and single files.
-        thr: erasing distance in cells of a 14 x 14 grid over the image.
-        identity: True takes the keypoints of the model's vocabulary, False those of the paper, ordered by prominence;
-            None takes the vocabulary where there is one, unless an option asks for what only the paper's order has.
-        overlays: draw the pictures with their keypoints.
-    """
-
-    images: tuple[Path, ...]
-    thr: float = 3.0
-    identity: bool | None = None
-    overlays: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "images", paths(self.images))
-        object.__setattr__(self, "thr", float(self.thr))
-        check_threshold(self.thr)
-        if self.identity and self.of_prominence is not None:
-            flag = self.of_prominence
-            raise OptionError(f"{flag} means nothing with --identity. Leave one of them out.")
-
-    @property
-    def of_prominence(self) -> str | None:
-        """The first option given that only keypoints ordered by prominence have."""
-        if self.method != "lmpnet":
-            return f"--method {self.method}"
-        if not self.replica:
-            return "--no-replica"
-        names = ("thr", "filters", "margin", "iterations")
-        return next((f"--{name}" for name in names if getattr(self, name) != getattr(DiscoverConfig, name)), None)
 
 
 @dataclass(frozen=True, kw_only=True)

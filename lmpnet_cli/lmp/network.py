@@ -4,7 +4,8 @@
 of its own, sees the image without the first keypoint.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,17 @@ class PairMaps:
     logits: Tensor
     replica_maps: Tensor | None = None
     replica_logits: Tensor | None = None
+
+
+def concatenate(parts: Sequence[PairMaps]) -> PairMaps:
+    """The maps of several batches as those of one."""
+    joined: dict[str, Tensor | None] = {}
+    for field in fields(PairMaps):
+        given = [getattr(part, field.name) for part in parts]
+        joined[field.name] = None if given[0] is None else torch.cat(given)
+    maps, logits = joined["maps"], joined["logits"]
+    assert maps is not None and logits is not None
+    return PairMaps(maps, logits, joined["replica_maps"], joined["replica_logits"])
 
 
 class LMPNet(nn.Module):

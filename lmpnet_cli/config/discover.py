@@ -1,0 +1,149 @@
+"""`lmpnet discover` and `lmpnet merge`."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmpnet_cli.config.checks import check_threshold, one_of, paths
+from lmpnet_cli.config.keypoints import KeypointConfig
+from lmpnet_cli.errors import InputError, OptionError
+
+GRAPH_SUFFIX = ".onnx"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscoverConfig(KeypointConfig):
+    """`lmpnet discover`.
+
+    Attributes:
+        images: folders, searched in depth, and single files.
+        thr: erasing distance in cells of a 14 x 14 grid over the image.
+        identity: True takes the keypoints of the model's vocabulary, False those of the paper, ordered by prominence;
+            None takes the vocabulary where there is one, unless an option asks for what only the paper's order has.
+        overlays: draw the pictures with their keypoints.
+        engine: what runs the networks: torch, or onnx (onnxruntime on the CPU, which is faster there); None takes onnx
+            where the checkpoint is a graph of `lmpnet export`.
+        shard: I/N takes every N-th image only, from the I-th on, in the order of their names; `lmpnet merge` makes one
+            result of all N.
+    """
+
+    images: tuple[Path, ...]
+    thr: float = 3.0
+    identity: bool | None = None
+    overlays: bool = True
+    engine: str | None = None
+    shard: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "images", paths(self.images))
+        object.__setattr__(self, "thr", float(self.thr))
+        check_threshold(self.thr)
+        _ = self.part
+        if self.engine is not None:
+            one_of("--engine", self.engine, ("torch", "onnx"))
+        if self.engine_used == "onnx":
+            self._check_onnx()
+        if self.identity and self.of_prominence is not None:
+            flag = self.of_prominence
+            raise OptionError(f"{flag} means nothing with --identity. Leave one of them out.")
+
+    def _check_onnx(self) -> None:
+        if self.method != "lmpnet":
+            raise OptionError("--engine onnx runs LMPNets only: leave --method out.")
+        if self.precision == "bf16":
+            raise OptionError("--engine onnx computes in float32: leave --precision bf16 out.")
+        if self.iterations != DiscoverConfig.iterations:
+            raise OptionError("--iterations changes maps that a graph does not have: leave it out.")
+
+    @property
+    def engine_used(self) -> str:
+        """`engine`, or what the checkpoint calls for.
+
+        Raises:
+            OptionError: when the checkpoint is a graph and another engine is asked for.
+        """
+        graph = self.checkpoint is not None and self.checkpoint.suffix == GRAPH_SUFFIX
+        if graph and self.engine == "torch":
+            raise OptionError(f"{self.checkpoint} is a graph, which --engine onnx runs: leave --engine torch out.")
+        return self.engine or ("onnx" if graph else "torch")
+
+    @property
+    def part(self) -> tuple[int, int] | None:
+        """I and N of `shard`.
+
+        Raises:
+            OptionError: when it is not of that form.
+        """
+        if self.shard is None:
+            return None
+        found = re.fullmatch(r"(\d{1,7})/(\d{1,7})", self.shard)
+        index, count = map(int, found.groups()) if found else (0, 0)
+        if not 1 <= index <= count:
+            raise OptionError(f"--shard {self.shard} is no part: write I/N, as 1/4 to 4/4 for four parts.")
+        return index, count
+
+    @property
+    def of_prominence(self) -> str | None:
+        """The first option given that only keypoints ordered by prominence have."""
+        if self.method != "lmpnet":
+            return f"--method {self.method}"
+        if not self.replica:
+            return "--no-replica"
+        names = ("thr", "filters", "margin", "iterations")
+        return next((f"--{name}" for name in names if getattr(self, name) != getattr(DiscoverConfig, name)), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """`lmpnet export`; what is not said here is as for `discover`.
+
+    Attributes:
+        out: the file, NAME.onnx.
+        overwrite: replace it where it is there.
+    """
+
+    out: Path
+    overwrite: bool = False
+    checkpoint: Path | None = None
+    k: int | None = None
+    thr: float = DiscoverConfig.thr
+    identity: bool | None = None
+    replica: bool = True
+    filters: int = DiscoverConfig.filters
+    margin: int = 0
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "out", Path(self.out))
+        if self.out.suffix != GRAPH_SUFFIX or self.out.is_dir():
+            raise OptionError(f"--out {self.out} names no graph file: its name must end in {GRAPH_SUFFIX}.")
+        _ = self.as_discover
+
+    @property
+    def as_discover(self) -> DiscoverConfig:
+        """The options of the `discover` that the graph stands for."""
+        own = ("checkpoint", "k", "thr", "identity", "replica", "filters", "margin", "size")
+        return DiscoverConfig(images=(), device="cpu", engine="torch", **{name: getattr(self, name) for name in own})
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeConfig:
+    """`lmpnet merge`.
+
+    Attributes:
+        results: folders of `discover`, searched in depth for `keypoints.json`, and single such files.
+        out: folder for the results.
+        overwrite: replace results that are there.
+    """
+
+    results: tuple[Path, ...]
+    out: Path | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "results", paths(self.results))
+        if isinstance(self.out, str):
+            object.__setattr__(self, "out", Path(self.out))
+        if not self.results:
+            raise InputError("Name the folders with the shards of `lmpnet discover --shard`.")

@@ -1,0 +1,141 @@
+"""`lmpnet merge`: the shards of one run as one result, the same as a run in one go."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmpnet_cli.config import MergeConfig
+from lmpnet_cli.errors import InputError
+from lmpnet_cli.keypoints import Keypoints, dump_coco, read_keypoints, to_coco
+from lmpnet_cli.progress import Progress
+from lmpnet_cli.runtime import now, prepare_output, write_run, write_text
+from lmpnet_cli.shards import Shard, check_complete, read_shard
+
+RESULTS = ("keypoints.json", "run.json")
+OF_EACH = ("shard", "date_created")  # what the shards of one run may differ in
+
+
+@dataclass(frozen=True)
+class MergeResult:
+    """The keypoints of all shards.
+
+    Attributes:
+        skipped: (file name, reason) of unreadable images.
+        shards: how many there were.
+        twice: files of shards that were there already, with the same content.
+    """
+
+    keypoints: list[Keypoints]
+    skipped: list[tuple[str, str]]
+    shards: int
+    twice: list[Path]
+    out: Path | None
+
+
+@dataclass(frozen=True)
+class _Part:
+    path: Path
+    shard: Shard
+    info: dict[str, Any]
+    names: list[str]
+    keypoints: list[Keypoints]
+    skipped: list[tuple[str, str]]
+
+
+def merge(results: Any, *, progress: Progress | None = None, **options: Any) -> MergeResult:
+    """Joins the results of `discover --shard 1/N` to `N/N`.
+
+    Args:
+        results: folders, searched in depth, and single `keypoints.json` files.
+        **options: the fields of `MergeConfig`; without `out` nothing is written.
+
+    Raises:
+        InputError: when a shard is missing, damaged, or of another run, or is there twice with other keypoints.
+        OutputError: when `out` cannot be used.
+    """
+    config = MergeConfig(results=results, **options)
+    progress = progress or Progress()
+    if config.out:
+        prepare_output(config.out, RESULTS, config.overwrite)
+    started = time.perf_counter()
+    paths = _listed(config.results, config.out)
+    progress.start("merge", len(paths))
+    parts: dict[int, _Part] = {}
+    twice = []
+    for path in paths:
+        part = _read(path)
+        known = parts.setdefault(part.shard.index, part)
+        if known is not part:
+            _same(known, part)
+            twice.append(path)
+            progress.warn(f"{path} is shard {part.shard.index} again, with the same keypoints as {known.path}.")
+        progress.advance(1)
+    check_complete([part.shard for part in parts.values()])
+    first = parts[1]
+    for part in parts.values():
+        _one_run(first, part)
+    keypoints = sorted((each for part in parts.values() for each in part.keypoints), key=lambda each: each.file_name)
+    skipped = sorted(entry for part in parts.values() for entry in part.skipped)
+    if config.out:
+        info = {key: value for key, value in first.info.items() if key != "shard"} | {"date_created": now()}
+        write_text(config.out / "keypoints.json", dump_coco(to_coco(keypoints, info, first.names, skipped)))
+        facts = {"images": len(keypoints), "shards": len(parts), "skipped": len(skipped)}
+        options = {"results": [path.as_posix() for path in paths], "overwrite": config.overwrite}
+        write_run(config.out, "merge", options, time.perf_counter() - started, **facts)
+    return MergeResult(keypoints, skipped, len(parts), twice, config.out)
+
+
+def _listed(results: Sequence[Path], out: Path | None) -> list[Path]:
+    own = None if out is None else (out / "keypoints.json").resolve()
+    found: dict[Path, Path] = {}
+    for path in results:
+        if not path.exists():
+            raise InputError(f"There is no folder or file {path}. Check the spelling and the current folder.")
+        for file in sorted(path.rglob("keypoints.json")) if path.is_dir() else [path]:
+            if file.resolve() != own:  # that of an earlier merge
+                found[file.resolve()] = file
+    if not found:
+        looked = ", ".join(map(str, results))
+        raise InputError(f"No keypoints.json in {looked}. Name the folders that `lmpnet discover --shard` wrote.")
+    return list(found.values())
+
+
+def _read(path: Path) -> _Part:
+    keypoints = read_keypoints(path)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return _Part(
+            path,
+            read_shard(document["info"]),
+            document["info"],
+            [str(name) for name in document["categories"][0]["keypoints"]],
+            keypoints,
+            [(str(entry["file_name"]), str(entry["reason"])) for entry in document["skipped"]],
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InputError(
+            f"{path} is no shard: it was not written by `lmpnet discover --shard` ({error!r}). Leave it out."
+        ) from error
+
+
+def _same(known: _Part, other: _Part) -> None:
+    one, again = (to_coco(part.keypoints, {}, part.names, part.skipped) for part in (known, other))
+    if known.shard != other.shard or one != again:
+        raise InputError(
+            f"{known.path} and {other.path} are both shard {other.shard.index}, with different keypoints. Leave one "
+            "of them out."
+        )
+
+
+def _one_run(first: _Part, part: _Part) -> None:
+    for key in sorted((first.info.keys() | part.info.keys()) - set(OF_EACH)):
+        if first.info.get(key) != part.info.get(key):
+            raise InputError(
+                f"{part.path} was made with other options than {first.path}: {key} is {part.info.get(key)!r:.80}, not "
+                f"{first.info.get(key)!r:.80}. Run one of them again."
+            )
+    if first.names != part.names:
+        raise InputError(f"{part.path} has other keypoints than {first.path}. Run one of them again.")
