@@ -14,21 +14,17 @@ from typing import Any
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.drawings import Drawings
 from lmpnet_cli.errors import OutputError
-from lmpnet_cli.finders import Finder, open_finder
+from lmpnet_cli.finders import Finder, describe, open_finder
 from lmpnet_cli.images import ListedImage, list_images
-from lmpnet_cli.keypoints import FORMAT_VERSION, Keypoints, dump_coco, to_coco
+from lmpnet_cli.keypoints import Keypoints, dump_coco, to_coco
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.panels import Panels
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import OVERLAY_SIDE, draw_overlay
-from lmpnet_cli.runtime import now, prepare_output, seed_everything, versions, write_run, write_text
+from lmpnet_cli.runtime import now, prepare_output, seed_everything, write_run, write_text
 from lmpnet_cli.shards import Shard, take
 
 RESULTS = ("keypoints.json", "overlays", "overview.jpg", "panels", "run.json")
-MEANING = {
-    "prominence": "ranks by prominence in each image, not body parts",
-    "identity": "the same number is the same part in every image, and no distance thr applies",
-}
 
 
 @dataclass(frozen=True)
@@ -121,20 +117,7 @@ def _without_own_results(files: list[ListedImage], out: Path | None) -> list[Lis
 
 
 def _write(out: Path, config: DiscoverConfig, finder: Finder, result: DiscoverResult, shard: Shard | None) -> None:
-    info = {
-        "description": f"Keypoints found by lmpnet: {MEANING[finder.order]}.",
-        "lmpnet_version": versions()["lmpnet-cli"],
-        "format_version": FORMAT_VERSION,
-        "method": config.method,
-        "order": finder.order,
-        "k": len(finder.names),
-        "thr": finder.thresholds([config.thr])[0],
-        **finder.record(),
-        "classes": list(finder.classes),
-        "seed": config.seed,
-        "date_created": now(),
-        **({"shard": asdict(shard)} if shard else {}),
-    }
+    info = describe(finder, config) | {"date_created": now()} | ({"shard": asdict(shard)} if shard else {})
     document = to_coco(result.keypoints, info, finder.names, result.skipped)
     write_text(out / "keypoints.json", dump_coco(document))
     write_run(

@@ -19,13 +19,19 @@ from lmpnet_cli.errors import OptionError
 from lmpnet_cli.graph_finder import GraphFinder
 from lmpnet_cli.identity_finder import IdentityFinder
 from lmpnet_cli.images import ListedImage
-from lmpnet_cli.keypoints import Keypoints
+from lmpnet_cli.keypoints import FORMAT_VERSION, Keypoints
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.lmp.vocabulary import VocabularySpec
 from lmpnet_cli.lmpnet_finder import LmpnetFinder
 from lmpnet_cli.pictures import PictureReader, Prepared
 from lmpnet_cli.progress import Progress
+from lmpnet_cli.runtime import versions
 from lmpnet_cli.saliency_finder import SaliencyFinder
+
+MEANING = {
+    "prominence": "ranks by prominence in each image, not body parts",
+    "identity": "the same number is the same part in every image, and no distance thr applies",
+}
 
 
 class Answer(Protocol):
@@ -108,6 +114,22 @@ def open_finder(config: KeypointConfig, model: LMPNet | None = None) -> Finder:
         return GraphFinder(config, None)
     finder = IdentityFinder(config, model) if _by_identity(config, model) else LmpnetFinder(config, model)
     return GraphFinder(config, finder) if graph else finder
+
+
+def describe(finder: Finder, config: DiscoverConfig) -> dict[str, Any]:
+    """How keypoints were found: `info` of `keypoints.json`, but for the date."""
+    return {
+        "description": f"Keypoints found by lmpnet: {MEANING[finder.order]}.",
+        "lmpnet_version": versions()["lmpnet-cli"],
+        "format_version": FORMAT_VERSION,
+        "method": config.method,
+        "order": finder.order,
+        "k": len(finder.names),
+        "thr": finder.thresholds([config.thr])[0],
+        **finder.record(),
+        "classes": list(finder.classes),
+        "seed": config.seed,
+    }
 
 
 def _by_identity(config: DiscoverConfig, model: LMPNet | None) -> bool:

@@ -160,32 +160,40 @@ def read_keypoints(path: str | Path) -> list[Keypoints]:
         InputError: when the file is missing or is no COCO keypoint annotation file.
     """
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-        images = {image["id"]: image for image in document["images"]}
-        rank = {image_id: position for position, image_id in enumerate(images)}
-        results = []
-        for annotation in sorted(document["annotations"], key=lambda each: rank[each["image_id"]]):
-            image = images[annotation["image_id"]]
-            points = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
-            seen = points[:, 2] > 0
-            scores = _column(annotation.get("keypoint_scores") or [1.0] * len(points))
-            shares = annotation.get("keypoint_replica_shares")
-            results.append(
-                Keypoints(
-                    file_name=image["file_name"],
-                    width=int(image["width"]),
-                    height=int(image["height"]),
-                    xy=np.where(seen[:, None], points[:, :2], np.nan),
-                    scores=np.where(seen, scores, np.nan),
-                    replica_shares=None if shares is None else _column(shares),
-                    class_name=(annotation.get("predicted_class") or {}).get("name"),
-                    class_score=(annotation.get("predicted_class") or {}).get("score"),
-                )
-            )
+        return parse_coco(json.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a COCO keypoint annotation file ({error!r}).") from error
+
+
+def parse_coco(document: Any) -> list[Keypoints]:
+    """The keypoints of a COCO keypoint annotation document, in the order of its images.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: when it is none.
+    """
+    images = {image["id"]: image for image in document["images"]}
+    rank = {image_id: position for position, image_id in enumerate(images)}
+    results = []
+    for annotation in sorted(document["annotations"], key=lambda each: rank[each["image_id"]]):
+        image = images[annotation["image_id"]]
+        points = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
+        seen = points[:, 2] > 0
+        scores = _column(annotation.get("keypoint_scores") or [1.0] * len(points))
+        shares = annotation.get("keypoint_replica_shares")
+        results.append(
+            Keypoints(
+                file_name=image["file_name"],
+                width=int(image["width"]),
+                height=int(image["height"]),
+                xy=np.where(seen[:, None], points[:, :2], np.nan),
+                scores=np.where(seen, scores, np.nan),
+                replica_shares=None if shares is None else _column(shares),
+                class_name=(annotation.get("predicted_class") or {}).get("name"),
+                class_score=(annotation.get("predicted_class") or {}).get("score"),
+            )
+        )
     return results
 
 

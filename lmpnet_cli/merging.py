@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lmpnet_cli.cluster import MANIFEST, read_manifest
+from lmpnet_cli.cluster_worker import part_name
 from lmpnet_cli.config import MergeConfig
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.keypoints import Keypoints, dump_coco, read_keypoints, to_coco
+from lmpnet_cli.parts import from_parquet
 from lmpnet_cli.progress import Progress
+from lmpnet_cli.remote import Store
 from lmpnet_cli.runtime import now, prepare_output, write_run, write_text
 from lmpnet_cli.shards import Shard, check_complete, read_shard
 
@@ -61,6 +65,8 @@ def merge(results: Any, *, progress: Progress | None = None, **options: Any) -> 
     if config.out:
         prepare_output(config.out, RESULTS, config.overwrite)
     started = time.perf_counter()
+    if len(config.results) == 1 and MANIFEST in (store := Store(config.results[0])).names():
+        return _merge_blocks(store, config, progress)
     paths = _listed(config.results, config.out)
     progress.start("merge", len(paths))
     parts: dict[int, _Part] = {}
@@ -79,13 +85,49 @@ def merge(results: Any, *, progress: Progress | None = None, **options: Any) -> 
         _one_run(first, part)
     keypoints = sorted((each for part in parts.values() for each in part.keypoints), key=lambda each: each.file_name)
     skipped = sorted(entry for part in parts.values() for entry in part.skipped)
-    if config.out:
-        info = {key: value for key, value in first.info.items() if key != "shard"} | {"date_created": now()}
-        write_text(config.out / "keypoints.json", dump_coco(to_coco(keypoints, info, first.names, skipped)))
-        facts = {"images": len(keypoints), "shards": len(parts), "skipped": len(skipped)}
-        options = {"results": [path.as_posix() for path in paths], "overwrite": config.overwrite}
-        write_run(config.out, "merge", options, time.perf_counter() - started, **facts)
-    return MergeResult(keypoints, skipped, len(parts), twice, config.out)
+    result = MergeResult(keypoints, skipped, len(parts), twice, config.out)
+    _write(result, first.info, first.names, [path.as_posix() for path in paths], started)
+    return result
+
+
+def _merge_blocks(store: Store, config: MergeConfig, progress: Progress) -> MergeResult:
+    """Joins the blocks of a cluster; they are in the order of the names already."""
+    started = time.perf_counter()
+    manifest = read_manifest(store)
+    there = store.names()
+    missing = [name for name in map(part_name, range(manifest["blocks"])) if name not in there]
+    if missing:
+        raise InputError(
+            f"Of {manifest['blocks']} blocks in {store.address} {len(missing)} are missing, {missing[0]} first. Go on "
+            "with `lmpnet discover --engine ray --resume`, then merge again."
+        )
+    keypoints: list[Keypoints] = []
+    skipped: list[tuple[str, str]] = []
+    progress.start("merge", manifest["listed"])
+    for name in map(part_name, range(manifest["blocks"])):
+        found, unreadable = from_parquet(f"{store.address}/{name}", store.read(name))
+        keypoints += found
+        skipped += unreadable
+        progress.advance(len(found) + len(unreadable))
+    if len(keypoints) + len(skipped) != manifest["listed"]:
+        raise InputError(
+            f"The blocks in {store.address} hold {len(keypoints) + len(skipped)} of {manifest['listed']} images. Begin "
+            "again with `lmpnet discover --engine ray --overwrite`."
+        )
+    result = MergeResult(keypoints, skipped, manifest["blocks"], [], config.out)
+    _write(result, manifest["info"], manifest["keypoints"], [store.address], started)
+    return result
+
+
+def _write(
+    result: MergeResult, info: dict[str, Any], names: Sequence[str], sources: Sequence[str], started: float
+) -> None:
+    if result.out is None:
+        return
+    info = {key: value for key, value in info.items() if key != "shard"} | {"date_created": now()}
+    write_text(result.out / "keypoints.json", dump_coco(to_coco(result.keypoints, info, names, result.skipped)))
+    facts = {"images": len(result.keypoints), "shards": result.shards, "skipped": len(result.skipped)}
+    write_run(result.out, "merge", {"results": list(sources)}, time.perf_counter() - started, **facts)
 
 
 def _listed(results: Sequence[Path], out: Path | None) -> list[Path]:

@@ -1,13 +1,13 @@
 """`lmpnet discover IMAGES`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lmpnet_cli.commands import options as o
 from lmpnet_cli.config import DiscoverConfig as Config
-from lmpnet_cli.config import default_out
+from lmpnet_cli.config import default_out, url_of
 from lmpnet_cli.console import ConsoleProgress, print_json, print_summary
 
 
@@ -37,9 +37,9 @@ def discover(
     engine: Annotated[
         str | None,
         typer.Option(
-            metavar="torch|onnx",
-            help="What runs the networks: torch, or onnx, which is faster on a CPU (default: onnx for a graph of "
-            "`lmpnet export`, else torch).",
+            metavar="torch|onnx|ray",
+            help="What runs the networks: torch, onnx, which is faster on a CPU, or ray, a cluster (default: onnx for "
+            "a graph of `lmpnet export`, else torch).",
             rich_help_panel=o.RUN,
         ),
     ] = Config.engine,
@@ -50,6 +50,17 @@ def discover(
             rich_help_panel=o.RUN,
         ),
     ] = Config.shard,
+    block: Annotated[int, typer.Option(help="Images in one file.", rich_help_panel=o.RAY)] = Config.block,
+    actors: Annotated[
+        int | None,
+        typer.Option(
+            help="Workers with a model each (default: one for each GPU, or for every four processors).",
+            rich_help_panel=o.RAY,
+        ),
+    ] = Config.actors,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was cut off.", rich_help_panel=o.RAY)
+    ] = Config.resume,
     method: o.MethodOption = o.Method(Config.method),
     classifier: o.Classifier = Config.classifier,
     classifier_weights: o.ClassifierWeights = Config.classifier_weights,
@@ -86,10 +97,14 @@ def discover(
     lmpnet discover photos/ --method saliency --panels
     lmpnet discover photos/ --shard 1/4 --out shards/1
     lmpnet discover photos/ -c model.onnx
+    lmpnet discover s3://bucket/photos --engine ray --out s3://bucket/keypoints
     lmpnet discover photos/ heron.jpg -c runs/herons/lmpnet.safetensors --out herons
     """
     given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})
     Config(**given)  # usage errors come before the seconds that torch takes to load
+    if engine == "ray":
+        _on_ray(given, quiet, json)
+        return
     from lmpnet_cli.discovery import discover as run
 
     with ConsoleProgress(quiet or json) as progress:
@@ -118,4 +133,25 @@ def discover(
             }
         )
     elif not quiet:
+        print_summary("discover", facts)
+
+
+def _on_ray(given: dict[str, Any], quiet: bool, json: bool) -> None:
+    from lmpnet_cli.cluster import discover_on_ray as run
+
+    with ConsoleProgress(quiet or json) as progress:
+        result = run(progress=progress, **given)
+    out = url_of(result.out) or result.out
+    if json:
+        counts = {"images": result.images, "skipped": result.skipped, "keypoints": result.found}
+        print_json(counts | {"order": result.order, "names": result.names, "blocks": result.blocks, "out": str(out)})
+    elif not quiet:
+        facts = {
+            "images": str(result.images),
+            "skipped": o.skipped_line(result.skipped),
+            "keypoints": f"{result.found} ({result.found / result.images:.2f} of {len(result.names)} an image)",
+            "blocks": f"{result.blocks}" + (f", {result.done_before} done before" if result.done_before else ""),
+            "time": f"{result.seconds:.1f} s",
+            "written": f"{out}/manifest.json, part-*.parquet (`lmpnet merge {out}` makes one keypoints.json)",
+        }
         print_summary("discover", facts)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 INPUT, METHOD, SALIENCY, OUTPUT, RUN = "Input", "Method", "Method saliency", "Output", "Run"
+RAY = "Engine ray"
 
 
 class Precision(str, Enum):

@@ -4,6 +4,7 @@ Each checks its own ranges, with messages that name the option.
 """
 
 from lmpnet_cli.config.base import ModelConfig, RunConfig, default_out
+from lmpnet_cli.config.checks import url_of
 from lmpnet_cli.config.discover import GRAPH_SUFFIX, DiscoverConfig, ExportConfig, MergeConfig
 from lmpnet_cli.config.filters import VisualizeConfig
 from lmpnet_cli.config.keypoints import EvaluateConfig, KeypointConfig, SaliencyConfig, SalientConfig
@@ -26,4 +27,5 @@ __all__ = [
     "VisualizeConfig",
     "VocabularyConfig",
     "default_out",
+    "url_of",
 ]

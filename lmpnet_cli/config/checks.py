@@ -1,5 +1,6 @@
 """Ranges of options, with messages that name the option."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,19 @@ def paths(given: Any) -> tuple[Path, ...]:
     return (Path(given),) if isinstance(given, str | Path) else tuple(Path(entry) for entry in given)
 
 
+def url_of(path: Path) -> str | None:
+    """The address of a remote folder that was given as a path, such as s3://bucket/folder; None for a local path.
+
+    `Path` makes one slash of two.
+    """
+    found = re.fullmatch(r"([a-z][a-z0-9+.-]+):/+(.*)", path.as_posix())
+    return f"{found[1]}://{found[2]}" if found else None
+
+
 def plain(value: Any) -> Any:
     """Paths and tuples as JSON can hold them."""
     if isinstance(value, Path):
-        return value.as_posix()
+        return url_of(value) or value.as_posix()
     return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 

@@ -1,10 +1,10 @@
 """`lmpnet discover` and `lmpnet merge`."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lmpnet_cli.config.checks import check_threshold, one_of, paths
+from lmpnet_cli.config.checks import between, check_threshold, one_of, paths, url_of
 from lmpnet_cli.config.keypoints import KeypointConfig
 from lmpnet_cli.errors import InputError, OptionError
 
@@ -22,9 +22,12 @@ class DiscoverConfig(KeypointConfig):
             None takes the vocabulary where there is one, unless an option asks for what only the paper's order has.
         overlays: draw the pictures with their keypoints.
         engine: what runs the networks: torch, or onnx (onnxruntime on the CPU, which is faster there); None takes onnx
-            where the checkpoint is a graph of `lmpnet export`.
+            where the checkpoint is a graph of `lmpnet export`. `discover_on_ray` alone takes ray: a cluster.
         shard: I/N takes every N-th image only, from the I-th on, in the order of their names; `lmpnet merge` makes one
             result of all N.
+        block: images in one file, of ray.
+        actors: workers with a model each, of ray; None takes one for each GPU, or one for every four processors.
+        resume: go on with a run of ray that was cut off.
     """
 
     images: tuple[Path, ...]
@@ -33,6 +36,9 @@ class DiscoverConfig(KeypointConfig):
     overlays: bool = True
     engine: str | None = None
     shard: str | None = None
+    block: int = 1024
+    actors: int | None = None
+    resume: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,9 +47,16 @@ class DiscoverConfig(KeypointConfig):
         check_threshold(self.thr)
         _ = self.part
         if self.engine is not None:
-            one_of("--engine", self.engine, ("torch", "onnx"))
+            one_of("--engine", self.engine, ("torch", "onnx", "ray"))
         if self.engine_used == "onnx":
             self._check_onnx()
+        between("--block", self.block, 1, 1_000_000)
+        if self.actors is not None:
+            between("--actors", self.actors, 1, 100_000)
+        if self.engine == "ray":
+            self._check_ray()
+        else:
+            self._check_local()
         if self.identity and self.of_prominence is not None:
             flag = self.of_prominence
             raise OptionError(f"{flag} means nothing with --identity. Leave one of them out.")
@@ -55,6 +68,26 @@ class DiscoverConfig(KeypointConfig):
             raise OptionError("--engine onnx computes in float32: leave --precision bf16 out.")
         if self.iterations != DiscoverConfig.iterations:
             raise OptionError("--iterations changes maps that a graph does not have: leave it out.")
+
+    def _check_ray(self) -> None:
+        for flag, given in (("--method", self.method != "lmpnet"), ("--shard", self.shard is not None)):
+            if given:
+                raise OptionError(f"{flag} does not go with --engine ray: leave one of them out.")
+
+    def _check_local(self) -> None:
+        for path in (*self.images, *(() if self.out is None else (self.out,))):
+            if url := url_of(path):
+                raise OptionError(f"{url} is no local place: --engine ray reads and writes it.")
+        for name in ("block", "actors", "resume"):
+            if getattr(self, name) != getattr(DiscoverConfig, name):
+                raise OptionError(f"--{name} belongs to --engine ray. Add that, or leave --{name} out.")
+
+    @property
+    def of_a_worker(self) -> "DiscoverConfig":
+        """The options of one worker of a cluster, without what the cluster sees to."""
+        own = ("engine", "out", "overlays", "block", "actors", "resume", "overwrite")
+        defaults = {name: getattr(DiscoverConfig, name) for name in own}
+        return replace(self, **(defaults | {"images": (), "overlays": False}))
 
     @property
     def engine_used(self) -> str:

@@ -1,0 +1,208 @@
+"""`discover --engine ray`: pictures of any folder or bucket, on all machines of a Ray cluster.
+
+The pictures are cut into blocks. Each worker takes block after block and writes each as one Parquet file, whole or not
+at all. `manifest.json` says what the run is; a run that was cut off goes on with the blocks that have no file yet. A
+block that Ray gives to a second worker, since the first was killed, is written again under its own name.
+"""
+
+import json
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmpnet_cli import errors
+from lmpnet_cli.cluster_worker import Worker, part_name
+from lmpnet_cli.config import DiscoverConfig
+from lmpnet_cli.errors import InputError, LmpnetError, OptionError, OutputError
+from lmpnet_cli.finders import describe, open_finder
+from lmpnet_cli.images import ListedImage
+from lmpnet_cli.parts import summary
+from lmpnet_cli.progress import Progress
+from lmpnet_cli.remote import Store, list_places, reason
+from lmpnet_cli.runtime import now, versions
+from lmpnet_cli.shards import names_sha256
+
+MANIFEST = "manifest.json"
+FORMAT_VERSION = 1
+CORES = 4  # of a worker without a GPU, where a machine has so many
+COUNTS = ("images", "found", "skipped")
+
+
+@dataclass(frozen=True)
+class ClusterResult:
+    """What all blocks hold together.
+
+    Attributes:
+        images: that could be read.
+        found: keypoints on them.
+        skipped: pictures that could not be read.
+        blocks: how many files there are.
+        done_before: those of an earlier run, which this one did not repeat.
+    """
+
+    images: int
+    found: int
+    skipped: int
+    names: tuple[str, ...]
+    order: str
+    blocks: int
+    done_before: int
+    out: Path
+    seconds: float
+
+
+def discover_on_ray(images: Any, *, progress: Progress | None = None, **options: Any) -> ClusterResult:
+    """Finds keypoints on every image, on all machines of a Ray cluster, or the processors of this one.
+
+    Args:
+        images: a local folder that all workers see, or the address of a remote one, such as s3://bucket/folder.
+        **options: the fields of `DiscoverConfig`.
+
+    Raises:
+        LmpnetError: when a place cannot be reached, an option cannot be used, or a worker fails again and again.
+    """
+    config = DiscoverConfig(images=images, **(options | {"engine": "ray"}))
+    if config.out is None:
+        raise OptionError("--engine ray writes its results block by block: name a folder for them with --out.")
+    progress = progress or Progress()
+    ray = _ray()
+    started = time.perf_counter()
+    store = Store(config.out)
+    places = list_places(config.images)
+    finder = open_finder(config.of_a_worker)
+    blocks = [places[start : start + config.block] for start in range(0, len(places), config.block)]
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "info": describe(finder, config),
+        "listed": len(places),
+        "names_sha256": names_sha256(ListedImage(Path(), name) for _, name in places),
+        "block": config.block,
+        "blocks": len(blocks),
+        "keypoints": list(finder.names),
+    }
+    done = _begin(store, manifest, config)
+    totals = {key: sum(each[key] for each in done.values()) for key in COUNTS}
+    progress.start("discover", len(places))
+    progress.advance(sum(len(blocks[number]) for number in done))
+    rows: list[dict[str, Any]] = [
+        {"number": number, "addresses": [each[0] for each in block], "names": [each[1] for each in block]}
+        for number, block in enumerate(blocks)
+        if number not in done
+    ]
+    for row in _worked(ray, rows, config) if rows else ():
+        totals = {key: totals[key] + row[key] for key in COUNTS}
+        progress.advance(len(blocks[row["number"]]))
+    if not totals["images"]:
+        raise InputError(f"None of the {len(places)} images can be read; {part_name(0)} holds the reasons.")
+    seconds = time.perf_counter() - started
+    facts = {"complete": True, "date_created": now(), "seconds": round(seconds, 2), **totals, "versions": versions()}
+    store.write(MANIFEST, json.dumps(manifest | facts, indent=2).encode())
+    return ClusterResult(
+        **totals,
+        names=tuple(finder.names),
+        order=finder.order,
+        blocks=len(blocks),
+        done_before=len(done),
+        out=config.out,
+        seconds=seconds,
+    )
+
+
+def read_manifest(store: Store) -> dict[str, Any]:
+    """What a run says of itself.
+
+    Raises:
+        InputError: when it is none of this version.
+    """
+    try:
+        manifest = json.loads(store.read(MANIFEST))
+        if manifest["format_version"] == FORMAT_VERSION:
+            return dict(manifest)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InputError(f"{store.address}/{MANIFEST} cannot be read ({error!r:.200}).") from error
+    raise InputError(f"{store.address}/{MANIFEST} was written by another version of lmpnet.")
+
+
+def _begin(store: Store, manifest: dict[str, Any], config: DiscoverConfig) -> dict[int, dict[str, int]]:
+    """The blocks that are done, with what they hold; the manifest is there afterwards."""
+    there = store.names()
+    parts = [name for name in there if name.startswith("part-")]
+    if MANIFEST in there and not config.overwrite:
+        known = read_manifest(store)
+        if not config.resume:
+            raise OutputError(
+                f"{store.address} already holds a run with {len(parts)} of {known['blocks']} blocks. Add --resume to "
+                "go on with it, or --overwrite to begin again."
+            )
+        differing = [key for key in manifest if known.get(key) != manifest[key]]
+        if differing:
+            raise OutputError(
+                f"The run in {store.address} was of other images or options ({', '.join(differing)} differ). Repeat it "
+                "as it was, choose another --out, or begin again with --overwrite."
+            )
+        found = {
+            number: store.open(part_name(number)) for number in range(manifest["blocks"]) if part_name(number) in there
+        }
+        summaries = {number: summary(file) for number, file in found.items()}
+        return {number: counts for number, counts in summaries.items() if counts is not None}
+    if parts and not config.overwrite:
+        raise OutputError(f"{store.address} already holds {parts[0]}. Choose another --out, or add --overwrite.")
+    store.remove([name for name in there if name in (MANIFEST, *parts)])
+    store.write(MANIFEST, json.dumps(manifest | {"complete": False}, indent=2).encode())
+    return {}
+
+
+def _worked(ray: Any, rows: list[dict[str, Any]], config: DiscoverConfig) -> Any:
+    """Yields what each block holds, in the order in which they are done."""
+    weights = None if config.checkpoint is None else (config.checkpoint.name, config.checkpoint.read_bytes())
+    began = not ray.is_initialized()
+    try:
+        if began:
+            # RAY_ADDRESS names a cluster; without it this machine is one
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        workers, resources = _workers(ray, config)
+        data = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+            Worker,
+            fn_constructor_kwargs={"config": config, "weights": weights, "cores": resources["num_cpus"]},
+            compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
+            **resources,
+        )
+        for row in data.iter_rows():
+            if row["error"]:
+                kind, _, message = row["error"].partition(": ")
+                raise getattr(errors, kind)(message)
+            yield row
+    except LmpnetError:
+        raise
+    except Exception as error:  # Ray has many, for workers that were lost and for what they did not expect
+        raise InputError(f"A worker failed: {reason(error)}. What is done stays: go on with --resume.") from error
+    finally:
+        if began:
+            ray.shutdown()
+
+
+def _ray() -> Any:
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it writes to the terminal as it likes
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise OptionError(f"A package is missing ({error}). Install it: pip install 'lmpnet-cli[ray]'") from error
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # it would tell every error twice
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    return ray
+
+
+def _workers(ray: Any, config: DiscoverConfig) -> tuple[int, dict[str, int]]:
+    """How many workers, and what each has for itself."""
+    there = ray.cluster_resources()
+    cpus, gpus = int(there.get("CPU", 1)), int(there.get("GPU", 0))
+    if gpus and config.device != "cpu":
+        workers = config.actors or gpus
+        return workers, {"num_gpus": 1, "num_cpus": max(1, cpus // max(workers, gpus))}
+    workers = config.actors or max(1, cpus // CORES)
+    return workers, {"num_cpus": max(1, cpus // workers)}
