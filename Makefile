@@ -35,9 +35,8 @@ check: $(VENV)/installed ## lint, format and types
 test: $(VENV)/installed ## run the tests (photographs too, where LMPNET_DATA names them)
 	$(BIN)/python -m pytest
 
-bench: $(VENV)/installed ## measure the speed of discover and eval on this machine
-	$(BIN)/python benchmarks/discover.py
-	$(BIN)/python benchmarks/evaluate.py
+bench: $(VENV)/installed ## measure speed and memory on this machine (BENCH_IMAGES names photographs)
+	$(BIN)/python benchmarks/speed.py $(BENCH_IMAGES)
 
 clean: ## remove the environment and the results
 	rm -rf $(VENV) results

@@ -1,4 +1,4 @@
-"""How much of `discover` is not the forward pass? Prints and stores one table.
+"""How much of `discover` is not the forward pass?
 
     python benchmarks/discover.py [IMAGES] [--repeats 3]
 
@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from timing import in_turn, ready_batches, speeds, write_table
+from timing import in_turn, ready_batches, speeds
 from torch import Tensor
 
 from lmpnet_cli.bundled import bundled_examples
@@ -27,6 +27,7 @@ from lmpnet_cli.identity_finder import places
 from lmpnet_cli.images import list_images
 from lmpnet_cli.inference import Engine
 from lmpnet_cli.lmp.vocabulary import locate
+from lmpnet_cli.runtime import resolve_workers
 
 
 def reading(engine: Engine, batches: Sequence[Tensor]) -> Callable[[], float]:
@@ -46,38 +47,47 @@ def reading(engine: Engine, batches: Sequence[Tensor]) -> Callable[[], float]:
     return read
 
 
-def main() -> None:
-    """Measures with overlays on and off and writes docs/results/speed-discover.md."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("images", nargs="?", type=Path, default=bundled_examples() / "images")
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
-    files = list_images([options.images])
-    config = DiscoverConfig(images=(options.images,), device="cpu")
+def measure(pictures: Path, repeats: int = 3) -> tuple[list[str], dict[str, str]]:
+    """Lines for the document, and the figures that have goals."""
+    files = list_images([pictures])
+    config = DiscoverConfig(images=(pictures,), device="cpu")
     both = Engine(config)
     alone = Engine(config, both.model, replica=False)
     batches = ready_batches(both, files)
 
-    def command(overlays: bool, identity: bool) -> float:
+    def command(overlays: bool, identity: bool, workers: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "out"
-            result = discover(
-                options.images, model=both.model, out=out, overlays=overlays, identity=identity, device="cpu"
-            )
-            return result.seconds
+            return discover(
+                pictures, model=both.model, out=out, overlays=overlays, identity=identity, workers=workers, device="cpu"
+            ).seconds
 
-    lines = ["| order | overlays | forward, images/s | discover, images/s | ratio |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "## discover",
+        "",
+        "| order | overlays | decoding processes | forward, images/s | discover, images/s | ratio |",
+    ]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
+    figures: dict[str, str] = {}
     for engine, identity in ((both, False), (alone, True)):
+        order = "vocabulary" if identity else "paper's"
         for overlays in (True, False):
-            pairs = in_turn(engine, batches, partial(command, overlays, identity), options.repeats)
-            ratio = statistics.median(floor / whole for floor, whole in pairs)
-            order, drawn = "vocabulary" if identity else "paper's", "on" if overlays else "off"
-            lines.append(f"| {order} | {drawn} | {speeds(pairs, len(files))} | {ratio:.2f} |")
+            for workers in (0, 1, 2):
+                pairs = in_turn(engine, batches, partial(command, overlays, identity, workers), repeats)
+                ratio = statistics.median(floor / whole for floor, whole in pairs)
+                drawn = "on" if overlays else "off"
+                lines.append(f"| {order} | {drawn} | {workers} | {speeds(pairs, len(files))} | {ratio:.2f} |")
+                if workers == resolve_workers(None, both.device):
+                    figures[f"{'vocabulary' if identity else 'paper'}, overlays {drawn}"] = f"{ratio:.2f}"
     added = statistics.median(part / floor for floor, part in in_turn(alone, batches, reading(alone, batches), 7))
+    figures["vocabulary adds"] = f"{100 * added:.1f} %"
     lines += ["", f"Reading by the vocabulary adds {100 * added:.1f} % to the forward pass of its network."]
-    what = f"{len(files)} images of {options.images.name}"
-    write_table("speed-discover.md", "Speed of discover on the CPU", what, config.batch_size, lines)
+    return lines, figures
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("images", nargs="?", type=Path, default=bundled_examples() / "images")
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    print("\n".join(measure(given.images, given.repeats)[0]))

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from captum.attr import Occlusion
-from timing import write_table
 from torch import Tensor
 
 from lmpnet_cli.bundled import bundled_examples
@@ -37,17 +36,12 @@ def seconds(command: Callable[[], Tensor]) -> tuple[float, Tensor]:
     return time.perf_counter() - started, result
 
 
-def main() -> None:
-    """Measures and writes docs/results/speed-occlusion.md."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    first = sorted(bundled_examples().rglob("*.jpg"))[0]
-    parser.add_argument("picture", nargs="?", type=Path, default=first)
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
-    config = {"images": (options.picture,), "method": "saliency", "device": "cpu"}
+def measure(picture: Path, repeats: int = 3) -> tuple[list[str], str]:
+    """Lines for the document, and the figure that has a goal."""
+    config = {"images": (picture,), "method": "saliency", "device": "cpu"}
     exact, fast = (SaliencyFinder(DiscoverConfig(precision=each, **config)) for each in ("32", "bf16"))
     classify, size = exact.classifier.logits, exact.classifier.size
-    pixels = torch.from_numpy(to_input(read_image(options.picture).rgb, size).transpose(2, 0, 1).copy())[None]
+    pixels = torch.from_numpy(to_input(read_image(picture).rgb, size).transpose(2, 0, 1).copy())[None]
     fill = torch.randint(0, 256, (3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     patch, stride = exact.config.patch, exact.config.coarse_stride
     colors = show_through(fill, patch, stride)
@@ -81,7 +75,7 @@ def main() -> None:
     best = min(trial, key=lambda each: trial[each])
     times: dict[str, list[float]] = {}
     maps = {}
-    for _ in range(options.repeats):
+    for _ in range(repeats):
         for name, command in (
             (f"captum, {best} a pass", lambda: captum(best)),
             ("lmpnet, float32", lambda: ours(exact)),
@@ -91,6 +85,8 @@ def main() -> None:
             times.setdefault(name, []).append(took)
     (oracle, floor), *others = [(name, statistics.median(each)) for name, each in times.items()]
     lines = [
+        "## Occlusion",
+        "",
         "| | seconds a picture | times as fast | largest difference | correlation |",
         "| --- | --- | --- | --- | --- |",
     ]
@@ -104,10 +100,12 @@ def main() -> None:
         "captum in seconds, by `perturbations_per_eval`: " + ", ".join(f"{n}: {t:.1f}" for n, t in trial.items()),
     ]
     lines += ["", f"Largest value of the map: {maps[oracle].max():.3f}; {exact.patches} patches."]
-    write_table(
-        "speed-occlusion.md", "Speed of occlusion on the CPU", options.picture.name, exact.config.batch_size, lines
-    )
+    return lines, ", ".join(f"{floor / took:.1f} ({name})" for name, took in others)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("picture", nargs="?", type=Path, default=sorted(bundled_examples().rglob("*.jpg"))[0])
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    print("\n".join(measure(given.picture, given.repeats)[0]))

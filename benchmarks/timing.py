@@ -1,4 +1,4 @@
-"""What the programs that measure speed share: the floor they compare with, the facts beside the figures, the file."""
+"""What the programs that measure speed share: the floor, taking turns, the facts beside the figures."""
 
 import platform
 import statistics
@@ -44,31 +44,33 @@ def in_turn(engine: Engine, batches: Sequence[Tensor], command: Callable[[], flo
     return pairs
 
 
+def take_turns(commands: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median seconds of each of several commands that run one after the other, after one round to warm up."""
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for turn in range(repeats + 1):
+        for name, command in commands.items():
+            started = time.perf_counter()
+            command()
+            if turn:
+                times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(each) for name, each in times.items()}
+
+
 def speeds(pairs: Sequence[Pair], images: int) -> str:
     """Medians in images/s, of the floor and of the command, as two cells of a table."""
     floor, whole = (images / statistics.median(column) for column in zip(*pairs, strict=True))
     return f"{floor:.1f} | {whole:.1f}"
 
 
-def commit() -> str:
-    """The short name of the commit that is measured."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-
-def write_table(name: str, title: str, what: str, batch_size: int, lines: Sequence[str]) -> None:
-    """Prints a table with the facts above it and stores both in docs/results/.
-
-    Args:
-        what: what was measured on.
-        lines: of the table, its head first.
-    """
+def facts() -> str:
+    """Machine, versions and commit."""
     found = versions()
-    facts = (
-        f"{now()}, commit {commit()}, {what}, {platform.processor() or platform.machine()}, "
-        f"{torch.get_num_threads()} threads, torch {found['torch']}, timm {found['timm']}, float32, batch {batch_size}"
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=False, cwd=RESULTS.parent).stdout.strip()
+    named = Path("/proc/cpuinfo")
+    lines = named.read_text().splitlines() if named.exists() else []
+    processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return (
+        f"{now()}, commit {commit}, {processor or platform.machine()}, {torch.get_num_threads()} threads, "
+        f"torch {found['torch']}, timm {found['timm']}"
     )
-    text = "\n".join([f"# {title}", "", facts, "", *lines, ""])
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / name).write_text(text, encoding="utf-8")
-    print(text)

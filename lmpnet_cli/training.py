@@ -98,19 +98,23 @@ def train(data: Any, *, progress: Progress | None = None, **options: Any) -> Tra
         raise _of_a_process(error) from error
     if outcome["complete"] and config.vocabulary and fabric.is_global_zero:
         _end_with_vocabulary(config, out, classes, progress)
-    seconds = time.perf_counter() - started
-    result = TrainResult(out=out, seconds=seconds, skipped=skipped, **outcome)
+    result = TrainResult(out=out, seconds=time.perf_counter() - started, skipped=skipped, **outcome)
+    if fabric.is_global_zero:
+        _write_run(config, result, classes, outcome)
+    return result
+
+
+def _write_run(config: TrainConfig, result: TrainResult, classes: ClassData, outcome: dict[str, Any]) -> None:
     write_run(
-        out,
+        result.out,
         "train",
         config.options(),
-        seconds,
+        result.seconds,
         images={split: len(classes.of(split)) for split in ("train", "val", "test")},
         classes=len(classes.classes),
-        skipped=skipped_entries((path.as_posix(), reason) for path, reason in skipped.items()),
+        skipped=skipped_entries((path.as_posix(), reason) for path, reason in result.skipped.items()),
         **outcome,
     )
-    return result
 
 
 def _end_with_vocabulary(config: TrainConfig, out: Path, classes: ClassData, progress: Progress) -> None:

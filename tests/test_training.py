@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +184,27 @@ def test_two_processes_are_one_with_twice_the_batch(birds, tmp_path):
         assert float(first["train_loss"]) == pytest.approx(float(second["train_loss"]), rel=1e-3)
     a, b = weights(tmp_path / "one/last.safetensors"), weights(tmp_path / "two/last.safetensors")
     assert max((a[key] - b[key]).abs().max().item() for key in a) < 1e-4
+
+
+def test_torchrun_gives_the_same_weights(birds, tmp_path):
+    options = SMALL | {"backbone": "test_convnext", "layer": "stages.2", "batch_size": 8, "devices": 2}
+    train(birds, out=tmp_path / "spawned", **options)
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--standalone",
+        "-m",
+        "lmpnet_cli",
+    ]
+    command += ["train", str(birds), f"--out={tmp_path / 'run'}", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, other = (weights(tmp_path / name / "lmpnet.safetensors") for name in ("spawned", "run"))
+    assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+    assert len(history(tmp_path / "run")) == len(history(tmp_path / "spawned"))
 
 
 def test_the_network_is_frozen_while_the_replica_learns(birds, tmp_path):

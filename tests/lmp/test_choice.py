@@ -21,19 +21,19 @@ EVERYWHERE = torch.ones(5)
 
 
 def test_the_parts_that_tell_where_all_are_are_kept():
-    assert telling_parts(*places(), 2, EVERYWHERE) in {
+    assert telling_parts(*places(), 2, EVERYWHERE, EVERYWHERE) in {
         (0, 1),
         (0, 3),
         (1, 3),
     }  # from any two of these the third follows
     assert 2 not in telling_parts(
-        *places(), 4, EVERYWHERE
+        *places(), 4, EVERYWHERE, EVERYWHERE
     )  # it moves most, and tells nothing of itself in the other view
 
 
 def test_without_the_other_view_the_noise_would_be_kept():
     given, _ = places()
-    assert 2 in telling_parts(given, given, 3, EVERYWHERE)
+    assert 2 in telling_parts(given, given, 3, EVERYWHERE, EVERYWHERE)
 
 
 def test_chosen_by_the_least_squares_of_an_independent_library():
@@ -52,25 +52,34 @@ def test_chosen_by_the_least_squares_of_an_independent_library():
         return np.linalg.norm(left.reshape(len(left), -1, 2), axis=2).mean()
 
     for k in (1, 2, 3):
-        assert telling_parts(given, again, k, EVERYWHERE) == min(combinations(range(5), k), key=unexplained)
+        assert telling_parts(given, again, k, EVERYWHERE, EVERYWHERE) == min(combinations(range(5), k), key=unexplained)
 
 
 def test_parts_that_never_move_do_no_harm():
     given = torch.zeros(10, 4, 2)
     given[:, 3] = torch.arange(20.0).view(10, 2)
-    assert telling_parts(given, given, 1, EVERYWHERE[:4]) == (3,)
-    assert telling_parts(given, given, 4, EVERYWHERE[:4]) == (0, 1, 2, 3)
+    assert telling_parts(given, given, 1, EVERYWHERE[:4], EVERYWHERE[:4]) == (3,)
+    assert telling_parts(given, given, 4, EVERYWHERE[:4], EVERYWHERE[:4]) == (0, 1, 2, 3)
 
 
 def test_from_few_images_the_parts_on_the_object_are_taken():
     given, again = (each[:7] for each in places())
-    assert telling_parts(given, again, 2, torch.tensor([0.1, 0.5, 0.2, 0.9, 0.9])) == (3, 4)
+    assert telling_parts(given, again, 2, torch.tensor([0.1, 0.5, 0.2, 0.9, 0.9]), EVERYWHERE) == (3, 4)
 
 
 def test_parts_beside_the_object_are_left_out_while_there_are_others():
     given = places()
     shares = torch.tensor([0.9, 0.9, 1.0, 0.5, 0.85])
-    assert set(telling_parts(*given, 2, shares)) <= {0, 1, 2, 4}
-    assert telling_parts(*given, 4, shares) == (0, 1, 2, 4)
-    assert telling_parts(*given, 5, shares) == (0, 1, 2, 3, 4)
-    assert telling_parts(*given, 2, torch.tensor([0.1, 0.5, 0.2, 0.0, 0.3])) == (1, 4)
+    assert set(telling_parts(*given, 2, shares, EVERYWHERE)) <= {0, 1, 2, 4}
+    assert telling_parts(*given, 4, shares, EVERYWHERE) == (0, 1, 2, 4)
+    assert telling_parts(*given, 5, shares, EVERYWHERE) == (0, 1, 2, 3, 4)
+    assert telling_parts(*given, 2, torch.tensor([0.1, 0.5, 0.2, 0.0, 0.3]), EVERYWHERE) == (1, 4)
+
+
+def test_unsteady_parts_are_left_out_while_there_are_others():
+    given = places()
+    steady = torch.tensor([0.95, 0.91, 1.0, 0.89, 0.93])
+    assert telling_parts(*given, 4, EVERYWHERE, steady) == (0, 1, 2, 4)
+    assert telling_parts(*given, 5, EVERYWHERE, steady) == (0, 1, 2, 3, 4)
+    beside = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.4])  # half-way to what is wanted, and farther away than part 3
+    assert telling_parts(*given, 4, beside, steady) == (0, 1, 2, 3)

@@ -1,0 +1,52 @@
+"""Peak memory of discover on many pictures beside few, each in a process of its own.
+
+python benchmarks/memory.py [IMAGES] [--many 10000]
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from itertools import cycle, islice
+from pathlib import Path
+
+from lmpnet_cli.bundled import bundled_examples
+from lmpnet_cli.images import list_images
+
+FEW = 100
+RUN = """
+import resource, sys
+from lmpnet_cli.discovery import discover
+discover(sys.argv[1], out=sys.argv[2], device="cpu", k=int(sys.argv[3]) or None)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak(pictures: Path, count: int, k: int) -> float:
+    """MiB that a discover on so many pictures, links to those that there are, holds at most."""
+    with tempfile.TemporaryDirectory() as folder:
+        images = Path(folder) / "images"
+        images.mkdir()
+        for index, file in enumerate(islice(cycle(list_images([pictures])), count)):
+            (images / f"{index:06d}{file.path.suffix}").symlink_to(file.path.absolute())
+        command = [sys.executable, "-c", RUN, str(images), str(Path(folder) / "out"), str(k)]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024
+
+
+def measure(pictures: Path, many: int = 10_000) -> tuple[list[str], str]:
+    """Lines for the document, and the figure that has a goal."""
+    few, much = peak(pictures, FEW, 0), peak(pictures, many, 0)
+    lines = [
+        "## Memory",
+        "",
+        f"`discover` with overlays, by the vocabulary: {few:.0f} MiB at most on {FEW} pictures, {much:.0f} on {many}.",
+    ]
+    return lines, f"{much / few:.2f} ({many} / {FEW})"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("images", nargs="?", type=Path, default=bundled_examples() / "images")
+    parser.add_argument("--many", type=int, default=10_000)
+    options = parser.parse_args()
+    print("\n".join(measure(options.images, options.many)[0]))
