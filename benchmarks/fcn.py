@@ -27,9 +27,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from lmpnet_cli.annotations import AnnotatedImage, read_annotations
 from lmpnet_cli.images import read_image, to_input
-from lmpnet_cli.keypoints import Keypoints, dump_coco, to_coco
+from lmpnet_cli.keypoints import Keypoints, coco_text, keypoint_names
 from lmpnet_cli.lmp.backbone import Backbone, BackboneSpec, load_initial_weights
-from lmpnet_cli.runtime import seed_everything, write_text
+from lmpnet_cli.runtime import seed_everything, write_pieces
 
 SIGMA = 1.5  # of the target, in heat-map cells
 
@@ -215,8 +215,8 @@ def main() -> None:
             Keypoints(image.name, picture.width, picture.height, shares[chosen] * size - 0.5, np.ones(options.k))
         )
     info = {"method": "fcn", "parts": [test.part_names[index] for index in chosen], "options": vars(options)}
-    document = to_coco(results, json.loads(json.dumps(info, default=str)), options.k)
-    write_text(options.out, dump_coco(document))
+    plain = json.loads(json.dumps(info, default=str))
+    write_pieces(options.out, coco_text(results, plain, keypoint_names(options.k)))
     print(f"wrote {options.out}")
 
 

@@ -12,7 +12,7 @@ import torch
 from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.checkpoints import load_checkpoint
 from lmpnet_cli.discovery import discover
-from lmpnet_cli.keypoints import Keypoints, dump_coco, to_coco
+from lmpnet_cli.keypoints import Keypoints, coco_text
 
 
 def measure(pictures: Path) -> tuple[list[str], str]:
@@ -31,7 +31,7 @@ def measure(pictures: Path) -> tuple[list[str], str]:
                 pictures, model=model, identity=identity, batch_size=batch, workers=workers, device="cpu"
             ).keypoints
             first = first or found
-            same = dump_coco(to_coco(found, {}, ())) == dump_coco(to_coco(first, {}, ()))
+            same = list(coco_text(found, {}, ())) == list(coco_text(first, {}, ()))
             differing += not same
             before, after = (np.concatenate([each.xy for each in every]) for every in (first, found))
             away = np.nan_to_num(np.linalg.norm(before - after, axis=1))

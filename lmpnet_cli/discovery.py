@@ -16,12 +16,12 @@ from lmpnet_cli.drawings import Drawings
 from lmpnet_cli.errors import OutputError
 from lmpnet_cli.finders import Finder, describe, open_finder
 from lmpnet_cli.images import ListedImage, list_images
-from lmpnet_cli.keypoints import Keypoints, dump_coco, to_coco
+from lmpnet_cli.keypoints import Keypoints, coco_text, skipped_entries
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.panels import Panels
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import OVERLAY_SIDE, draw_overlay
-from lmpnet_cli.runtime import now, prepare_output, seed_everything, write_run, write_text
+from lmpnet_cli.runtime import now, prepare_output, seed_everything, write_pieces, write_run
 from lmpnet_cli.shards import Shard, take
 
 RESULTS = ("keypoints.json", "overlays", "overview.jpg", "panels", "run.json")
@@ -118,15 +118,14 @@ def _without_own_results(files: list[ListedImage], out: Path | None) -> list[Lis
 
 def _write(out: Path, config: DiscoverConfig, finder: Finder, result: DiscoverResult, shard: Shard | None) -> None:
     info = describe(finder, config) | {"date_created": now()} | ({"shard": asdict(shard)} if shard else {})
-    document = to_coco(result.keypoints, info, finder.names, result.skipped)
-    write_text(out / "keypoints.json", dump_coco(document))
+    write_pieces(out / "keypoints.json", coco_text(result.keypoints, info, finder.names, result.skipped))
     write_run(
         out,
         "discover",
         config.options(),
         result.seconds,
         images=len(result.keypoints),
-        skipped=document["skipped"],
+        skipped=skipped_entries(result.skipped),
         device=result.device,
         precision="bf16" if finder.bfloat16 else "32",
         input_size=finder.reader.size,

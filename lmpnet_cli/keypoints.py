@@ -6,7 +6,7 @@ W x H image has its centre at ((column + 0.5) W / w - 0.5, (row + 0.5) H / h - 0
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,16 +91,25 @@ def to_coco(
     results: Sequence[Keypoints], info: dict[str, Any], names: Sequence[str], skipped: Iterable[tuple[str, str]] = ()
 ) -> dict[str, Any]:
     """A COCO keypoint annotation document; missing points are 0, 0, 0 with a score of null."""
-    images, annotations = [], []
-    for index, result in enumerate(results, start=1):
-        images.append({"id": index, "file_name": result.file_name, "width": result.width, "height": result.height})
-        annotations.append({"id": index, "image_id": index, "category_id": 1, **_annotation(result)})
-    category = {"id": 1, "name": "object", "keypoints": list(names), "skeleton": []}
+    sections = _sections(results, info, names, skipped)
+    return {key: list(value) if isinstance(value, Iterator) else value for key, value in sections.items()}
+
+
+def _sections(
+    results: Sequence[Keypoints], info: dict[str, Any], names: Sequence[str], skipped: Iterable[tuple[str, str]]
+) -> dict[str, Any]:
+    """The document with its long lists as iterators."""
+    numbered = list(enumerate(results, start=1))
     return {
         "info": info,
-        "images": images,
-        "categories": [category],
-        "annotations": annotations,
+        "images": (
+            {"id": index, "file_name": result.file_name, "width": result.width, "height": result.height}
+            for index, result in numbered
+        ),
+        "categories": [{"id": 1, "name": "object", "keypoints": list(names), "skeleton": []}],
+        "annotations": (
+            {"id": index, "image_id": index, "category_id": 1, **_annotation(result)} for index, result in numbered
+        ),
         "skipped": skipped_entries(skipped),
     }
 
@@ -142,15 +151,24 @@ def _rounded(values: NDArray[np.float64]) -> list[float | None]:
     return [None if np.isnan(value) else round(value, 4) for value in values.tolist()]
 
 
-def dump_coco(document: dict[str, Any]) -> str:
-    """JSON text with one image and one annotation a line, so that files stay readable and comparable by line."""
+def coco_text(
+    results: Sequence[Keypoints], info: dict[str, Any], names: Sequence[str], skipped: Iterable[tuple[str, str]] = ()
+) -> Iterator[str]:
+    """`to_coco` as JSON, piece by piece, so that the text of many images is never in memory as a whole.
 
-    def section(value: Any) -> str:
-        if isinstance(value, list) and value:
-            return "[\n" + ",\n".join(json.dumps(item, allow_nan=False) for item in value) + "\n]"
-        return json.dumps(value, allow_nan=False)
-
-    return "{\n" + ",\n".join(f"{json.dumps(key)}: {section(value)}" for key, value in document.items()) + "\n}\n"
+    One image and one annotation a line: such files are readable, and can be compared by line.
+    """
+    for number, (key, value) in enumerate(_sections(results, info, names, skipped).items()):
+        yield f"{',' if number else '{'}\n{json.dumps(key)}: "
+        if isinstance(value, dict) or not value:
+            yield json.dumps(value, allow_nan=False)
+            continue
+        opened = False
+        for item in value:
+            yield f"{',' if opened else '['}\n{json.dumps(item, allow_nan=False)}"
+            opened = True
+        yield "\n]" if opened else "[]"
+    yield "\n}\n"
 
 
 def read_keypoints(path: str | Path) -> list[Keypoints]:

@@ -11,11 +11,11 @@ from lmpnet_cli.cluster import MANIFEST, read_manifest
 from lmpnet_cli.cluster_worker import part_name
 from lmpnet_cli.config import MergeConfig
 from lmpnet_cli.errors import InputError
-from lmpnet_cli.keypoints import Keypoints, dump_coco, read_keypoints, to_coco
+from lmpnet_cli.keypoints import Keypoints, coco_text, read_keypoints, to_coco
 from lmpnet_cli.parts import from_parquet
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.remote import Store
-from lmpnet_cli.runtime import now, prepare_output, write_run, write_text
+from lmpnet_cli.runtime import now, prepare_output, write_pieces, write_run
 from lmpnet_cli.shards import Shard, check_complete, read_shard
 
 RESULTS = ("keypoints.json", "run.json")
@@ -125,7 +125,7 @@ def _write(
     if result.out is None:
         return
     info = {key: value for key, value in info.items() if key != "shard"} | {"date_created": now()}
-    write_text(result.out / "keypoints.json", dump_coco(to_coco(result.keypoints, info, names, result.skipped)))
+    write_pieces(result.out / "keypoints.json", coco_text(result.keypoints, info, names, result.skipped))
     facts = {"images": len(result.keypoints), "shards": result.shards, "skipped": len(result.skipped)}
     write_run(result.out, "merge", {"results": list(sources)}, time.perf_counter() - started, **facts)
 

@@ -125,6 +125,16 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
+def write_pieces(path: Path, pieces: Iterable[str]) -> None:
+    """Writes a text file piece by piece, whole or not at all."""
+
+    def write(aside: Path) -> None:
+        with aside.open("w", encoding="utf-8") as file:
+            file.writelines(pieces)
+
+    write_atomically(path, write)
+
+
 def write_json(path: Path, document: Any) -> None:
     """Writes indented JSON; NaN and infinity are errors."""
     write_text(path, json.dumps(document, indent=2, allow_nan=False, default=str) + "\n")

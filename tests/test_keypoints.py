@@ -6,7 +6,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from lmpnet_cli.errors import InputError
-from lmpnet_cli.keypoints import Keypoints, cells_to_pixels, dump_coco, keypoint_names, read_keypoints, to_coco
+from lmpnet_cli.keypoints import Keypoints, cells_to_pixels, coco_text, keypoint_names, read_keypoints, to_coco
 
 NAN = math.nan
 
@@ -39,9 +39,14 @@ def document():
 
 
 @pytest.fixture
-def written(document, tmp_path):
+def text():
+    return "".join(coco_text(RESULTS, {"description": "test"}, keypoint_names(3), [("broken.jpg", "truncated")]))
+
+
+@pytest.fixture
+def written(text, tmp_path):
     path = tmp_path / "keypoints.json"
-    path.write_text(dump_coco(document), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -112,20 +117,20 @@ def test_a_point_in_the_corner_is_no_missing_point(corner):
     ]
 
 
-def test_text_has_one_image_and_one_annotation_a_line(document):
-    lines = dump_coco(document).splitlines()
+def test_text_has_one_image_and_one_annotation_a_line(document, text):
+    lines = text.splitlines()
     for section in ("images", "annotations"):
         for entry in document[section]:
             assert sum(line.rstrip(",") == json.dumps(entry) for line in lines) == 1
-    assert dump_coco(document).endswith("}\n")
-    assert json.loads(dump_coco(document)) == document
-    assert json.loads(dump_coco(to_coco([], {}, keypoint_names(5))))["annotations"] == []
+    assert text.endswith("}\n")
+    assert json.loads(text) == document
+    assert json.loads("".join(coco_text([], {}, keypoint_names(5)))) == to_coco([], {}, keypoint_names(5))
 
 
 @pytest.mark.parametrize("value", [NAN, math.inf])
 def test_a_number_that_is_not_finite_is_never_written(value):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        dump_coco({"info": {"thr": value}})
+        list(coco_text([], {"thr": value}, ()))
 
 
 def test_round_trip(written):
