@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lmpnet_cli.checkpoints import load_checkpoint
+    from lmpnet_cli.cluster import discover_on_ray
     from lmpnet_cli.discovery import discover
     from lmpnet_cli.evaluation import evaluate
     from lmpnet_cli.exporting import export
@@ -30,6 +31,7 @@ __all__ = [
     "LMPNet",
     "LeakyMaxPool2d",
     "discover",
+    "discover_on_ray",
     "evaluate",
     "export",
     "feature_map_entropy",
@@ -50,6 +52,7 @@ _HOMES = {
     "LMPNet": "lmp.network",
     "LeakyMaxPool2d": "lmp.pooling",
     "discover": "discovery",
+    "discover_on_ray": "cluster",
     "evaluate": "evaluation",
     "export": "exporting",
     "feature_map_entropy": "metrics",

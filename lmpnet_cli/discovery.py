@@ -13,7 +13,7 @@ from typing import Any
 
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.drawings import Drawings
-from lmpnet_cli.errors import OutputError
+from lmpnet_cli.errors import OptionError, OutputError
 from lmpnet_cli.finders import Finder, describe, open_finder
 from lmpnet_cli.images import ListedImage, list_images
 from lmpnet_cli.keypoints import Keypoints, coco_text, skipped_entries
@@ -62,6 +62,8 @@ def discover(
         LmpnetError: when there is nothing to read, an option is out of range, or `out` cannot be used.
     """
     config = DiscoverConfig(images=images, **options)
+    if config.engine == "ray":
+        raise OptionError("From Python a cluster is `lmpnet_cli.discover_on_ray`: its results do not fit into a list.")
     progress = progress or Progress()
     if config.out:
         prepare_output(config.out, RESULTS, config.overwrite)

@@ -256,6 +256,8 @@ def test_all_unreadable_is_an_error_and_a_missing_out_is_one(in_this_process, ch
     (tmp_path / "bad/a.jpg").write_text("no picture")
     with pytest.raises(InputError, match="None of the 1 images can be read"):
         discover_on_ray(tmp_path / "bad", checkpoint=checkpoint, out=tmp_path / "out", **OPTIONS)
+    with pytest.raises(OptionError, match="discover_on_ray"):
+        discover(tmp_path / "bad", engine="ray")
     with pytest.raises(OptionError, match="--out"):
         discover_on_ray(tmp_path / "bad", checkpoint=checkpoint, **OPTIONS)
 

@@ -19,7 +19,13 @@ def blocks(path):
 BLOCKS = blocks("README.md")
 COMMANDS = [
     line.strip()
-    for kind, text in [*BLOCKS, *blocks("docs/evaluation.md"), *blocks("docs/saliency.md"), *blocks("docs/identity.md")]
+    for kind, text in [
+        *BLOCKS,
+        *blocks("docs/evaluation.md"),
+        *blocks("docs/saliency.md"),
+        *blocks("docs/identity.md"),
+        *blocks("docs/scale.md"),
+    ]
     if kind == "sh"
     for line in text.replace("\\\n", " ").splitlines()
     if line.strip().startswith("lmpnet ")
