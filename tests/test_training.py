@@ -174,7 +174,7 @@ def test_a_result_is_not_overwritten_and_the_check_comes_first(birds, checkpoint
         train(birds / "does not matter", out=checkpoint.parent)
 
 
-def test_two_processes_are_one_with_twice_the_batch(birds, tmp_path):
+def test_two_processes_are_one_with_twice_the_batch_and_torchrun_gives_the_same(birds, tmp_path):
     """No batch norm in this network, so the gradients of both halves add up to those of the whole."""
     options = SMALL | {"backbone": "test_convnext", "layer": "stages.2", "val_fraction": 0.0, "epochs": 1}
     train(birds, out=tmp_path / "one", **options | {"batch_size": 16})
@@ -185,26 +185,18 @@ def test_two_processes_are_one_with_twice_the_batch(birds, tmp_path):
     a, b = weights(tmp_path / "one/last.safetensors"), weights(tmp_path / "two/last.safetensors")
     assert max((a[key] - b[key]).abs().max().item() for key in a) < 1e-4
 
-
-def test_torchrun_gives_the_same_weights(birds, tmp_path):
-    options = SMALL | {"backbone": "test_convnext", "layer": "stages.2", "batch_size": 8, "devices": 2}
-    train(birds, out=tmp_path / "spawned", **options)
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node=2",
-        "--standalone",
-        "-m",
-        "lmpnet_cli",
-    ]
-    command += ["train", str(birds), f"--out={tmp_path / 'run'}", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    flags = [f"--{key.replace('_', '-')}={value}" for key, value in (options | {"batch_size": 8, "devices": 2}).items()]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "lmpnet_cli"]
+    done = subprocess.run(
+        [*torchrun, "train", str(birds), f"--out={tmp_path / 'run'}", *flags],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
-    one, other = (weights(tmp_path / name / "lmpnet.safetensors") for name in ("spawned", "run"))
-    assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
-    assert len(history(tmp_path / "run")) == len(history(tmp_path / "spawned"))
+    c = weights(tmp_path / "run/last.safetensors")
+    assert b.keys() == c.keys() and all(torch.equal(b[key], c[key]) for key in b)
+    assert len(history(tmp_path / "run")) == len(two)
 
 
 def test_the_network_is_frozen_while_the_replica_learns(birds, tmp_path):
