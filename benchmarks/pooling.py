@@ -59,7 +59,7 @@ def measure(repeats: int = 7) -> tuple[list[str], tuple[str, str]]:
             cells = " | ".join(f"{1e3 * times[name]:.1f} ms" for name in ("leaky", "max", "average"))
             name = f"{' x '.join(map(str, shape))}{', channels last' if layout is torch.channels_last else ''}"
             lines.append(f"| {name} | {cells} | {times['leaky'] / times['max']:.2f} |")
-    network = load_checkpoint().network.train()
+    network = load_checkpoint().network.train().requires_grad_(True)
     images = torch.randn(16, 3, 224, 224, generator=dice).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, network.classifier.out_features, (16,), generator=dice)
     steps = take_turns({kind: step(network, images, labels, kind) for kind in ("leaky_max", "average")}, repeats)

@@ -6,28 +6,30 @@ block that Ray gives to a second worker, since the first was killed, is written 
 """
 
 import json
-import logging
-import os
+import re
 import time
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lmpnet_cli import errors
+from lmpnet_cli.bundled import bundled_checkpoint
+from lmpnet_cli.cluster_machines import join, load_ray, place_workers
 from lmpnet_cli.cluster_worker import Worker, part_name
-from lmpnet_cli.config import DiscoverConfig
+from lmpnet_cli.config import DiscoverConfig, url_of
 from lmpnet_cli.errors import InputError, LmpnetError, OptionError, OutputError
-from lmpnet_cli.finders import describe, open_finder
-from lmpnet_cli.images import ListedImage
+from lmpnet_cli.finders import describe, open_finder, settings
 from lmpnet_cli.parts import summary
 from lmpnet_cli.progress import Progress
-from lmpnet_cli.remote import Store, list_places, reason
+from lmpnet_cli.remote import THREADS, Store, list_places, reason
 from lmpnet_cli.runtime import now, versions
 from lmpnet_cli.shards import names_sha256
 
 MANIFEST = "manifest.json"
+OF_A_RUN = ("format_version", "info", "options", "listed", "names_sha256", "block", "blocks", "keypoints")
 FORMAT_VERSION = 1
-CORES = 4  # of a worker without a GPU, where a machine has so many
+TRIES = 3  # of a block whose worker was lost
 COUNTS = ("images", "found", "skipped")
 
 
@@ -67,18 +69,28 @@ def discover_on_ray(images: Any, *, progress: Progress | None = None, **options:
     config = DiscoverConfig(images=images, **(options | {"engine": "ray"}))
     if config.out is None:
         raise OptionError("--engine ray writes its results block by block: name a folder for them with --out.")
+    # workers have current folders of their own
+    out = config.out if url_of(config.out) else config.out.absolute()
+    config = replace(config, out=out)
     progress = progress or Progress()
-    ray = _ray()
+    ray = load_ray()
     started = time.perf_counter()
-    store = Store(config.out)
+    store = Store(out)
     places = list_places(config.images)
-    finder = open_finder(config.of_a_worker)
+    for _, name in places:
+        if not name.isprintable() or name.encode(errors="replace").decode() != name:
+            raise InputError(
+                f"The name {name!r} cannot be written into Parquet files. Rename it, or use --engine torch."
+            )
+    weights = config.checkpoint or bundled_checkpoint()
+    finder = open_finder(replace(config.of_a_worker, device="cpu"))  # here it only says what it is
     blocks = [places[start : start + config.block] for start in range(0, len(places), config.block)]
     manifest = {
         "format_version": FORMAT_VERSION,
         "info": describe(finder, config),
+        "options": settings(finder, config),
         "listed": len(places),
-        "names_sha256": names_sha256(ListedImage(Path(), name) for _, name in places),
+        "names_sha256": names_sha256(name for _, name in places),
         "block": config.block,
         "blocks": len(blocks),
         "keypoints": list(finder.names),
@@ -92,9 +104,15 @@ def discover_on_ray(images: Any, *, progress: Progress | None = None, **options:
         for number, block in enumerate(blocks)
         if number not in done
     ]
-    for row in _worked(ray, rows, config) if rows else ():
+    for row in _worked(ray, rows, config, (weights.name, weights.read_bytes())) if rows else ():
         totals = {key: totals[key] + row[key] for key in COUNTS}
         progress.advance(len(blocks[row["number"]]))
+    lost = {part_name(number) for number in range(len(blocks))} - set(store.names())
+    if lost:
+        raise OutputError(
+            f"{len(lost)} of {len(blocks)} blocks are not in {store.address}: the workers have another folder of that "
+            "name. Name an --out that all machines share."
+        )
     if not totals["images"]:
         raise InputError(f"None of the {len(places)} images can be read; {part_name(0)} holds the reasons.")
     seconds = time.perf_counter() - started
@@ -106,7 +124,7 @@ def discover_on_ray(images: Any, *, progress: Progress | None = None, **options:
         order=finder.order,
         blocks=len(blocks),
         done_before=len(done),
-        out=config.out,
+        out=out,
         seconds=seconds,
     )
 
@@ -120,8 +138,8 @@ def read_manifest(store: Store) -> dict[str, Any]:
     try:
         manifest = json.loads(store.read(MANIFEST))
         if manifest["format_version"] == FORMAT_VERSION:
-            return dict(manifest)
-    except (ValueError, KeyError, TypeError, OSError) as error:
+            return {key: manifest[key] for key in OF_A_RUN}
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{store.address}/{MANIFEST} cannot be read ({error!r:.200}).") from error
     raise InputError(f"{store.address}/{MANIFEST} was written by another version of lmpnet.")
 
@@ -129,7 +147,9 @@ def read_manifest(store: Store) -> dict[str, Any]:
 def _begin(store: Store, manifest: dict[str, Any], config: DiscoverConfig) -> dict[int, dict[str, int]]:
     """The blocks that are done, with what they hold; the manifest is there afterwards."""
     there = store.names()
-    parts = [name for name in there if name.startswith("part-")]
+    # those written aside are of workers that were killed
+    parts = [name for name in there if re.fullmatch(r"part-\d{6,}\.parquet", name)]
+    aside = [name for name in there if re.fullmatch(r"\.(part-\d{6,}\.parquet|manifest\.json)\.\d+", name)]
     if MANIFEST in there and not config.overwrite:
         known = read_manifest(store)
         if not config.resume:
@@ -137,36 +157,39 @@ def _begin(store: Store, manifest: dict[str, Any], config: DiscoverConfig) -> di
                 f"{store.address} already holds a run with {len(parts)} of {known['blocks']} blocks. Add --resume to "
                 "go on with it, or --overwrite to begin again."
             )
-        differing = [key for key in manifest if known.get(key) != manifest[key]]
+        differing = [key for key in OF_A_RUN if known[key] != manifest[key]]
         if differing:
             raise OutputError(
                 f"The run in {store.address} was of other images or options ({', '.join(differing)} differ). Repeat it "
                 "as it was, choose another --out, or begin again with --overwrite."
             )
-        found = {
-            number: store.open(part_name(number)) for number in range(manifest["blocks"]) if part_name(number) in there
-        }
-        summaries = {number: summary(file) for number, file in found.items()}
+        numbers = [number for number in range(manifest["blocks"]) if part_name(number) in there]
+
+        def counts_of(number: int) -> dict[str, int] | None:
+            with store.opened(part_name(number)) as file:
+                return summary(file)
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            summaries = dict(zip(numbers, pool.map(counts_of, numbers), strict=True))
         return {number: counts for number, counts in summaries.items() if counts is not None}
     if parts and not config.overwrite:
         raise OutputError(f"{store.address} already holds {parts[0]}. Choose another --out, or add --overwrite.")
-    store.remove([name for name in there if name in (MANIFEST, *parts)])
+    store.remove([name for name in there if name in (MANIFEST, *parts, *aside)])
     store.write(MANIFEST, json.dumps(manifest | {"complete": False}, indent=2).encode())
     return {}
 
 
-def _worked(ray: Any, rows: list[dict[str, Any]], config: DiscoverConfig) -> Any:
+def _worked(ray: Any, rows: list[dict[str, Any]], config: DiscoverConfig, weights: tuple[str, bytes]) -> Any:
     """Yields what each block holds, in the order in which they are done."""
-    weights = None if config.checkpoint is None else (config.checkpoint.name, config.checkpoint.read_bytes())
     began = not ray.is_initialized()
     try:
         if began:
-            # RAY_ADDRESS names a cluster; without it this machine is one
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        workers, resources = _workers(ray, config)
+            join(ray)
+        workers, resources = place_workers(ray, config)
         data = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             Worker,
             fn_constructor_kwargs={"config": config, "weights": weights, "cores": resources["num_cpus"]},
+            max_task_retries=TRIES,
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
             **resources,
         )
@@ -182,27 +205,3 @@ def _worked(ray: Any, rows: list[dict[str, Any]], config: DiscoverConfig) -> Any
     finally:
         if began:
             ray.shutdown()
-
-
-def _ray() -> Any:
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it writes to the terminal as it likes
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise OptionError(f"A package is missing ({error}). Install it: pip install 'lmpnet-cli[ray]'") from error
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # it would tell every error twice
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    return ray
-
-
-def _workers(ray: Any, config: DiscoverConfig) -> tuple[int, dict[str, int]]:
-    """How many workers, and what each has for itself."""
-    there = ray.cluster_resources()
-    cpus, gpus = int(there.get("CPU", 1)), int(there.get("GPU", 0))
-    if gpus and config.device != "cpu":
-        workers = config.actors or gpus
-        return workers, {"num_gpus": 1, "num_cpus": max(1, cpus // max(workers, gpus))}
-    workers = config.actors or max(1, cpus // CORES)
-    return workers, {"num_cpus": max(1, cpus // workers)}

@@ -9,7 +9,7 @@ import torch
 
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.errors import InputError, LmpnetError
-from lmpnet_cli.finders import open_finder
+from lmpnet_cli.finders import Finder, open_finder
 from lmpnet_cli.keypoints import Keypoints
 from lmpnet_cli.parts import to_parquet
 from lmpnet_cli.progress import Progress
@@ -25,35 +25,36 @@ def part_name(number: int) -> str:
 
 
 class Worker:
-    """Called with one block after the other."""
+    """Called with one block after the other.
 
-    def __init__(self, config: DiscoverConfig, weights: tuple[str, bytes] | None, cores: int) -> None:
+    An error that a user can mend is returned with the block, since Ray would make one of its own of it.
+    """
+
+    def __init__(self, config: DiscoverConfig, weights: tuple[str, bytes], cores: int) -> None:
         """
         Args:
             config: of the whole run.
-            weights: name and content of the checkpoint, which other machines do not see; None takes the bundled one.
+            weights: name and content of the checkpoint, which other machines may not have, or in another version.
             cores: that this worker has for itself.
         """
         torch.set_num_threads(cores)
-        assert config.out is not None
-        self.store, self.threshold = Store(config.out), config.thr
-        alone = config.of_a_worker
-        if config.workers is None:
-            alone = replace(alone, workers=max(0, cores - 1) if torch.cuda.is_available() else 0)
-        seed_everything(config.seed)
-        if weights is None:
-            self.finder = open_finder(alone)
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / weights[0]
-            path.write_bytes(weights[1])
-            self.finder = open_finder(replace(alone, checkpoint=path))
+        self.config, self.weights, self.cores = config, weights, cores
+        self.finder: Finder | None = None
+
+    def _open(self) -> Finder:
+        if self.finder is None:
+            workers = self.config.workers
+            if workers is None:
+                workers = max(0, self.cores - 1) if torch.cuda.is_available() else 0
+            seed_everything(self.config.seed)
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / self.weights[0]
+                path.write_bytes(self.weights[1])
+                self.finder = open_finder(replace(self.config.of_a_worker, workers=workers, checkpoint=path))
+        return self.finder
 
     def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
-        """Writes the file of a block, and says how many pictures and keypoints it holds.
-
-        An error that a user can mend is returned, since Ray would make one of its own of it.
-        """
+        """Writes the file of a block, and says how many pictures and keypoints it holds."""
         row = {"number": int(block["number"]), "images": 0, "found": 0, "skipped": 0, "error": ""}
         try:
             return row | self._work(block)
@@ -64,15 +65,16 @@ class Worker:
         places = list(zip(block["addresses"], block["names"], strict=True))
         found: list[Keypoints] = []
         skipped: list[tuple[str, str]] = []
-        reader = self.finder.reader
-        for files in local_copies(places, AT_ONCE * reader.batch_size):
+        finder, out = self._open(), self.config.out
+        assert out is not None
+        for files in local_copies(self.config.images[0], places, AT_ONCE * finder.reader.batch_size):
             try:
-                for _, answer in self.finder.batches(files, Progress()):
-                    found += answer.keypoints([self.threshold])[0]
+                for _, answer in finder.batches(files, Progress()):
+                    found += answer.keypoints([self.config.thr])[0]
             except InputError:
-                if len(reader.skipped) < len(files):  # a whole group of unreadable pictures is no reason to stop
+                if len(finder.reader.skipped) < len(files):  # a whole group of unreadable pictures is no reason to stop
                     raise
-            skipped += reader.skipped
-        self.store.write(part_name(block["number"]), to_parquet(found, skipped))
+            skipped += finder.reader.skipped
+        Store(out).write(part_name(block["number"]), to_parquet(found, skipped))
         keypoints = sum(int(each.found.sum()) for each in found)
         return {"images": len(found), "found": keypoints, "skipped": len(skipped)}

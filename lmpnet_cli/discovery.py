@@ -14,7 +14,7 @@ from typing import Any
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.drawings import Drawings
 from lmpnet_cli.errors import OptionError, OutputError
-from lmpnet_cli.finders import Finder, describe, open_finder
+from lmpnet_cli.finders import Finder, describe, open_finder, settings
 from lmpnet_cli.images import ListedImage, list_images
 from lmpnet_cli.keypoints import Keypoints, coco_text, skipped_entries
 from lmpnet_cli.lmp.network import LMPNet
@@ -68,11 +68,11 @@ def discover(
     if config.out:
         prepare_output(config.out, RESULTS, config.overwrite)
     files = _without_own_results(list_images(config.images), config.out)
-    shard = None
-    if config.part:
-        files, shard = take(files, config.part)
     seed_everything(config.seed)
     finder = open_finder(config, model)
+    shard = None
+    if config.part:
+        files, shard = take(files, config.part, settings(finder, config))
     started = time.perf_counter()
     found: list[Keypoints] = []
     names = [file.name for file in files]

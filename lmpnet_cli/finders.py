@@ -132,6 +132,13 @@ def describe(finder: Finder, config: DiscoverConfig) -> dict[str, Any]:
     }
 
 
+def settings(finder: Finder, config: DiscoverConfig) -> dict[str, Any]:
+    """The options that decide where keypoints lie and that `describe` does not tell, as they turned out."""
+    fixed = finder.header.options if isinstance(finder, GraphFinder) else {}
+    names = ("filters", "margin", "replica", "precision", "max_pixels")
+    return {"size": finder.reader.size, **{name: fixed.get(name, getattr(config, name)) for name in names}}
+
+
 def _by_identity(config: DiscoverConfig, model: LMPNet | None) -> bool:
     """Whether the keypoints of the vocabulary are wanted.
 

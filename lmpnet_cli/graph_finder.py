@@ -60,7 +60,7 @@ class GraphFinder:
             DeviceError: when another device than the CPU is asked for.
         """
         if config.device not in ("auto", "cpu"):
-            raise DeviceError(f"--engine {config.engine} runs on the CPU: leave --device {config.device} out.")
+            raise DeviceError(f"A graph runs on the CPU: leave --device {config.device} out.")
         self.device = torch.device("cpu")
         if finder is not None:
             with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +90,13 @@ class GraphFinder:
             yield pictures, GraphAnswer(list(self._keypoints(pictures, pixels)))
 
     def _keypoints(self, pictures: Sequence[Prepared], pixels: Tensor) -> Iterator[Keypoints]:
-        positions, scores, shares, classes = self.run(pixels.numpy())
+        try:
+            positions, scores, shares, classes = self.run(pixels.numpy())
+        except Exception as error:  # onnxruntime has no type for memory that ran out
+            raise DeviceError(
+                f"onnxruntime failed on {len(pixels)} pictures ({str(error).splitlines()[0][:200]}). Try a lower "
+                "--batch-size."
+            ) from error
         for index, picture in enumerate(pictures):
             size = (picture.width, picture.height)
             best = int(classes[index].argmax())

@@ -4,8 +4,11 @@ The metadata hold one JSON string under `lmpnet`: what `discover` needs to use t
 what another program needs to read the outputs.
 """
 
+import copy
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +62,8 @@ def write_graph(model: LMPNet, spec: GraphSpec, path: Path, facts: dict[str, Any
         OptionError: when the packages for it are missing.
         OutputError: when the file cannot be written.
     """
-    model = model.to("cpu")
+    if model.get_buffer("mean").device.type != "cpu":
+        model = copy.deepcopy(model).to("cpu")  # the caller's stays where it is
     size = facts["input_size"]
     with evaluating(model), torch.no_grad():
         maps = model.network(torch.zeros(1, 3, size, size))[1]
@@ -84,7 +88,7 @@ def _traced(graph: KeypointGraph, size: int) -> Any:
         values, indices = op.TopK(op.Cast(self, to=1), count, axis=dim, largest=descending, sorted=True)
         return op.CastLike(values, self), indices
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _translated(graph):
         warnings.simplefilter("ignore")  # the exporter's own
         return torch.onnx.export(
             graph,
@@ -97,6 +101,16 @@ def _traced(graph: KeypointGraph, size: int) -> Any:
             custom_translation_table={torch.ops.aten.sort.stable: stable_sort},
             verbose=False,
         )
+
+
+@contextmanager
+def _translated(graph: KeypointGraph) -> Iterator[None]:
+    """A backbone with parts that ONNX does not know becomes a message."""
+    try:
+        yield
+    except torch.onnx.errors.OnnxExporterError as error:
+        name = graph.model.spec.backbone.name
+        raise OptionError(f"PyTorch cannot write {name} as ONNX ({str(error).splitlines()[0][:200]}).") from error
 
 
 def missing_packages(error: ImportError) -> OptionError:

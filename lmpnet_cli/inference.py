@@ -34,8 +34,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _memory_ran_out(error: RuntimeError) -> bool:
-    # of the CPU's there is no type of its own
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    # only CUDA's has a type of its own
+    told = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in told)
 
 
 class Engine:

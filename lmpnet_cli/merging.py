@@ -16,7 +16,7 @@ from lmpnet_cli.parts import from_parquet
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.remote import Store
 from lmpnet_cli.runtime import now, prepare_output, write_pieces, write_run
-from lmpnet_cli.shards import Shard, check_complete, read_shard
+from lmpnet_cli.shards import Shard, check_complete, names_sha256, read_shard
 
 RESULTS = ("keypoints.json", "run.json")
 OF_EACH = ("shard", "date_created")  # what the shards of one run may differ in
@@ -85,6 +85,7 @@ def merge(results: Any, *, progress: Progress | None = None, **options: Any) -> 
         _one_run(first, part)
     keypoints = sorted((each for part in parts.values() for each in part.keypoints), key=lambda each: each.file_name)
     skipped = sorted(entry for part in parts.values() for entry in part.skipped)
+    _check_names(keypoints, skipped, first.shard.names_sha256)
     result = MergeResult(keypoints, skipped, len(parts), twice, config.out)
     _write(result, first.info, first.names, [path.as_posix() for path in paths], started)
     return result
@@ -109,14 +110,18 @@ def _merge_blocks(store: Store, config: MergeConfig, progress: Progress) -> Merg
         keypoints += found
         skipped += unreadable
         progress.advance(len(found) + len(unreadable))
-    if len(keypoints) + len(skipped) != manifest["listed"]:
-        raise InputError(
-            f"The blocks in {store.address} hold {len(keypoints) + len(skipped)} of {manifest['listed']} images. Begin "
-            "again with `lmpnet discover --engine ray --overwrite`."
-        )
+    _check_names(keypoints, skipped, manifest["names_sha256"])
     result = MergeResult(keypoints, skipped, manifest["blocks"], [], config.out)
     _write(result, manifest["info"], manifest["keypoints"], [store.address], started)
     return result
+
+
+def _check_names(keypoints: Sequence[Keypoints], skipped: Sequence[tuple[str, str]], expected: str) -> None:
+    names = sorted([each.file_name for each in keypoints] + [name for name, _ in skipped])
+    if names_sha256(names) != expected:
+        raise InputError(
+            "The images in these results are not those that the run began with. Begin again with `lmpnet discover`."
+        )
 
 
 def _write(
@@ -178,6 +183,13 @@ def _one_run(first: _Part, part: _Part) -> None:
             raise InputError(
                 f"{part.path} was made with other options than {first.path}: {key} is {part.info.get(key)!r:.80}, not "
                 f"{first.info.get(key)!r:.80}. Run one of them again."
+            )
+    for key in sorted(first.shard.options.keys() | part.shard.options.keys()):
+        one, other = (shard.options.get(key) for shard in (first.shard, part.shard))
+        if one != other:
+            raise InputError(
+                f"{part.path} was made with other options than {first.path}: {key} is {other!r}, not {one!r}. Run one "
+                "of them again."
             )
     if first.names != part.names:
         raise InputError(f"{part.path} has other keypoints than {first.path}. Run one of them again.")

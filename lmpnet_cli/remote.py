@@ -4,11 +4,13 @@ Local paths go the same way, so that a cluster with a shared folder and one with
 """
 
 import posixpath
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from lmpnet_cli.images import EXTENSIONS, ListedImage, list_images
 
 THREADS = 16  # pictures that are fetched at the same time
 TRIES = 3
-Place = tuple[str, str]  # address and the name under which results list it
+Place = tuple[str, str]  # path in its file system, and the name under which results list it
 
 
 def list_places(inputs: Sequence[Path]) -> list[Place]:
@@ -48,37 +50,48 @@ def list_places(inputs: Sequence[Path]) -> list[Place]:
         name = posixpath.basename(path) if path == root else path[len(root) + 1 :]
         hidden = any(part.startswith(".") for part in name.split("/"))
         if name.lower().endswith(EXTENSIONS) and not hidden:
-            places.append((system.unstrip_protocol(path), name))
+            places.append((path, name))
     if not places:
         raise InputError(f"No images in {url} (looked for {', '.join(EXTENSIONS)}). Name another folder.")
     return sorted(places, key=lambda place: place[1])
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what an exception says, with its kind where it says nothing of itself."""
-    text = str(error).strip().splitlines()
+    """The last line of what an exception says, with its kind; Ray and storages put the cause there."""
+    lines = [line.strip() for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() if line.strip()]
     kind = type(error).__name__
-    return f"{kind}: {text[0][:200]}" if text else kind
+    return f"{kind}: {lines[-1][:200]}" if lines else kind
 
 
-def local_copies(places: Sequence[Place], at_once: int) -> Iterator[list[ListedImage]]:
+def local_copies(source: Path, places: Sequence[Place], at_once: int) -> Iterator[list[ListedImage]]:
     """The pictures as local files, so many at once; the next ones are fetched meanwhile, and old ones removed.
 
-    Those that are local already come as they are, all at once.
+    Those that are local already come as they are, all at once. A picture that is gone has no file, and is then listed
+    as skipped.
+
+    Args:
+        source: where `places` were listed.
 
     Raises:
-        InputError: when a picture that is there cannot be fetched, after several tries.
+        InputError: when a picture cannot be fetched, after several tries, or none of local ones is there.
     """
-    if not any("://" in address for address, _ in places):
-        yield [ListedImage(Path(address), name) for address, name in places]
+    url = url_of(source)
+    if url is None:
+        files = [ListedImage(Path(address), name) for address, name in places]
+        if not any(file.path.exists() for file in files):
+            raise InputError(f"None of the pictures is there, {files[0].path} first. Do all machines see this folder?")
+        yield files
         return
+    system, _ = fsspec.core.url_to_fs(url)
     groups = [places[start : start + at_once] for start in range(0, len(places), at_once)]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(THREADS) as pool:
 
         def fetch(number: int) -> list[ListedImage]:
             target = Path(folder) / str(number)
             target.mkdir()
-            jobs = [pool.submit(_fetch, each[0], target / str(index)) for index, each in enumerate(groups[number])]
+            jobs = [
+                pool.submit(_fetch, system, each[0], target / str(index)) for index, each in enumerate(groups[number])
+            ]
             for job in jobs:
                 job.result()
             return [ListedImage(target / str(index), each[1]) for index, each in enumerate(groups[number])]
@@ -92,82 +105,89 @@ def local_copies(places: Sequence[Place], at_once: int) -> Iterator[list[ListedI
             shutil.rmtree(Path(folder) / str(number))
 
 
-def _fetch(address: str, target: Path) -> None:
-    """A picture that is gone or locked leaves no file, and is then listed as skipped."""
-    system, path = fsspec.core.url_to_fs(address)
+def _fetch(system: Any, path: str, target: Path) -> None:
     for attempt in range(TRIES):
         try:
             system.get_file(path, str(target))
             return
-        except (FileNotFoundError, PermissionError):
+        except FileNotFoundError:
             return
         except Exception as error:
             if attempt + 1 == TRIES:
-                raise InputError(f"Cannot fetch {address}: {reason(error)}. Run it again with --resume.") from error
+                raise InputError(
+                    f"Cannot fetch {path}: {reason(error)}. Check the credentials and the network, then go on with "
+                    "--resume."
+                ) from error
             time.sleep(2**attempt)
 
 
 class Store:
-    """A folder for results, local or remote."""
+    """A folder for results, local or remote.
+
+    On a disk files are written aside and renamed; in a bucket a file appears when it is whole.
+
+    Raises:
+        OutputError: when the place cannot be reached, read or written, from all methods.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """
-        Raises:
-            OutputError: when the place is of a kind that fsspec does not know or lacks a package for.
-        """
-        self.address = url_of(folder) or str(folder.absolute())
-        try:
-            self.system, self.root = fsspec.core.url_to_fs(self.address)
-        except Exception as error:
-            raise OutputError(f"Cannot write into {self.address}: {reason(error)}.") from error
+        url = url_of(folder)
+        self.address = url or str(folder.absolute())
+        self.on_disk = url is None
+        with self._telling("write into", ""):
+            opened = (fsspec.filesystem("file"), self.address) if url is None else fsspec.core.url_to_fs(url)
+            self.system: Any = opened[0]
+            self.root = str(opened[1])
 
     def names(self) -> list[str]:
-        """Of the files in the folder; none where there is no folder.
-
-        Raises:
-            OutputError: when it cannot be listed.
-        """
-        try:
-            self.system.invalidate_cache()
-            return sorted(posixpath.basename(path) for path in self.system.ls(self.root, detail=False))
-        except FileNotFoundError:
-            return []
-        except Exception as error:
-            raise OutputError(f"Cannot list {self.address}: {reason(error)}. Choose another --out.") from error
+        """Of the files in the folder; none where there is no folder."""
+        with self._telling("list", ""):
+            try:
+                self.system.invalidate_cache()
+                found = self.system.ls(self.root, detail=True)
+            except FileNotFoundError:
+                return []
+        return sorted(posixpath.basename(each["name"]) for each in found if each["type"] == "file")
 
     def read(self, name: str) -> bytes:
         """The content of a file."""
-        content: Any = self.system.cat_file(f"{self.root}/{name}")
-        return bytes(content)
+        with self._telling("read", name):
+            return bytes(self.system.cat_file(f"{self.root}/{name}"))
 
-    def open(self, name: str) -> Any:
+    @contextmanager
+    def opened(self, name: str) -> Iterator[Any]:
         """The file, for readers that need a part of it."""
-        return self.system.open(f"{self.root}/{name}", "rb")
+        with self._telling("read", name), self.system.open(f"{self.root}/{name}", "rb") as file:
+            yield file
 
     def write(self, name: str, content: bytes) -> None:
-        """Writes a file, whole or not at all: aside and renamed on a disk, in one piece into a bucket.
-
-        Raises:
-            OutputError: when it cannot be written, as on a full disk.
-        """
+        """Writes a file, whole or not at all."""
         path = f"{self.root}/{name}"
-        aside = f"{self.root}/.{name}.{time.time_ns()}" if _is_disk(self.system) else path
-        try:
-            if aside != path:  # in a bucket folders are not made, and making one could make the bucket
-                self.system.makedirs(self.root, exist_ok=True)
-            self.system.pipe_file(aside, content)
-            if aside != path:
-                Path(aside).replace(path)
-        except Exception as error:
-            if aside != path:
-                Path(aside).unlink(missing_ok=True)
-            raise OutputError(f"Cannot write {self.address}/{name}: {reason(error)}. Choose another --out.") from error
+        with self._telling("write", name):
+            if not self.on_disk:
+                self.system.pipe_file(path, content)
+                return
+            aside = Path(self.root) / f".{name}.{time.time_ns()}"
+            try:
+                aside.parent.mkdir(parents=True, exist_ok=True)
+                aside.write_bytes(content)
+                aside.replace(path)
+            finally:
+                with suppress(OSError):
+                    aside.unlink()
 
     def remove(self, names: Sequence[str]) -> None:
         """Removes files."""
         for name in names:
-            self.system.rm_file(f"{self.root}/{name}")
+            with self._telling("remove", name):
+                self.system.rm_file(f"{self.root}/{name}")
 
-
-def _is_disk(system: Any) -> bool:
-    return "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,))
+    @contextmanager
+    def _telling(self, what: str, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # each kind of storage has exceptions of its own
+            where = f"{self.address}/{name}" if name else self.address
+            raise OutputError(
+                f"Cannot {what} {where}: {reason(error)}. Check the place and its permissions."
+            ) from error

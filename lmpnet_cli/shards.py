@@ -17,12 +17,14 @@ class Shard:
         index: from 1 to `of`.
         images: how many the whole list has.
         names_sha256: of the names of the whole list; parts of another list do not belong together.
+        options: of `discover`, in which parts of one run must not differ.
     """
 
     index: int
     of: int
     images: int
     names_sha256: str
+    options: dict[str, Any]
 
     @property
     def whole(self) -> tuple[int, int, str]:
@@ -30,12 +32,14 @@ class Shard:
         return self.of, self.images, self.names_sha256
 
 
-def names_sha256(files: Iterable[ListedImage]) -> str:
+def names_sha256(names: Iterable[str]) -> str:
     """Checksum of a list of images by their names; no name holds a zero byte."""
-    return hashlib.sha256(b"\0".join(file.name.encode(errors="surrogateescape") for file in files)).hexdigest()
+    return hashlib.sha256(b"\0".join(name.encode(errors="surrogateescape") for name in names)).hexdigest()
 
 
-def take(files: Sequence[ListedImage], part: tuple[int, int]) -> tuple[list[ListedImage], Shard]:
+def take(
+    files: Sequence[ListedImage], part: tuple[int, int], options: dict[str, Any]
+) -> tuple[list[ListedImage], Shard]:
     """Every N-th image, from the I-th on, so that folders of large and of small images are spread over all parts.
 
     Raises:
@@ -44,7 +48,9 @@ def take(files: Sequence[ListedImage], part: tuple[int, int]) -> tuple[list[List
     index, of = part
     if of > len(files):
         raise InputError(f"--shard {index}/{of} of {len(files)} images: there cannot be more parts than images.")
-    return list(files[index - 1 :: of]), Shard(index, of, len(files), names_sha256(files))
+    return list(files[index - 1 :: of]), Shard(
+        index, of, len(files), names_sha256(file.name for file in files), options
+    )
 
 
 def read_shard(info: dict[str, Any]) -> Shard:
@@ -54,7 +60,9 @@ def read_shard(info: dict[str, Any]) -> Shard:
         ValueError, TypeError, KeyError: when it says nothing of that kind.
     """
     given = info["shard"]
-    return Shard(int(given["index"]), int(given["of"]), int(given["images"]), str(given["names_sha256"]))
+    return Shard(
+        int(given["index"]), int(given["of"]), int(given["images"]), str(given["names_sha256"]), dict(given["options"])
+    )
 
 
 def check_complete(shards: Sequence[Shard]) -> None:

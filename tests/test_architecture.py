@@ -14,7 +14,7 @@ LEVELS = [
     {"images", "shards", "remote", "runtime", "metrics", "identity_metrics", "baselines"},
     {"lmp.selection", "lmp.pooling", "lmp.clustering", "lmp.masking", "lmp.backbone", "lmp.turning", "lmp.vocabulary", "lmp.choice", "lmp.vocabulary_start", "lmp.vocabulary_learning", "lmp.vocabulary_threshold", "lmp.network", "lmp.fusion", "lmp.graph", "lmp.__init__", "saliency.__init__", "saliency.occlusion", "saliency.guided_backprop", "saliency.combination", "saliency.nms", "saliency.foerstner", "saliency.histogram", "saliency.windows", "saliency.walk", "saliency.patched", "saliency.local_occlusion", "saliency.detection"},
     {"datasets", "annotations", "predictions", "augmentation", "training_data", "schedule", "rendering", "charts", "checkpoints", "training_state", "trainer", "pictures", "inference", "classifiers", "drawings", "panels", "parts"},
-    {"vocabulary_picture", "vocabulary_making", "vocabularies", "training", "lmpnet_finder", "identity_finder", "saliency_finder", "graphs", "graph_finder", "finders", "exporting", "discovery", "cluster_worker", "cluster", "merging", "matching", "filter_ranking", "filter_views", "witness", "measurement", "identity_evaluation", "evaluation", "salience"},
+    {"vocabulary_picture", "vocabulary_making", "vocabularies", "training", "lmpnet_finder", "identity_finder", "saliency_finder", "graphs", "graph_finder", "finders", "exporting", "discovery", "cluster_worker", "cluster_machines", "cluster", "merging", "matching", "filter_ranking", "filter_views", "witness", "measurement", "identity_evaluation", "evaluation", "salience"},
     {"console"},
     {"cli", "__main__", "commands.__init__", "commands.options", "commands.train", "commands.discover", "commands.viz_filters", "commands.evaluate", "commands.salient", "commands.vocabulary", "commands.match", "commands.merge", "commands.export"},
 ]  # fmt: skip
@@ -26,7 +26,7 @@ WITHIN = {
         "saliency.windows", "saliency.walk", "saliency.patched", "saliency.local_occlusion", "saliency.detection",
     ],
     3: ["datasets", "annotations", "predictions", "augmentation", "training_data", "schedule", "rendering", "charts", "checkpoints", "training_state", "trainer", "pictures", "inference", "classifiers", "drawings", "panels", "parts"],
-    4: ["vocabulary_picture", "vocabulary_making", "vocabularies", "training", "lmpnet_finder", "identity_finder", "saliency_finder", "graphs", "graph_finder", "finders", "exporting", "discovery", "cluster_worker", "cluster", "merging", "matching", "filter_ranking", "filter_views", "witness", "measurement", "identity_evaluation", "evaluation", "salience"],
+    4: ["vocabulary_picture", "vocabulary_making", "vocabularies", "training", "lmpnet_finder", "identity_finder", "saliency_finder", "graphs", "graph_finder", "finders", "exporting", "discovery", "cluster_worker", "cluster_machines", "cluster", "merging", "matching", "filter_ranking", "filter_views", "witness", "measurement", "identity_evaluation", "evaluation", "salience"],
 }  # fmt: skip
 
 

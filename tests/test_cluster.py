@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lmpnet_cli import cluster
+from lmpnet_cli import cluster, cluster_machines
 from lmpnet_cli.cli import app
 from lmpnet_cli.cluster import discover_on_ray
 from lmpnet_cli.cluster_worker import Worker, part_name
@@ -59,6 +59,16 @@ def whole(pictures, checkpoint, tmp_path_factory) -> dict:
     out = tmp_path_factory.mktemp("whole") / "out"
     discover(pictures, checkpoint=checkpoint, out=out, overlays=False, workers=0, **OPTIONS)
     return without_date(out)
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Blocks are worked on here, one after the other: for what does not hang on Ray."""
+
+    def worked(_ray, rows, config, weights):
+        return list(map(Worker(config, weights, 2), rows))
+
+    monkeypatch.setattr(cluster, "_worked", worked)
 
 
 def without_date(out: Path) -> dict:
@@ -174,13 +184,101 @@ def test_a_worker_reads_from_a_bucket_and_writes_into_it(bucket, checkpoint, who
     found, skipped = from_parquet("part", store.read(part_name(0)))
     assert [each.file_name for each in found] == [image["file_name"] for image in whole["images"]]
     assert skipped[0][0] == "broken.jpg"
-    assert summary(store.open(part_name(0))) == {"images": 22, "found": counts["found"], "skipped": 1}
+    assert opened_summary(store, part_name(0)) == {"images": 22, "found": counts["found"], "skipped": 1}
+
+
+def opened_summary(store: Store, name: str) -> dict | None:
+    with store.opened(name) as file:
+        return summary(file)
+
+
+def test_a_picture_that_is_refused_stops_the_run_and_is_not_called_unreadable(tmp_path, monkeypatch):
+    from lmpnet_cli import remote
+
+    class Refusing:
+        tries = 0
+
+        def get_file(self, *_):
+            self.tries += 1
+            raise PermissionError("ExpiredToken")
+
+    monkeypatch.setattr(remote.time, "sleep", lambda _: None)
+    system = Refusing()
+    with pytest.raises(InputError, match=r"Cannot fetch birds/a.jpg: PermissionError: ExpiredToken.*--resume"):
+        remote._fetch(system, "birds/a.jpg", tmp_path / "a")
+    assert system.tries == remote.TRIES
+    with pytest.raises(InputError, match="Do all machines see this folder"):
+        list(local_copies(Path("/nowhere"), [("/nowhere/a.jpg", "a.jpg")], 5))
+
+
+class Machines:
+    """A Ray with these machines."""
+
+    def __init__(self, *machines: dict):
+        self.machines = machines
+
+    def nodes(self):
+        return [{"Alive": True, "Resources": each} for each in self.machines] + [
+            {"Alive": False, "Resources": {"CPU": 99}}
+        ]
+
+
+@pytest.mark.parametrize(
+    ("machines", "given", "expected"),
+    [
+        ([{"CPU": 2}], {}, (1, {"num_cpus": 2})),
+        ([{"CPU": 2}], {"actors": 2}, (2, {"num_cpus": 1})),
+        ([{"CPU": 2}] * 4, {}, (4, {"num_cpus": 2})),
+        ([{"CPU": 8}] * 4, {"actors": 2}, (2, {"num_cpus": 4})),
+        ([{"CPU": 16, "GPU": 2}, {"CPU": 64}], {"device": "auto"}, (2, {"num_gpus": 1, "num_cpus": 8})),
+        ([{"CPU": 16, "GPU": 2}], {"device": "cpu"}, (4, {"num_cpus": 4})),
+        ([{"CPU": 2}], {"actors": 3}, "room for 2 workers"),
+        ([{"CPU": 8, "GPU": 1}], {"device": "auto", "actors": 2}, "room for 1 workers"),
+        ([{"CPU": 8}], {"device": "cuda"}, "no machine of the cluster offers a GPU"),
+    ],
+)
+def test_workers_fit_into_the_machines(machines, given, expected):
+    config = DiscoverConfig(images="x", engine="ray", **({"device": "cpu"} | given))
+    if isinstance(expected, str):
+        with pytest.raises(OptionError, match=expected):
+            cluster_machines.place_workers(Machines(*machines), config)
+    else:
+        assert cluster_machines.place_workers(Machines(*machines), config) == expected
+
+
+def test_overwrite_removes_what_a_run_has_written_and_nothing_else(in_this_process, pictures, checkpoint, tmp_path):
+    out = tmp_path / "out"
+    (out / "part-x.parquet").mkdir(parents=True)
+    for name in ("part-00000-spark.snappy.parquet", "part-000007.parquet", ".part-000001.parquet.123", "part-01.jpg"):
+        (out / name).write_bytes(b"")
+    run = {"checkpoint": checkpoint, "out": out, **OPTIONS}
+    with pytest.raises(OutputError, match=r"already holds part-000007\.parquet"):
+        discover_on_ray(pictures, **run)
+    discover_on_ray(pictures, overwrite=True, **run)
+    kept = ["manifest.json", "part-00000-spark.snappy.parquet", part_name(0), "part-01.jpg", "part-x.parquet"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(kept)
+
+
+def test_a_relative_out_is_the_same_folder_for_all(in_this_process, pictures, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    discover_on_ray(pictures, checkpoint=checkpoint, out="run", **OPTIONS)
+    assert (tmp_path / "run" / part_name(0)).exists()
+    monkeypatch.setattr(cluster, "_worked", lambda *_: [{"number": 0, "images": 22, "found": 1, "skipped": 1}])
+    with pytest.raises(OutputError, match="1 of 1 blocks are not in"):
+        discover_on_ray(pictures, checkpoint=checkpoint, out="elsewhere", **OPTIONS)
+
+
+def test_a_name_that_is_no_text_is_named_before_the_work(in_this_process, pictures, checkpoint, tmp_path):
+    (tmp_path / "odd").mkdir()
+    shutil.copy(next(pictures.rglob("*_0001.jpg")), os.fsencode(tmp_path / "odd") + b"/\xff.jpg")
+    with pytest.raises(InputError, match="cannot be written into Parquet"):
+        discover_on_ray(tmp_path / "odd", checkpoint=checkpoint, out=tmp_path / "out", **OPTIONS)
 
 
 def test_pictures_of_a_bucket_are_fetched_ahead_and_removed(bucket):
-    places = [*list_places([Path(f"{bucket}/pictures")]), (f"{bucket}/pictures/gone.jpg", "gone.jpg")]
+    places = [*list_places([Path(f"{bucket}/pictures")]), ("birds/pictures/gone.jpg", "gone.jpg")]
     seen, folders = [], []
-    for group in local_copies(places, 5):
+    for group in local_copies(Path(f"{bucket}/pictures"), places, 5):
         seen += [file.name for file in group]
         folders.append(group[0].path.parent)
         assert [file.path.exists() for file in group] == [file.name != "gone.jpg" for file in group]
@@ -200,6 +298,8 @@ def test_places_that_cannot_be_reached_are_one_message(bucket, tmp_path, monkeyp
         list_places([Path("s3://birds/pictures"), tmp_path])
     with pytest.raises(OutputError, match="Cannot write s3://nowhere/out/x"):
         Store(Path("s3://nowhere/out")).write("x", b"x")
+    with pytest.raises(OutputError, match="Cannot read s3://birds/run/none"):
+        Store(Path("s3://birds/run")).read("none")
     with pytest.raises(OutputError, match="Cannot write into nonsense"):
         Store(Path("nonsense://x"))
 
@@ -233,22 +333,13 @@ def test_parts_keep_every_number(whole, pictures, checkpoint):
         ({"resume": True}, "--resume belongs to --engine ray"),
         ({"engine": "ray", "shard": "1/2"}, "--shard does not go with"),
         ({"engine": "ray", "method": "saliency"}, "--method does not go with"),
+        ({"engine": "ray", "device": "cuda:1"}, "--device cuda:1 does not go with"),
+        ({"engine": "ray", "resume": True, "overwrite": True}, "leave one of them out"),
     ],
 )
 def test_what_does_not_go_together_is_refused(given, message):
     with pytest.raises(OptionError, match=message):
         DiscoverConfig(**{"images": "photos"} | given)
-
-
-@pytest.fixture
-def in_this_process(monkeypatch):
-    """Blocks are worked on here, one after the other: for what does not hang on Ray."""
-
-    def worked(_ray, rows, config):
-        weights = (config.checkpoint.name, config.checkpoint.read_bytes())
-        return list(map(Worker(config, weights, 2), rows))
-
-    monkeypatch.setattr(cluster, "_worked", worked)
 
 
 def test_all_unreadable_is_an_error_and_a_missing_out_is_one(in_this_process, checkpoint, tmp_path):

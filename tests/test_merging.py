@@ -40,13 +40,13 @@ def shards(pictures, checkpoint, tmp_path_factory) -> Path:
 
 def test_the_parts_of_a_list_are_all_of_it_once():
     files = [ListedImage(Path(f"{index}.jpg"), f"{index}.jpg") for index in range(10)]
-    parts = [take(files, (index, 4)) for index in (1, 2, 3, 4)]
+    parts = [take(files, (index, 4), {"size": 224}) for index in (1, 2, 3, 4)]
     assert sorted(file.name for part, _ in parts for file in part) == sorted(file.name for file in files)
     assert {len(part) for part, _ in parts} == {2, 3}
-    assert {shard.whole for _, shard in parts} == {(4, 10, names_sha256(files))}
-    assert names_sha256(files) != names_sha256(files[::-1])
+    assert {shard.whole for _, shard in parts} == {(4, 10, names_sha256(file.name for file in files))}
+    assert names_sha256(["a", "b"]) != names_sha256(["b", "a"])
     with pytest.raises(InputError, match="cannot be more parts than images"):
-        take(files, (1, 11))
+        take(files, (1, 11), {})
 
 
 @pytest.mark.parametrize("given", ["0/4", "5/4", "1/0", "x", "1", "1/4/2", "-1/4", "1.5/4", ""])
@@ -96,6 +96,9 @@ def test_shards_of_two_runs_do_not_mix(pictures, shards, checkpoint, tmp_path):
     discover(pictures, checkpoint=checkpoint, shard="2/3", thr=2, out=tmp_path / "thr", **OPTIONS)
     with pytest.raises(InputError, match=r"other options .*: thr is 2\.0, not 3\.0"):
         merge([shards / "1", tmp_path / "thr", shards / "3"])
+    discover(pictures, checkpoint=checkpoint, shard="2/3", margin=1, out=tmp_path / "margin", **OPTIONS)
+    with pytest.raises(InputError, match=r"other options .*: margin is 1, not 0"):
+        merge([shards / "1", tmp_path / "margin", shards / "3"])
     discover(pictures, checkpoint=checkpoint, shard="2/2", out=tmp_path / "two", **OPTIONS)
     with pytest.raises(InputError, match="not of one run"):
         merge([shards / "1", tmp_path / "two"])

@@ -26,7 +26,7 @@ def paths(given: Any) -> tuple[Path, ...]:
 def url_of(path: Path) -> str | None:
     """The address of a remote folder that was given as a path, such as s3://bucket/folder; None for a local path.
 
-    `Path` makes one slash of two.
+    `Path` makes one slash of two, so that an address without a host cannot be told from one with.
     """
     found = re.fullmatch(r"([a-z][a-z0-9+.-]+):/+(.*)", path.as_posix())
     return f"{found[1]}://{found[2]}" if found else None

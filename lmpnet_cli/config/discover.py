@@ -70,9 +70,16 @@ class DiscoverConfig(KeypointConfig):
             raise OptionError("--iterations changes maps that a graph does not have: leave it out.")
 
     def _check_ray(self) -> None:
-        for flag, given in (("--method", self.method != "lmpnet"), ("--shard", self.shard is not None)):
+        numbered = self.device.startswith("cuda:")  # a worker sees its own GPU only
+        for flag, given in (
+            ("--method", self.method != "lmpnet"),
+            ("--shard", self.shard is not None),
+            (f"--device {self.device}", numbered),
+        ):
             if given:
                 raise OptionError(f"{flag} does not go with --engine ray: leave one of them out.")
+        if self.resume and self.overwrite:
+            raise OptionError("--resume goes on, --overwrite begins again: leave one of them out.")
 
     def _check_local(self) -> None:
         for path in (*self.images, *(() if self.out is None else (self.out,))):
@@ -151,6 +158,9 @@ class ExportConfig:
         object.__setattr__(self, "out", Path(self.out))
         if self.out.suffix != GRAPH_SUFFIX or self.out.is_dir():
             raise OptionError(f"--out {self.out} names no graph file: its name must end in {GRAPH_SUFFIX}.")
+        check_local(self.out)
+        if self.checkpoint is not None and self.checkpoint.suffix == GRAPH_SUFFIX:
+            raise OptionError(f"{self.checkpoint} is a graph already: name the weights of `lmpnet train`.")
         _ = self.as_discover
 
     @property
@@ -180,3 +190,10 @@ class MergeConfig:
             object.__setattr__(self, "out", Path(self.out))
         if not self.results:
             raise InputError("Name the folders with the shards of `lmpnet discover --shard`.")
+        check_local(self.out)
+
+
+def check_local(out: Path | None) -> None:
+    """Raises `OptionError` for a remote address."""
+    if out is not None and (url := url_of(out)):
+        raise OptionError(f"--out {url} is no local place: name one, and copy the file from there.")
