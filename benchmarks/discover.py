@@ -23,6 +23,7 @@ from torch import Tensor
 from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.discovery import discover
+from lmpnet_cli.exporting import export
 from lmpnet_cli.identity_finder import places
 from lmpnet_cli.images import list_images
 from lmpnet_cli.inference import Engine
@@ -79,6 +80,17 @@ def measure(pictures: Path, repeats: int = 3) -> tuple[list[str], dict[str, str]
                 lines.append(f"| {order} | {drawn} | {workers} | {speeds(pairs, len(files))} | {ratio:.2f} |")
                 if workers == resolve_workers(None, both.device):
                     figures[f"{'vocabulary' if identity else 'paper'}, overlays {drawn}"] = f"{ratio:.2f}"
+        with tempfile.TemporaryDirectory() as folder:
+            graph = export(Path(folder) / "graph.onnx", identity=identity).path
+
+            def by_graph(graph: Path = graph) -> float:
+                with tempfile.TemporaryDirectory() as out:
+                    return discover(pictures, checkpoint=graph, out=Path(out) / "out", device="cpu").seconds
+
+            pairs = in_turn(engine, batches, by_graph, repeats)
+        ratio = statistics.median(floor / whole for floor, whole in pairs)
+        lines.append(f"| {order}, onnxruntime | on | 0 | {speeds(pairs, len(files))} | {ratio:.2f} |")
+        figures[f"{'vocabulary' if identity else 'paper'}, onnx"] = f"{ratio:.2f}"
     added = statistics.median(part / floor for floor, part in in_turn(alone, batches, reading(alone, batches), 7))
     figures["vocabulary adds"] = f"{100 * added:.1f} %"
     lines += ["", f"Reading by the vocabulary adds {100 * added:.1f} % to the forward pass of its network."]

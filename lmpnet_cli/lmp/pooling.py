@@ -10,9 +10,12 @@ differ in w alone. Average rewards dense maps, max is indifferent, leaky max pun
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 POOLINGS = ("leaky_max", "max", "average")
 
@@ -67,7 +70,37 @@ def leaky_max_pool(x: Tensor, epsilon: float = 0.1) -> Tensor:
     3.4000000953674316
     """
     _check(x)
-    return (1 + epsilon) * _maximum(x) - epsilon * x.sum((2, 3))
+    if x.requires_grad and torch.is_grad_enabled():
+        pooled: Tensor = _LeakyMax.apply(x, epsilon)
+        return pooled
+    return (1 + epsilon) * x.amax((2, 3)) - epsilon * x.sum((2, 3))
+
+
+class _LeakyMax(torch.autograd.Function):
+    """Equation 3 with the gradient of section 3.2 written out: one pass over the maps less, forward and backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, epsilon: float) -> Tensor:
+        # of equal maxima it takes the first in row-major order
+        peaks, cells = functional.adaptive_max_pool2d(x, 1, return_indices=True)
+        ctx.save_for_backward(cells)
+        ctx.epsilon, ctx.shape, ctx.layout = epsilon, x.shape, _layout(x)
+        return (1 + epsilon) * peaks.flatten(1) - epsilon * x.sum((2, 3))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (cells,) = ctx.saved_tensors
+        result = (-ctx.epsilon * gradient)[..., None, None].expand(ctx.shape).contiguous(memory_format=ctx.layout)
+        if ctx.layout == torch.channels_last:
+            result.permute(0, 2, 3, 1).flatten(1, 2).scatter_(1, cells.flatten(1)[:, None], gradient[:, None])
+        else:
+            result.flatten(2).scatter_(2, cells.flatten(2), gradient[..., None])
+        return result, None
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    return torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
 
 
 class LeakyMaxPool2d(nn.Module):
