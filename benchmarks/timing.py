@@ -62,15 +62,19 @@ def speeds(pairs: Sequence[Pair], images: int) -> str:
     return f"{floor:.1f} | {whole:.1f}"
 
 
+def commit() -> str:
+    """The short name of the commit that is measured."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=RESULTS.parent).stdout.strip()
+
+
 def facts() -> str:
     """Machine, versions and commit."""
     found = versions()
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=False, cwd=RESULTS.parent).stdout.strip()
     named = Path("/proc/cpuinfo")
     lines = named.read_text().splitlines() if named.exists() else []
     processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     return (
-        f"{now()}, commit {commit}, {processor or platform.machine()}, {torch.get_num_threads()} threads, "
+        f"{now()}, commit {commit()}, {processor or platform.machine()}, {torch.get_num_threads()} threads, "
         f"torch {found['torch']}, timm {found['timm']}"
     )

@@ -135,17 +135,22 @@ def test_an_error_of_a_worker_is_one_message(two_workers, pictures, checkpoint, 
         def _work(self, block):
             raise OutputError("Cannot write part-000000.parquet: No space left on device. Choose another --out.")
 
-    class Breaking(Worker):
-        def _work(self, block):
-            raise ZeroDivisionError
+    monkeypatch.setattr(cluster, "Worker", Failing)
+    with pytest.raises(OutputError, match=r"^Cannot write part-000000.parquet: No space left"):
+        discover_on_ray(pictures, checkpoint=checkpoint, out=tmp_path / "run", actors=1, **OPTIONS)
 
-    for kind, error, message in (
-        (Failing, OutputError, r"^Cannot write part-000000.parquet: No space left"),
-        (Breaking, InputError, r"^A worker failed: .*go on with --resume\.$"),
-    ):
-        monkeypatch.setattr(cluster, "Worker", kind)
-        with pytest.raises(error, match=message):
-            discover_on_ray(pictures, checkpoint=checkpoint, out=tmp_path / kind.__name__, actors=1, **OPTIONS)
+
+def test_what_ray_cannot_do_is_one_message(monkeypatch, tmp_path):
+    class Lost:
+        def is_initialized(self):
+            return True
+
+        def nodes(self):
+            raise RuntimeError("\x1b[36mray::worker()\x1b[39m (pid=1)\n  Traceback\nThe actor died")
+
+    config = DiscoverConfig(images="x", out=tmp_path, engine="ray", **OPTIONS)
+    with pytest.raises(InputError, match=r"^A worker failed: RuntimeError: The actor died\. .*--resume\.$"):
+        list(cluster._worked(Lost(), [{}], config, ("a", b"")))
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from lmpnet_cli import graphs as graphs_module
 from lmpnet_cli.cli import app
 from lmpnet_cli.config import DiscoverConfig, ExportConfig
 from lmpnet_cli.discovery import discover
@@ -149,8 +150,11 @@ def test_bad_graph_files_and_places(graphs, checkpoint, birds, tmp_path):
         export(graphs["identity"], checkpoint=checkpoint)
 
 
-def test_the_command(checkpoint, tmp_path):
+def test_the_command(checkpoint, tmp_path, monkeypatch):
     path = tmp_path / "model.onnx"
+    monkeypatch.setattr(
+        graphs_module, "_traced", lambda *_: SimpleNamespace(model_proto=onnx.ModelProto())
+    )  # the slow part
     result = CliRunner().invoke(app, ["export", "-o", str(path), "-c", str(checkpoint), "--k", "2", "--json"])
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["names"] == ["kp1", "kp2"] and path.exists()

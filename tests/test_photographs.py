@@ -21,7 +21,10 @@ def test_greedy_pck_beats_the_baselines_on_whole_photographs(photographs):
     regression = identity["landmark_regression"]
     assert identity["k"] == 5
     assert regression["error"] < 0.7 * regression["baselines"]["image_midpoint"]
-    assert identity["visibility"]["average_precision"] > identity["visibility"]["visible"] + 5
+    assert (
+        identity["visibility"]["average_precision"] > identity["visibility"]["visible"] + 1
+    )  # steady parts are seldom hidden
+    assert identity["greedy_pck_one_to_one"]["mean"] > metrics["results"][1]["greedy_pck_one_to_one"]["mean"]
 
 
 def test_discover_reads_every_photograph(photographs, tmp_path):
