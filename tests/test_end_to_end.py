@@ -29,6 +29,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         val_fraction=0.0,
         device="cpu",
         workers=1,
+        vocabulary=0,
     )
     return root / "birds", root / "run"
 
