@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from lmpnet_cli.config import DiscoverConfig
-from lmpnet_cli.errors import InputError, OptionError
+from lmpnet_cli.errors import InputError, OptionError, missing_package
 from lmpnet_cli.remote import reason
 
 CORES = 4  # of a worker without a GPU, where a machine has so many
@@ -33,7 +33,7 @@ def load_ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise OptionError(f"A package is missing ({error}). Install it: pip install 'lmpnet-cli[ray]'") from error
+        raise missing_package(error, "ray") from error
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # it would tell every error twice
     context = ray.data.DataContext.get_current()

@@ -53,6 +53,11 @@ class TrainingError(LmpnetError):
     """A training that cannot go on: diverged, or nothing to resume."""
 
 
+def missing_package(error: ImportError, extra: str) -> OptionError:
+    """What to install, for something that only an extra of this package needs."""
+    return OptionError(f"A package is missing ({error}). Install it: pip install 'lmpnet-cli[{extra}]'")
+
+
 @contextmanager
 def reading_document(path: Path, fault: str, advice: str) -> Iterator[None]:
     """While a JSON document is read: whatever one of another shape than expected raises becomes one clear error.

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lmpnet_cli.config import GRAPH_SUFFIX, DiscoverConfig
-from lmpnet_cli.errors import CheckpointError, DeviceError, OptionError
-from lmpnet_cli.graphs import GraphHeader, missing_packages, parse_header, write_graph
+from lmpnet_cli.errors import CheckpointError, DeviceError, OptionError, missing_package
+from lmpnet_cli.graphs import GraphHeader, parse_header, write_graph
 from lmpnet_cli.identity_finder import IdentityFinder
 from lmpnet_cli.images import ListedImage
 from lmpnet_cli.keypoints import Keypoints, positions_in_image
@@ -142,7 +142,7 @@ def _open(path: Path) -> tuple[Run, GraphHeader]:
     try:
         import onnxruntime
     except ImportError as error:
-        raise missing_packages(error) from error
+        raise missing_package(error, "onnx") from error
     if not path.is_file():
         raise CheckpointError(f"There is no graph {path}. Check the spelling, or make it with `lmpnet export`.")
     options = onnxruntime.SessionOptions()

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from lmpnet_cli.errors import CheckpointError, OptionError
+from lmpnet_cli.errors import CheckpointError, OptionError, missing_package
 from lmpnet_cli.inference import evaluating
 from lmpnet_cli.lmp.graph import GraphSpec, KeypointGraph
 from lmpnet_cli.lmp.network import LMPNet
@@ -79,7 +79,7 @@ def _traced(graph: KeypointGraph, size: int) -> Any:
     try:
         import onnxscript
     except ImportError as error:
-        raise missing_packages(error) from error
+        raise missing_package(error, "onnx") from error
     op: Any = onnxscript.opset18
 
     def stable_sort(self: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
@@ -111,11 +111,6 @@ def _translated(graph: KeypointGraph) -> Iterator[None]:
     except torch.onnx.errors.OnnxExporterError as error:
         name = graph.model.spec.backbone.name
         raise OptionError(f"PyTorch cannot write {name} as ONNX ({str(error).splitlines()[0][:200]}).") from error
-
-
-def missing_packages(error: ImportError) -> OptionError:
-    """What to install."""
-    return OptionError(f"A package is missing ({error}). Install it: pip install 'lmpnet-cli[onnx]'")
 
 
 def parse_header(path: Path, metadata: str | None) -> GraphHeader:

@@ -178,18 +178,12 @@ def _same(known: _Part, other: _Part) -> None:
 
 
 def _one_run(first: _Part, part: _Part) -> None:
-    for key in sorted((first.info.keys() | part.info.keys()) - set(OF_EACH)):
-        if first.info.get(key) != part.info.get(key):
+    one, other = ({**each.info, **each.shard.options} for each in (first, part))
+    for key in sorted((one.keys() | other.keys()) - set(OF_EACH)):
+        if one.get(key) != other.get(key):
             raise InputError(
-                f"{part.path} was made with other options than {first.path}: {key} is {part.info.get(key)!r:.80}, not "
-                f"{first.info.get(key)!r:.80}. Run one of them again."
-            )
-    for key in sorted(first.shard.options.keys() | part.shard.options.keys()):
-        one, other = (shard.options.get(key) for shard in (first.shard, part.shard))
-        if one != other:
-            raise InputError(
-                f"{part.path} was made with other options than {first.path}: {key} is {other!r}, not {one!r}. Run one "
-                "of them again."
+                f"{part.path} was made with other options than {first.path}: {key} is {other.get(key)!r:.80}, not "
+                f"{one.get(key)!r:.80}. Run one of them again."
             )
     if first.names != part.names:
         raise InputError(f"{part.path} has other keypoints than {first.path}. Run one of them again.")

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from lmpnet_cli.errors import InputError, OptionError
+from lmpnet_cli.errors import InputError, missing_package
 from lmpnet_cli.keypoints import Keypoints, parse_coco, to_coco
 
 METADATA = b"lmpnet"
@@ -23,7 +23,7 @@ def _pyarrow() -> Any:
 
         return pyarrow
     except ImportError as error:
-        raise OptionError(f"A package is missing ({error}). Install it: pip install 'lmpnet-cli[ray]'") from error
+        raise missing_package(error, "ray") from error
 
 
 def to_parquet(keypoints: Sequence[Keypoints], skipped: Sequence[tuple[str, str]]) -> bytes:

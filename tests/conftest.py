@@ -5,6 +5,7 @@ import os
 # before typer is imported anywhere: plain text, 200 columns, also where CI asks for colour
 os.environ |= {"COLUMNS": "200", "TERMINAL_WIDTH": "200", "_TYPER_FORCE_DISABLE_TERMINAL": "1", "HF_HUB_OFFLINE": "1"}
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -32,6 +33,16 @@ def checkpoint(birds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("checkpoint") / "run"
     train(birds, out=out, **SMALL)
     return out / "lmpnet.safetensors"
+
+
+def copy_some(birds: Path, folder: Path, count: int) -> Path:
+    """So many drawn birds in their folders, and one picture that cannot be read."""
+    for source in sorted((birds / "images").rglob("*.jpg"))[:count]:
+        place = folder / source.parent.name / source.name
+        place.parent.mkdir(exist_ok=True)
+        shutil.copy(source, place)
+    (folder / "broken.jpg").write_text("no picture")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import copy_some
 from typer.testing import CliRunner
 
 from lmpnet_cli import cluster, cluster_machines
@@ -45,13 +46,7 @@ def two_workers():
 
 @pytest.fixture(scope="module")
 def pictures(birds, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    for source in sorted((birds / "images").rglob("*.jpg"))[:22]:
-        place = folder / source.parent.name / source.name
-        place.parent.mkdir(exist_ok=True)
-        shutil.copy(source, place)
-    (folder / "broken.jpg").write_text("no picture")
-    return folder
+    return copy_some(birds, tmp_path_factory.mktemp("pictures"), 22)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import copy_some
 from typer.testing import CliRunner
 
 from lmpnet_cli.cli import app
@@ -21,13 +22,7 @@ OPTIONS = {"workers": 0, "device": "cpu", "precision": "32", "overlays": False}
 
 @pytest.fixture(scope="module")
 def pictures(birds, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    for source in sorted((birds / "images").rglob("*.jpg"))[:9]:
-        place = folder / source.parent.name / source.name
-        place.parent.mkdir(exist_ok=True)
-        shutil.copy(source, place)
-    (folder / "broken.jpg").write_text("no picture")
-    return folder
+    return copy_some(birds, tmp_path_factory.mktemp("pictures"), 9)
 
 
 @pytest.fixture(scope="module")

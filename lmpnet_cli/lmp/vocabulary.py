@@ -144,6 +144,17 @@ def locate(parts: Tensor) -> Located:
     return Located(torch.stack([rows, columns], -1), steady(parts))
 
 
+def mirrored_back(positions: Tensor, width: int) -> Tensor:
+    """(..., 2) row and column on the map of a mirror image, as places on the map of the image."""
+    return torch.stack([positions[..., 0], width - 1 - positions[..., 1]], -1)
+
+
+def in_one_cell(positions: Tensor, again: Tensor, size: tuple[int, int]) -> Tensor:
+    """(...,) whether two places on a map of (H, W) are less than a cell of a 14 x 14 grid apart."""
+    apart: Tensor = ((positions - again) / (torch.tensor(size) / GRID)).norm(dim=-1)
+    return apart < 1
+
+
 class Vocabulary(nn.Module):
     """k parts that are the same in every image; all weights are buffers, learned before."""
 

@@ -19,7 +19,15 @@ from torch.nn import functional
 
 from lmpnet_cli.lmp.choice import telling_parts
 from lmpnet_cli.lmp.turning import turn
-from lmpnet_cli.lmp.vocabulary import GRID, VocabularySpec, locate, objectness, steady, surroundings
+from lmpnet_cli.lmp.vocabulary import (
+    VocabularySpec,
+    in_one_cell,
+    locate,
+    mirrored_back,
+    objectness,
+    steady,
+    surroundings,
+)
 from lmpnet_cli.lmp.vocabulary_start import first_centres, object_level
 
 SAMPLE = 500  # images that the clusters start from
@@ -170,9 +178,9 @@ def learn(
         (places, on_object), (again, _) = (
             _places(lowest, cells, parts) for cells in (material.cells, material.mirrored)
         )
-        again[..., 1] = material.cells.shape[2] - 1 - again[..., 1]
-        cell = torch.tensor(material.cells.shape[1:3]) / GRID
-        confirmed = (((places - again) / cell).norm(dim=-1) < 1).float().mean(0)
+        height, width = material.cells.shape[1:3]
+        again = mirrored_back(again, width)
+        confirmed = in_one_cell(places, again, (height, width)).float().mean(0)
         kept = telling_parts(places, again, spec.k, on_object, confirmed)
         order = [*kept, *(answer for answer in range(weight.shape[1]) if answer not in kept)]
         return weight[:, order], bias[order]

@@ -2,7 +2,7 @@
 
 import torch
 
-from lmpnet_cli.lmp.vocabulary import GRID, Vocabulary
+from lmpnet_cli.lmp.vocabulary import Vocabulary, in_one_cell, mirrored_back
 from lmpnet_cli.lmp.vocabulary_learning import Material
 
 PRESENT = 0.5  # share of a cell from which on a part is taken for present, at the latest
@@ -17,9 +17,8 @@ def visibility_threshold(vocabulary: Vocabulary, material: Material, agreement: 
     that each part and background of a cell without any hint has, for images may agree wherever there is nothing.
     """
     found, again = vocabulary.located(material.cells), vocabulary.located(material.mirrored)
-    size = torch.tensor(material.cells.shape[1:3])
-    again.positions[..., 1] = size[1] - 1 - again.positions[..., 1]
-    confirmed = ((found.positions - again.positions) / (size / GRID)).norm(dim=-1).flatten() < 1
+    height, width = material.cells.shape[1:3]
+    confirmed = in_one_cell(found.positions, mirrored_back(again.positions, width), (height, width)).flatten()
     order = found.scores.flatten().sort(descending=True, stable=True)
     share = confirmed[order.indices].double().cumsum(0) / torch.arange(1, len(order.values) + 1)
     good = (share >= agreement).nonzero()
