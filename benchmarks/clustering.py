@@ -64,4 +64,5 @@ def measure(batch: int = 32, filters: int = 1024, side: int = 14) -> tuple[list[
 
 
 if __name__ == "__main__":
-    print("\n".join(measure()[0]), measure()[1], sep="\n")
+    lines, figure = measure()
+    print("\n".join(lines), figure, sep="\n")

@@ -16,26 +16,29 @@ from lmpnet_cli.images import list_images
 FEW = 100
 RUN = """
 import resource, sys
-from lmpnet_cli.discovery import discover
-discover(sys.argv[1], out=sys.argv[2], device="cpu", k=int(sys.argv[3]) or None)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+from lmpnet_cli.cli import main
+sys.argv = ["lmpnet", "discover", sys.argv[1], "--out", sys.argv[2], "--device", "cpu", "--quiet"]
+try:
+    main()
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def peak(pictures: Path, count: int, k: int) -> float:
+def peak(pictures: Path, count: int) -> float:
     """MiB that a discover on so many pictures, links to those that there are, holds at most."""
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images"
         images.mkdir()
         for index, file in enumerate(islice(cycle(list_images([pictures])), count)):
             (images / f"{index:06d}{file.path.suffix}").symlink_to(file.path.absolute())
-        command = [sys.executable, "-c", RUN, str(images), str(Path(folder) / "out"), str(k)]
+        command = [sys.executable, "-c", RUN, str(images), str(Path(folder) / "out")]
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024
 
 
 def measure(pictures: Path, many: int = 10_000) -> tuple[list[str], str]:
     """Lines for the document, and the figure that has a goal."""
-    few, much = peak(pictures, FEW, 0), peak(pictures, many, 0)
+    few, much = peak(pictures, FEW), peak(pictures, many)
     lines = [
         "## Memory",
         "",

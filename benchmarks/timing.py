@@ -13,9 +13,11 @@ from torch import Tensor
 
 from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine
+from lmpnet_cli.memory import large_pages
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.runtime import now, versions
 
+large_pages()  # as the command line does
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 Pair = tuple[float, float]  # seconds of the floor and of the command
 

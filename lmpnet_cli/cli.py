@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from lmpnet_cli import __version__, commands
 from lmpnet_cli.errors import LmpnetError
+from lmpnet_cli.memory import large_pages
 
 EPILOG = "Exit codes: 0 done, 1 an error that you can mend, 2 wrong usage, 130 interrupted."
 
@@ -70,4 +71,5 @@ commands.add_to(app)
 
 def main() -> None:
     """The `lmpnet` program."""
+    large_pages()
     app()

@@ -111,6 +111,8 @@ def open_finder(config: KeypointConfig, model: LMPNet | None = None) -> Finder:
         return LmpnetFinder(config, model)
     graph = config.engine_used == "onnx"
     if graph and config.checkpoint is not None and config.checkpoint.suffix == GRAPH_SUFFIX:
+        if model is not None:
+            raise OptionError(f"Both a model and the graph {config.checkpoint} were given: leave one of them out.")
         return GraphFinder(config, None)
     finder = IdentityFinder(config, model) if _by_identity(config, model) else LmpnetFinder(config, model)
     return GraphFinder(config, finder) if graph else finder

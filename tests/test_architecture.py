@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "lmpnet_cli"
 
 LEVELS = [
-    {"errors", "keypoints", "bundled", "progress", "__init__", "config.__init__", "config.checks", "config.base", "config.keypoints", "config.filters", "config.training", "config.discover", "config.vocabulary"},
+    {"errors", "memory", "keypoints", "bundled", "progress", "__init__", "config.__init__", "config.checks", "config.base", "config.keypoints", "config.filters", "config.training", "config.discover", "config.vocabulary"},
     {"images", "shards", "remote", "runtime", "metrics", "identity_metrics", "baselines"},
     {"lmp.selection", "lmp.pooling", "lmp.clustering", "lmp.masking", "lmp.backbone", "lmp.turning", "lmp.vocabulary", "lmp.choice", "lmp.vocabulary_start", "lmp.vocabulary_learning", "lmp.vocabulary_threshold", "lmp.network", "lmp.fusion", "lmp.graph", "lmp.__init__", "saliency.__init__", "saliency.occlusion", "saliency.guided_backprop", "saliency.combination", "saliency.nms", "saliency.foerstner", "saliency.histogram", "saliency.windows", "saliency.walk", "saliency.patched", "saliency.local_occlusion", "saliency.detection"},
     {"datasets", "annotations", "predictions", "augmentation", "training_data", "schedule", "rendering", "charts", "checkpoints", "training_state", "trainer", "pictures", "inference", "classifiers", "drawings", "panels", "parts"},

@@ -1,6 +1,7 @@
 """The commands as a shell meets them: exit codes, stdout and stderr apart, messages without a traceback."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from lmpnet_cli import __version__
-from lmpnet_cli.cli import app
+from lmpnet_cli.cli import app, main
 from lmpnet_cli.config import DiscoverConfig, EvaluateConfig, SalientConfig, TrainConfig, VisualizeConfig
 
 COMMANDS = {
@@ -202,3 +203,15 @@ def test_interrupted_training_says_how_to_go_on(birds, tmp_path, monkeypatch):
 def test_python_m_works(tmp_path):
     done = subprocess.run([sys.executable, "-m", "lmpnet_cli", "--version"], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == f"lmpnet {__version__}"
+
+
+def test_the_program_has_torch_ask_for_large_pages_unless_told_otherwise(monkeypatch):
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    monkeypatch.setattr("sys.argv", ["lmpnet", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"

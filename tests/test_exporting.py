@@ -12,6 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from lmpnet_cli import graphs as graphs_module
+from lmpnet_cli.checkpoints import load_checkpoint
 from lmpnet_cli.cli import app
 from lmpnet_cli.config import DiscoverConfig, ExportConfig
 from lmpnet_cli.discovery import discover
@@ -142,6 +143,8 @@ def test_bad_graph_files_and_places(graphs, checkpoint, birds, tmp_path):
     onnx.save(foreign, tmp_path / "foreign.onnx")
     with pytest.raises(CheckpointError, match="was not written by `lmpnet export`"):
         discover(birds, checkpoint=tmp_path / "foreign.onnx", **OPTIONS)
+    with pytest.raises(OptionError, match="Both a model and the graph"):
+        discover(birds, checkpoint=graphs["identity"], model=load_checkpoint(checkpoint), **OPTIONS)
     with pytest.raises(DeviceError, match="runs on the CPU"):
         discover(birds, checkpoint=graphs["identity"], **OPTIONS | {"device": "cuda"})
     with pytest.raises(OptionError, match="must end in"):

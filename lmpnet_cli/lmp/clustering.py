@@ -1,8 +1,9 @@
 """Learnable clustering (LMPNet, section 3.5, Algorithm 1) for a batch, with no loop over images or filters.
 
-Proposals are one-hot maps, so a map is kept as the index of its cell and a vote is a `scatter_add`. What the paper
-leaves open is settled as in papers.md 1.11: similarity 1 / max(d, 0.5), so that d = 0 counts 2 and grid distances from
-1 up are untouched; Euclidean d in cells; a proposal that was erased keeps its share of the softmax, gains no
+Proposals are one-hot maps, and W starts alike for all, so proposals of one cell stay alike: each cell is weighed once
+and counts as often as it has live proposals; those that were erased stay alike, too, and are the last entry. What the
+paper leaves open is settled as in papers.md 1.11: similarity 1 / max(d, 0.5), so that d = 0 counts 2 and grid distances
+from 1 up are untouched; Euclidean d in cells; a proposal that was erased keeps its share of the softmax, gains no
 similarity and casts no vote; between cells with equal votes the larger sum of live raw maxima wins, then the lower
 row-major index.
 
@@ -18,6 +19,7 @@ from lmpnet_cli.lmp.selection import Proposals, propose
 
 DISTANCE_FLOOR = 0.5
 ITERATIONS = 5
+VOTE = 2.0**40
 
 
 @dataclass(frozen=True)
@@ -56,32 +58,32 @@ def cluster(proposals: Proposals, k: int, iterations: int = ITERATIONS, threshol
     """Algorithm 1 on proposals; arguments as for `learnable_clustering`."""
     if k < 1 or iterations < 1 or threshold < 0:
         raise ValueError(f"expected k >= 1, iterations >= 1, threshold >= 0, received {k}, {iterations}, {threshold}")
-    cells, live = proposals.cells, proposals.live
     height, width = proposals.map_size
-    batch, count = cells.shape
-    distances = cell_distances(height, width, cells.device)  # (HW, HW)
+    alive = proposals.live
+    counts = _count(proposals)  # (B, HW + 1)
+    # the order of equally voted cells: the sum of raw maxima of the live proposals there
+    strengths = _strengths(proposals)  # (B, HW)
+    distances = cell_distances(height, width, counts.device)  # (HW, HW)
+    similarities = torch.nn.functional.pad(1 / distances.clamp(min=DISTANCE_FLOOR), (0, 1))  # 0 for those erased
     maps, positions, found, members = [], [], [], []
     for _ in range(k):
-        # the order of equally voted cells: the sum of raw maxima of the live proposals there
-        strengths = _whole_sums(proposals.strengths.float(), cells, live, height * width)[0]  # (B, HW)
-        weights = torch.ones(batch, count, device=cells.device)  # W[:, i]
+        live, logarithm = counts[:, :-1], counts.log()  # -inf without any
+        order = torch.where(live > 0, strengths, 0)
+        weights = torch.ones_like(logarithm)  # W[:, i]
         for _ in range(iterations):
-            softmax = weights.softmax(1)
-            peak = _peak(_whole_sums(softmax, cells, live, height * width)[0], strengths)  # (B,)
-            distance = distances[peak].gather(1, cells)  # (B, C)
-            similarity = torch.where(live, 1 / distance.clamp(min=DISTANCE_FLOOR), 0.0)
-            weights = softmax + similarity
-        whole, unit = _whole_sums(weights.softmax(1), cells, live, height * width)
-        votes = whole * unit  # Y, (B, HW)
-        erased = live & (distance < threshold)
-        # at threshold 0 nothing is erased and the same keypoint is found again, as the letter has it
-        any_left = live.any(1)
-        maps.append(votes)
+            softmax = _softmax(weights, logarithm)
+            peak = _peak(_vote(softmax, live), order)  # (B,)
+            weights = softmax + similarities[peak]
+        near = distances[peak] < threshold  # (B, HW)
+        maps.append(_vote(_softmax(weights, logarithm), live) / VOTE)  # Y, (B, HW)
         positions.append(peak)
-        found.append(any_left)
-        members.append(erased)
-        live = live & ~erased
-    stacked = torch.stack(maps, 1).view(batch, k, height, width)
+        # at threshold 0 nothing is erased and the same keypoint is found again, as the letter has it
+        found.append((live > 0).any(1))
+        members.append(alive & near.gather(1, proposals.cells))
+        alive = alive & ~members[-1]
+        left = torch.where(near, 0, live)
+        counts = torch.cat([left, counts[:, -1:] + (live - left).sum(1, keepdim=True)], 1)
+    stacked = torch.stack(maps, 1).view(counts.shape[0], k, height, width)
     return Clusters(stacked, torch.stack(positions, 1), torch.stack(found, 1), torch.stack(members, 1))
 
 
@@ -93,16 +95,34 @@ def cell_distances(height: int, width: int, device: torch.device | None = None) 
     return squared.float().sqrt()
 
 
-def _whole_sums(weights: Tensor, cells: Tensor, live: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Sum over live proposals of weight times one-hot map, (B, C) -> (B, HW), in whole multiples of a unit (B, 1).
+def _count(proposals: Proposals) -> Tensor:
+    """How many live proposals each cell has, and how many are not live: (B, HW + 1)."""
+    live = proposals.live.long()
+    cells = live.new_zeros(live.shape[0], proposals.map_size[0] * proposals.map_size[1])
+    return torch.cat([cells.scatter_add(1, proposals.cells, live), (1 - live).sum(1, keepdim=True)], 1)
 
-    Whole numbers add up to the same sum in any order, so that equal votes are equal on a GPU too.
-    """
-    kept = torch.where(live, weights, 0.0)
+
+def _strengths(proposals: Proposals) -> Tensor:
+    """Sum of the raw maxima of the live proposals of each cell, (B, HW), in whole multiples of a unit."""
+    kept = torch.where(proposals.live, proposals.strengths.float(), 0.0)
     top = kept.amax(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
     unit = torch.exp2(top.log2().ceil() - 40)  # 2^40 for each of at most 2^22 proposals stays within int64
     whole = (kept / unit).round().long()
-    return whole.new_zeros(whole.shape[0], size).scatter_add_(1, cells, whole), unit
+    cells = whole.new_zeros(whole.shape[0], proposals.map_size[0] * proposals.map_size[1])
+    return cells.scatter_add(1, proposals.cells, whole)
+
+
+def _softmax(weights: Tensor, logarithm: Tensor) -> Tensor:
+    """The softmax over all proposals; `logarithm` is that of the number that each entry of `weights` stands for."""
+    return (weights - (weights + logarithm).logsumexp(1, keepdim=True)).exp()
+
+
+def _vote(softmax: Tensor, live: Tensor) -> Tensor:
+    """Sum over live proposals of softmax times one-hot map, (B, HW), a whole number of which `VOTE` make 1.
+
+    Whole numbers add up to the same sum in any order, so that equal votes are equal on a GPU too.
+    """
+    return (softmax[:, :-1] * VOTE).round().long() * live
 
 
 def _peak(votes: Tensor, strengths: Tensor) -> Tensor:
