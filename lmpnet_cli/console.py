@@ -2,7 +2,9 @@
 
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -23,6 +25,8 @@ from rich.text import Text
 
 from lmpnet_cli.progress import Progress
 
+SECONDS = 15.0  # between two lines of progress in a log
+
 
 class _Throughput(ProgressColumn):
     def render(self, task: Task) -> Text:
@@ -30,8 +34,43 @@ class _Throughput(ProgressColumn):
         return Text(f"{speed:.1f}/s" if speed else "", style="cyan")
 
 
+class _Lines:
+    """Progress as lines of text."""
+
+    def __init__(self, console: Console, task: str, total: int, unit: str) -> None:
+        self.console, self.task, self.total, self.unit = console, task, total, unit
+        self.done, self.note = 0, ""
+        self.began = self.told = time.monotonic()
+
+    def advance(self, count: int, note: str) -> None:
+        self.done += count
+        self.note = note or self.note
+        if time.monotonic() - self.told >= SECONDS:
+            self.tell()
+
+    def finish(self) -> None:
+        """A last line where there were lines before: a short stage needs none."""
+        if self.told > self.began:
+            self.tell()
+
+    def tell(self) -> None:
+        self.told = time.monotonic()
+        speed = self.done / max(self.told - self.began, 1e-9)
+        left = timedelta(seconds=round((self.total - self.done) / speed)) if speed and self.done < self.total else None
+        parts = [
+            f"{self.done} of {self.total} {self.unit}",
+            f"{speed:.1f}/s",
+            f"{left} left" if left else "",
+            self.note,
+        ]
+        line = f"{self.task}: {', '.join(part for part in parts if part)}"
+        self.console.print(escape(printable(line)), highlight=False, soft_wrap=True)
+
+
 class ConsoleProgress(Progress):
     """A bar with throughput and time left; a plain line for each warning.
+
+    Where nothing can be redrawn (a log file, a dumb terminal), a line every now and then takes its place.
 
     The bar is made when it is first needed, so that the object can be sent to another process before.
     """
@@ -40,11 +79,16 @@ class ConsoleProgress(Progress):
         self.quiet = quiet
         self._bars: Bars | None = None
         self._task: Any = None
+        self._lines: _Lines | None = None
 
     def start(self, task: str, total: int, unit: str = "images") -> None:
         if self.quiet:
             return
         self.stop()
+        console = Console(stderr=True)
+        if not console.is_jupyter and (not console.is_terminal or console.is_dumb_terminal):
+            self._lines = _Lines(console, task, total, unit)
+            return
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -54,12 +98,14 @@ class ConsoleProgress(Progress):
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        self._bars = Bars(*columns, console=Console(stderr=True))
+        self._bars = Bars(*columns, console=console)
         self._bars.start()
         self._task = self._bars.add_task(task, total=total, note="")
 
     def advance(self, count: int, note: str = "") -> None:
-        if self._bars is not None:
+        if self._lines is not None:
+            self._lines.advance(count, note)
+        elif self._bars is not None:
             if note:
                 self._bars.update(self._task, note=escape(note))
             self._bars.advance(self._task, count)
@@ -77,6 +123,9 @@ class ConsoleProgress(Progress):
 
     def stop(self) -> None:
         """Takes the bar away and leaves its last state on the screen."""
+        if self._lines is not None:
+            self._lines.finish()
+            self._lines = None
         if self._bars is not None:
             self._bars.stop()
             self._bars = None

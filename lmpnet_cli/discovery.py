@@ -5,26 +5,33 @@
 """
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lmpnet_cli.config import DiscoverConfig
+from lmpnet_cli.converting import write_format
 from lmpnet_cli.drawings import Drawings
 from lmpnet_cli.errors import OptionError, OutputError
+from lmpnet_cli.film_drawings import FilmDrawings
+from lmpnet_cli.films import Film
 from lmpnet_cli.finders import Finder, describe, open_finder, settings
+from lmpnet_cli.formats import read_document
 from lmpnet_cli.images import ListedImage, list_images
 from lmpnet_cli.keypoints import Keypoints, coco_text, skipped_entries
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.panels import Panels
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import OVERLAY_SIDE, draw_overlay
-from lmpnet_cli.runtime import now, prepare_output, seed_everything, write_pieces, write_run
-from lmpnet_cli.shards import Shard, take
+from lmpnet_cli.reporting import page
+from lmpnet_cli.runtime import clear_folder, now, prepare_output, seed_everything, write_pieces, write_run
+from lmpnet_cli.shards import take
 
-RESULTS = ("keypoints.json", "overlays", "overview.jpg", "panels", "run.json")
+SHEET = "overview.jpg"
+RESULTS = ("keypoints.json", "overlays", SHEET, "panels", "run.json", "exports", "report.html")
 
 
 @dataclass(frozen=True)
@@ -67,22 +74,33 @@ def discover(
     progress = progress or Progress()
     if config.out:
         prepare_output(config.out, RESULTS, config.overwrite)
-    files = _without_own_results(list_images(config.images), config.out)
+    film = Film(config.video, config.every) if config.video else None
+    files: Sequence[ListedImage] = film or _without_own_results(list_images(config.images), config.out)
     seed_everything(config.seed)
     finder = open_finder(config, model)
     shard = None
     if config.part:
-        files, shard = take(files, config.part, settings(finder, config))
+        files, shard = take(list(files), config.part, settings(finder, config))
     started = time.perf_counter()
     found: list[Keypoints] = []
     names = [file.name for file in files]
     progress.start("discover", len(files))
     with ExitStack() as stack:
-        drawings = stack.enter_context(Drawings(config.out, "overlays", names, config.overlays, "overview.jpg"))
+        drawings: Drawings | FilmDrawings = (
+            FilmDrawings(config.out, film, config.overlays, SHEET)
+            if film
+            else Drawings(config.out, "overlays", names, config.overlays, SHEET)
+        )
+        stack.enter_context(drawings)
         panels = stack.enter_context(Panels(config, names))
         shown = OVERLAY_SIDE if drawings.wanted or panels.wanted else None
         for pictures, answer in finder.batches(files, progress, shown):
             results = answer.keypoints([config.thr])[0]
+            if film:
+                results = [
+                    replace(each, frame=picture.index * film.every, time=round(film.time(picture.index), 4))
+                    for picture, each in zip(pictures, results, strict=True)
+                ]
             found += results
             for picture, each in zip(pictures, results, strict=True):
                 if picture.preview is not None:
@@ -95,8 +113,20 @@ def discover(
             found, finder.reader.skipped, tuple(finder.names), finder.order, config.out, seconds, str(finder.device)
         )
         if config.out:
-            _write(config.out, config, finder, result, shard)
+            more = {"video": film.record} if film else {"shard": asdict(shard)} if shard else {}
+            _write(config.out, config, finder, result, more)
+            _hand_on(config.out, config, files, progress)
     return result
+
+
+def _hand_on(out: Path, config: DiscoverConfig, files: Sequence[ListedImage], progress: Progress) -> None:
+    """Other formats and the page, from what was written; those of an earlier run go."""
+    clear_folder(out / "exports")
+    if config.export:
+        document, pictures = read_document(out / "keypoints.json"), {file.name: file.path for file in files}
+        for name in config.export:
+            write_format(document, name, out / "exports" / name, pictures)
+    page(out, config.report, progress)
 
 
 def _without_own_results(files: list[ListedImage], out: Path | None) -> list[ListedImage]:
@@ -107,7 +137,7 @@ def _without_own_results(files: list[ListedImage], out: Path | None) -> list[Lis
     """
     if out is None:
         return files
-    own = {(out / name).resolve() for name in ("overlays", "overview.jpg", "panels")}
+    own = {(out / name).resolve() for name in ("overlays", SHEET, "panels", "exports")}
     kept = []
     for file in files:
         place = file.path.resolve()
@@ -118,8 +148,8 @@ def _without_own_results(files: list[ListedImage], out: Path | None) -> list[Lis
     return kept
 
 
-def _write(out: Path, config: DiscoverConfig, finder: Finder, result: DiscoverResult, shard: Shard | None) -> None:
-    info = describe(finder, config) | {"date_created": now()} | ({"shard": asdict(shard)} if shard else {})
+def _write(out: Path, config: DiscoverConfig, finder: Finder, result: DiscoverResult, more: dict[str, Any]) -> None:
+    info = describe(finder, config) | {"date_created": now()} | more
     write_pieces(out / "keypoints.json", coco_text(result.keypoints, info, finder.names, result.skipped))
     write_run(
         out,

@@ -30,10 +30,11 @@ from lmpnet_cli.metrics import Points, score
 from lmpnet_cli.panels import Panels
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import save_png
+from lmpnet_cli.reporting import page
 from lmpnet_cli.runtime import prepare_output, seed_everything, write_json, write_run
 from lmpnet_cli.witness import Witness
 
-RESULTS = ("metrics.json", "metrics.png", "panels", "run.json")
+RESULTS = ("metrics.json", "metrics.png", "panels", "run.json", "report.html")
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def evaluate(
             save_png(config.out / "metrics.png", chart)
             facts = {"images": len(run.scenes), "device": device, **origin}
             write_run(config.out, "eval", config.options(), result.seconds, **facts)
+            page(config.out, config.report, progress)
     return result
 
 

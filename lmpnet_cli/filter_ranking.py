@@ -5,6 +5,7 @@ temporary file on disk, so memory does not grow with the number of images.
 """
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lmpnet_cli.errors import OptionError
-from lmpnet_cli.images import ListedImage
+from lmpnet_cli.filter_votes import Votes
+from lmpnet_cli.images import ListedImage, evenly
 from lmpnet_cli.inference import Engine
+from lmpnet_cli.lmp.network import PairMaps
 from lmpnet_cli.metrics import feature_map_entropy
 from lmpnet_cli.pictures import Prepared
 from lmpnet_cli.progress import Progress
@@ -33,6 +36,8 @@ class FilterView:
         rank: its place by decreasing maximum activation, from 0.
         max_activation, entropy: over all images; the entropy is the mean in nats.
         tiles: for each row, the ranks, files and activations of its images.
+        classes: predicted classes of the tenth of the images where it answers strongest, with their shares.
+        votes: keypoints it votes for, with their shares; None where the maps are not those that vote.
     """
 
     filter: int
@@ -40,6 +45,8 @@ class FilterView:
     max_activation: float
     entropy: float | None
     tiles: list[dict[str, list[Any]]]
+    classes: list[tuple[str, float]]
+    votes: list[tuple[str, float]] | None
 
 
 class LayerMaps:
@@ -65,15 +72,15 @@ class LayerMaps:
 
     def batches(
         self, files: Sequence[ListedImage], progress: Progress, preview: int | None = None
-    ) -> Iterator[tuple[list[Prepared], Tensor]]:
-        """Readable pictures with their (B, C, H, W) maps, none negative."""
+    ) -> Iterator[tuple[list[Prepared], Tensor, PairMaps]]:
+        """Readable pictures with their (B, C, H, W) maps, none negative, and all that the networks gave."""
         with self._listening() as heard:
             for pictures, pair in self.engine.batches(files, progress, preview):
                 maps = pair.replica_maps if self.replica else pair.maps
                 if self._module is not None:
                     maps = self._of_layer(heard)
                 assert maps is not None  # __init__ has seen the replica
-                yield pictures, maps.float().relu()
+                yield pictures, maps.float().relu(), pair
 
     def _of_layer(self, heard: list[Tensor]) -> Tensor:
         if not heard or heard[-1].ndim != 4:
@@ -107,12 +114,16 @@ class Ranking:
         entropy: (C,) mean over images in nats; NaN for a filter that never answered.
         mean_entropy: over all maps that are not zero, as in `eval`; NaN without any.
         readable: (N,) places of the images in the list that was measured.
+        labels: (N,) names of the predicted classes.
+        votes: of the filters, for keypoints; None where the maps are not those that vote.
     """
 
     strengths: NDArray[np.float32]
     entropy: NDArray[np.float64]
     mean_entropy: float
     readable: list[int]
+    labels: list[str]
+    votes: Votes | None
 
 
 @contextmanager
@@ -121,9 +132,16 @@ def ranking(source: LayerMaps, files: Sequence[ListedImage], progress: Progress)
     progress.start("strength of every filter", len(files))
     entropy_sum, entropy_count = np.zeros(1), np.zeros(1)  # over images, for each filter
     readable: list[int] = []
+    labels: list[str] = []
+    model = source.engine.model
+    votes = Votes(model.vocabulary, source.replica) if source.layer is None else None
     with tempfile.TemporaryFile() as table:
-        for pictures, maps in source.batches(files, progress):
+        for pictures, maps, pair in source.batches(files, progress):
             readable += [picture.index for picture in pictures]
+            best = pair.logits[:, : len(model.spec.classes)].argmax(1)
+            labels += [model.spec.classes[index] for index in best.tolist()]
+            if votes is not None:
+                votes.add(pair)
             strengths = maps.amax((2, 3)).cpu().numpy()
             table.write(strengths.tobytes())
             entropy = feature_map_entropy(maps).cpu().double().numpy()
@@ -133,16 +151,8 @@ def ranking(source: LayerMaps, files: Sequence[ListedImage], progress: Progress)
         whole = np.memmap(table, np.float32, "r", shape=(len(readable), strengths.shape[1]))
         mean = np.where(entropy_count > 0, entropy_sum / np.maximum(entropy_count, 1), np.nan)
         live = entropy_count.sum()
-        yield Ranking(whole, mean, float(entropy_sum.sum() / live) if live else float("nan"), readable)
-
-
-def evenly(count: int, wanted: int) -> list[int]:
-    """So many indices out of `count`, evenly spaced, first and last included.
-
-    >>> evenly(10, 4)
-    [0, 3, 6, 9]
-    """
-    return sorted({round(position) for position in np.linspace(0, count - 1, min(count, wanted)).tolist()})
+        overall = float(entropy_sum.sum() / live) if live else float("nan")
+        yield Ranking(whole, mean, overall, readable, labels, votes)
 
 
 def significant(value: float) -> float:
@@ -175,5 +185,8 @@ def choose(found: Ranking, names: Sequence[str], filters: int, tiles: int) -> li
                 {"ranks": ranks, "images": chosen, "files": [names[i] for i in chosen], "activations": activations}
             )
         mean = None if np.isnan(found.entropy[index]) else round(float(found.entropy[index]), 4)
-        views.append(FilterView(index, rank, float(column.max()), mean, rows))
+        strongest = Counter(found.labels[image] for image in by_rank[: max(1, images // 10)] if column[image] > 0)
+        classes = [(name, round(count / strongest.total(), 4)) for name, count in strongest.most_common()]
+        votes = None if found.votes is None else found.votes.shares(index)
+        views.append(FilterView(index, rank, float(column.max()), mean, rows, classes, votes))
     return views

@@ -27,9 +27,10 @@ from lmpnet_cli.keypoints import skipped_entries
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import Rgb, fit, gallery, heat_overlay, muted, save_png, stack, tile_grid
+from lmpnet_cli.reporting import page
 from lmpnet_cli.runtime import prepare_output, seed_everything, write_json, write_run
 
-RESULTS = ("filters.png", "filters.json", "comparison.png", "run.json")
+RESULTS = ("filters.png", "filters.json", "comparison.png", "run.json", "report.html")
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def visualize_filters(
     result = VisualizeResult(grid, views, len(readable), skipped, galleries, config.out, seconds, device)
     if config.out:
         _write(config, engines[0], result)
+        page(config.out, config.report, progress)
     return result
 
 
@@ -126,7 +128,7 @@ def _draw(
     wanted = sorted(shown)
     progress.start("draw", len(wanted))
     drawn = {}
-    for pictures, maps in source.batches([files[image] for image in wanted], progress, preview=2 * config.tile):
+    for pictures, maps, _ in source.batches([files[image] for image in wanted], progress, preview=2 * config.tile):
         for picture, own in zip(pictures, maps, strict=True):
             image = wanted[picture.index]
             assert picture.preview is not None
@@ -183,6 +185,7 @@ def _write(config: VisualizeConfig, engine: Engine, result: VisualizeResult) -> 
         "network": "replica" if config.replica else "network",
         "layer": config.layer or engine.model.spec.backbone.layer,
         "images": result.images,
+        "tile": config.tile,
         "filters": [_record(view) for view in result.filters],
         "comparison": [
             {
@@ -222,4 +225,6 @@ def _record(view: FilterView) -> dict[str, Any]:
             }
             for tile in view.tiles
         ],
+        "classes": dict(view.classes),
+        "votes": None if view.votes is None else dict(view.votes),
     }

@@ -113,6 +113,26 @@ def _translated(graph: KeypointGraph) -> Iterator[None]:
         raise OptionError(f"PyTorch cannot write {name} as ONNX ({str(error).splitlines()[0][:200]}).") from error
 
 
+def read_graph_header(path: Path) -> GraphHeader:
+    """The header of a graph file, without loading the graph into an engine.
+
+    Raises:
+        OptionError: when onnx is missing.
+        CheckpointError: when the file is missing, damaged or foreign.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise missing_package(error, "onnx") from error
+    if not path.is_file():
+        raise CheckpointError(f"There is no graph {path}. Check the spelling, or make it with `lmpnet export`.")
+    try:
+        properties = {each.key: each.value for each in onnx.load(path, load_external_data=False).metadata_props}
+    except Exception as error:  # protobuf has an exception of its own
+        raise CheckpointError(f"{path} is no readable ONNX file ({str(error).splitlines()[0][:200]}).") from error
+    return parse_header(path, properties.get("lmpnet"))
+
+
 def parse_header(path: Path, metadata: str | None) -> GraphHeader:
     """What the metadata of a graph file say.
 

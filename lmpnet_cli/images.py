@@ -6,6 +6,7 @@ name it.
 
 import os
 import stat
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -79,6 +80,15 @@ def list_images(inputs: Iterable[str | Path]) -> list[ListedImage]:
     return [ListedImage(listed[name], name) for name in sorted(listed)]
 
 
+def evenly(count: int, wanted: int) -> list[int]:
+    """So many indices out of `count`, evenly spaced, first and last included.
+
+    >>> evenly(10, 4)
+    [0, 3, 6, 9]
+    """
+    return sorted({round(position) for position in np.linspace(0, count - 1, min(count, wanted)).tolist()})
+
+
 def _absolute(path: Path) -> Path:
     """Without `..`, which would lead a result out of its folder; links stay as they are named."""
     return Path(os.path.normpath(path.absolute()))
@@ -119,16 +129,41 @@ def image_size(path: Path) -> tuple[int, int]:
         return _upright_size(image)
 
 
+class _NoWarnings:
+    """Ignores damaged EXIF and the like: the limits here decide, not warnings.
+
+    Warnings belong to the whole process, so threads that decode side by side share one context.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._context = warnings.catch_warnings()
+                self._context.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._context.__exit__(None, None, None)
+
+
+_NO_WARNINGS = _NoWarnings()
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """The opened file; whatever goes wrong with it until the end is `UnreadableImage`."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise UnreadableImage("not a regular file")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged EXIF and large pictures: the limits here decide, not warnings
-            with Image.open(path) as image:
-                yield image
+        with _NO_WARNINGS, Image.open(path) as image:
+            yield image
     except UnreadableImage:
         raise
     except MemoryError as error:

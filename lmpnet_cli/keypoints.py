@@ -30,6 +30,7 @@ class Keypoints:
         scores: (K,) in [0, 1]; NaN for a keypoint that was not found.
         replica_shares: (K,) the part of the votes that came from the replica, in [0, 1]; NaN where not found.
         class_name, class_score: the predicted class and its probability.
+        frame, time: number and seconds of a frame of a video, from 0.
     """
 
     file_name: str
@@ -40,6 +41,8 @@ class Keypoints:
     replica_shares: NDArray[np.float64] | None = None
     class_name: str | None = None
     class_score: float | None = None
+    frame: int | None = None
+    time: float | None = None
 
     def __post_init__(self) -> None:
         if self.xy.ndim != 2 or self.xy.shape[1] != 2 or self.scores.shape != self.xy.shape[:1]:
@@ -102,10 +105,7 @@ def _sections(
     numbered = list(enumerate(results, start=1))
     return {
         "info": info,
-        "images": (
-            {"id": index, "file_name": result.file_name, "width": result.width, "height": result.height}
-            for index, result in numbered
-        ),
+        "images": ({"id": index, **_image(result)} for index, result in numbered),
         "categories": [{"id": 1, "name": "object", "keypoints": list(names), "skeleton": []}],
         "annotations": (
             {"id": index, "image_id": index, "category_id": 1, **_annotation(result)} for index, result in numbered
@@ -117,6 +117,11 @@ def _sections(
 def skipped_entries(skipped: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
     """Pictures that could not be read, as every result file lists them."""
     return [{"file_name": name, "reason": reason} for name, reason in skipped]
+
+
+def _image(result: Keypoints) -> dict[str, Any]:
+    image: dict[str, Any] = {"file_name": result.file_name, "width": result.width, "height": result.height}
+    return image if result.frame is None else image | {"frame": result.frame, "time": result.time}
 
 
 def _annotation(result: Keypoints) -> dict[str, Any]:
@@ -210,6 +215,8 @@ def parse_coco(document: Any) -> list[Keypoints]:
                 replica_shares=None if shares is None else _column(shares),
                 class_name=(annotation.get("predicted_class") or {}).get("name"),
                 class_score=(annotation.get("predicted_class") or {}).get("score"),
+                frame=image.get("frame"),
+                time=image.get("time"),
             )
         )
     return results

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lmpnet_cli.colors import identity_color
 from lmpnet_cli.config import MatchConfig
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.identity_finder import IdentityFinder
@@ -17,7 +18,7 @@ from lmpnet_cli.images import list_images
 from lmpnet_cli.keypoints import Keypoints
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.progress import Progress
-from lmpnet_cli.rendering import GAP, Rgb, disc, fit, identity_color, label, save_png
+from lmpnet_cli.rendering import GAP, Rgb, disc, fit, label, save_png
 from lmpnet_cli.runtime import prepare_output, seed_everything, write_run
 
 RESULTS = ("match.png", "run.json")

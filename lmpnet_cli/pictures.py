@@ -3,7 +3,9 @@
 `PictureReader` is what discover, viz-filters, eval and salient have in common, whatever the network.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lmpnet_cli.config import ModelConfig
 from lmpnet_cli.errors import InputError
+from lmpnet_cli.films import Film
 from lmpnet_cli.images import ListedImage, Picture, UnreadableImage, read_image, to_input
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import OVERLAY_SIDE, Rgb
@@ -61,9 +64,13 @@ class PictureSet(Dataset[Prepared]):
             picture = read_image(image.path, self.max_pixels, at_least=max(2 * self.size, OVERLAY_SIDE))
         except UnreadableImage as error:
             return Prepared(index, image.name, reason=str(error))
-        pixels = np.ascontiguousarray(to_input(picture.rgb, self.size).transpose(2, 0, 1))
-        preview = _shrink(picture, self.preview) if self.preview else None
-        return Prepared(index, image.name, pixels, preview, picture.width, picture.height)
+        return _prepare(picture, index, image.name, self.size, self.preview)
+
+
+def _prepare(picture: Picture, index: int, name: str, size: int, preview: int | None) -> Prepared:
+    pixels = np.ascontiguousarray(to_input(picture.rgb, size).transpose(2, 0, 1))
+    shown = _shrink(picture, preview) if preview else None
+    return Prepared(index, name, pixels, shown, picture.width, picture.height)
 
 
 def _shrink(picture: Picture, longest: int) -> Rgb:
@@ -104,10 +111,7 @@ class PictureReader:
             InputError: when none could be read, or a decoding process failed.
         """
         self.skipped = []
-        workers = min(resolve_workers(self.config.workers, self.device), len(images))
-        dataset = PictureSet(images, self.size, self.config.max_pixels, preview)
-        loader = DataLoader(dataset, self.batch_size, num_workers=workers, collate_fn=list)
-        for batch in _enough_memory(loader):
+        for batch in _enough_memory(self._prepared(images, preview)):
             readable, pixels = [], []
             for picture in batch:
                 if picture.pixels is None:
@@ -124,6 +128,25 @@ class PictureReader:
         if len(self.skipped) == len(images):
             name, reason = self.skipped[0]
             raise InputError(f"None of the {len(images)} images can be read; the first: {name} ({reason}).")
+
+    def _prepared(self, images: Sequence[ListedImage], preview: int | None) -> Iterator[list[Prepared]]:
+        if isinstance(images, Film):
+            for frames in images.batches(self.batch_size):
+                names = ((index, images.name(index), rgb) for index, rgb in frames)
+                yield [
+                    _prepare(Picture(rgb, rgb.shape[1], rgb.shape[0]), index, name, self.size, preview)
+                    for index, name, rgb in names
+                ]
+            return
+        workers = min(resolve_workers(self.config.workers, self.device), len(images))
+        dataset = PictureSet(images, self.size, self.config.max_pixels, preview)
+        if workers:
+            yield from DataLoader(dataset, self.batch_size, num_workers=workers, collate_fn=list)
+            return
+        # in threads, and between two batches: beside the networks they would only take turns
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            for start in range(0, len(images), self.batch_size):
+                yield list(pool.map(dataset.__getitem__, range(start, min(start + self.batch_size, len(images)))))
 
 
 def _enough_memory(batches: Iterable[list[Prepared]]) -> Iterator[list[Prepared]]:

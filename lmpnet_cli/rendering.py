@@ -8,38 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lmpnet_cli.colors import identity_color
 from lmpnet_cli.keypoints import Keypoints
 from lmpnet_cli.runtime import write_atomically
 
 Rgb = NDArray[np.uint8]
 OVERLAY_SIDE = 1024  # longer side of an overlay; smaller pictures are enlarged to at least OVERLAY_SMALLEST
 OVERLAY_SMALLEST = 320
-
-# Okabe and Ito's palette for colour-blind readers, without black, and then further colours so that sixteen keypoints
-# are told apart; kp1 first
-COLORS: tuple[tuple[int, int, int], ...] = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (240, 228, 66),
-    (213, 94, 0),
-    (204, 121, 167),
-    (0, 158, 115),
-    (0, 114, 178),
-    (255, 255, 255),
-    (150, 90, 40),
-    (160, 230, 80),
-    (140, 100, 220),
-    (160, 160, 160),
-    (255, 130, 130),
-    (130, 20, 60),
-    (0, 220, 210),
-    (120, 120, 0),
-)
-
-
-def identity_color(index: int) -> tuple[int, int, int]:
-    """The colour of the keypoint of that index, everywhere."""
-    return COLORS[index % len(COLORS)]
 
 
 def draw_overlay(rgb: Rgb, result: Keypoints) -> Rgb:
@@ -125,20 +100,20 @@ def tile_grid(
         tile_labels, columns: for each column the labels and the tiles from top to bottom, each tile of at most four
             (side, side, 3) pictures.
     """
-    left, top = 56, 3 * LABEL + GAP
-    across, down = 2 * side + GAP, 2 * side + LABEL + GAP
-    grid = np.full((top + len(row_labels) * down, left + len(columns) * across, 3), 255, np.uint8)
+    left = tile_place(0, 0, side)[0]
+    right, bottom, _, _ = tile_place(len(columns), len(row_labels), side)
+    grid = np.full((bottom, right, 3), 255, np.uint8)
     label(grid, (left, LABEL - 4), "filters by maximum activation >")
     label(grid, (4, 3 * LABEL - 4), "image v")
     for column, (tiles, labels, lines) in enumerate(zip(columns, tile_labels, titles, strict=True)):
         for line, text in enumerate(lines, start=2):
-            label(grid, (left + column * across, line * LABEL - 4), text)
+            label(grid, (tile_place(column, 0, side)[0], line * LABEL - 4), text)
         for row, (tile, below) in enumerate(zip(tiles, labels, strict=True)):
-            place = (left + column * across, top + row * down)
-            _tile(grid, place, tile, side)
-            label(grid, (place[0], place[1] + 2 * side + LABEL - 4), below)
+            x, y, _, high = tile_place(column, row, side)
+            _tile(grid, (x, y), tile, side)
+            label(grid, (x, y + high + LABEL - 4), below)
     for row, text in enumerate(row_labels):
-        label(grid, (4, top + row * down + side), text)
+        label(grid, (4, tile_place(0, row, side)[1] + side), text)
     return grid
 
 
@@ -162,6 +137,11 @@ def stack(pictures: Sequence[Rgb]) -> Rgb:
     return np.concatenate(
         [np.pad(each, ((0, 0), (0, width - each.shape[1]), (0, 0)), constant_values=255) for each in pictures]
     )
+
+
+def tile_place(column: int, row: int, side: int) -> tuple[int, int, int, int]:
+    """Where `tile_grid` puts a tile: left, top, width, height in pixels, its label aside."""
+    return (56 + column * (2 * side + GAP), 3 * LABEL + GAP + row * (2 * side + LABEL + GAP), 2 * side, 2 * side)
 
 
 def _tile(canvas: Rgb, place: tuple[int, int], pictures: Sequence[Rgb], side: int) -> None:

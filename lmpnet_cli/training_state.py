@@ -145,7 +145,7 @@ class TrainingState:
         model = self.model if self.phase == "replica" else LMPNet(self.model.spec, self.model.network)
         record = {
             "position": [self.phase, self.epoch],
-            "training": self.config.options(),
+            "training": self.config.record(),
             "initial_weights": self.origin,
             "validation_accuracy": self.best,
         }

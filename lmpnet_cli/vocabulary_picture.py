@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from lmpnet_cli.colors import identity_color
 from lmpnet_cli.images import ListedImage, UnreadableImage, read_image
-from lmpnet_cli.rendering import GAP, Rgb, disc, identity_color, label
+from lmpnet_cli.rendering import GAP, Rgb, disc, label
 
 SIDE, LEFT = 112, 150  # pixels of a patch, and of the names before the rows
 PART = 0.4  # side of a patch as a share of the shorter side of its picture

@@ -10,13 +10,13 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "lmpnet_cli"
 
 LEVELS = [
-    {"errors", "memory", "keypoints", "bundled", "progress", "__init__", "config.__init__", "config.checks", "config.base", "config.keypoints", "config.filters", "config.training", "config.discover", "config.vocabulary"},
+    {"errors", "memory", "colors", "keypoints", "bundled", "progress", "__init__", "config.__init__", "config.checks", "config.base", "config.keypoints", "config.filters", "config.training", "config.discover", "config.convert", "config.vocabulary"},
     {"images", "shards", "remote", "runtime", "metrics", "identity_metrics", "baselines"},
     {"lmp.selection", "lmp.pooling", "lmp.clustering", "lmp.masking", "lmp.backbone", "lmp.turning", "lmp.vocabulary", "lmp.choice", "lmp.vocabulary_start", "lmp.vocabulary_learning", "lmp.vocabulary_threshold", "lmp.network", "lmp.fusion", "lmp.graph", "lmp.__init__", "saliency.__init__", "saliency.occlusion", "saliency.guided_backprop", "saliency.combination", "saliency.nms", "saliency.foerstner", "saliency.histogram", "saliency.windows", "saliency.walk", "saliency.patched", "saliency.local_occlusion", "saliency.detection"},
-    {"datasets", "annotations", "predictions", "augmentation", "training_data", "schedule", "rendering", "charts", "checkpoints", "training_state", "trainer", "pictures", "inference", "classifiers", "drawings", "panels", "parts"},
-    {"vocabulary_picture", "vocabulary_making", "vocabularies", "training", "lmpnet_finder", "identity_finder", "saliency_finder", "graphs", "graph_finder", "finders", "exporting", "discovery", "cluster_worker", "cluster_machines", "cluster", "merging", "matching", "filter_ranking", "filter_views", "witness", "measurement", "identity_evaluation", "evaluation", "salience"},
+    {"datasets", "annotations", "predictions", "augmentation", "training_data", "schedule", "films", "rendering", "charts", "checkpoints", "training_state", "trainer", "pictures", "inference", "classifiers", "drawings", "film_drawings", "panels", "parts", "results", "tables", "formats.document", "formats.csv_table", "formats.coco_results", "formats.deeplabcut", "formats.label_studio", "formats.cvat", "formats.fiftyone", "formats.yolo_pose", "formats.__init__", "pages.__init__", "pages.thumbnails", "pages.gallery", "pages.atlas", "pages.page"},
+    {"converting", "reporting", "vocabulary_picture", "vocabulary_making", "vocabularies", "training", "lmpnet_finder", "identity_finder", "saliency_finder", "graphs", "inspecting", "diagnosis", "graph_finder", "finders", "exporting", "discovery", "cluster_worker", "cluster_machines", "cluster", "merging", "matching", "filter_votes", "filter_ranking", "filter_views", "witness", "measurement", "identity_evaluation", "evaluation", "salience"},
     {"console"},
-    {"cli", "__main__", "commands.__init__", "commands.options", "commands.train", "commands.discover", "commands.viz_filters", "commands.evaluate", "commands.salient", "commands.vocabulary", "commands.match", "commands.merge", "commands.export"},
+    {"cli", "__main__", "commands.__init__", "commands.options", "commands.train", "commands.discover", "commands.viz_filters", "commands.evaluate", "commands.salient", "commands.vocabulary", "commands.match", "commands.merge", "commands.export", "commands.convert", "commands.report", "commands.info", "commands.doctor"},
 ]  # fmt: skip
 # inside these levels an order holds too: each may import those before it
 WITHIN = {
@@ -25,8 +25,8 @@ WITHIN = {
         "saliency.occlusion", "saliency.guided_backprop", "saliency.combination", "saliency.nms", "saliency.foerstner", "saliency.histogram",
         "saliency.windows", "saliency.walk", "saliency.patched", "saliency.local_occlusion", "saliency.detection",
     ],
-    3: ["datasets", "annotations", "predictions", "augmentation", "training_data", "schedule", "rendering", "charts", "checkpoints", "training_state", "trainer", "pictures", "inference", "classifiers", "drawings", "panels", "parts"],
-    4: ["vocabulary_picture", "vocabulary_making", "vocabularies", "training", "lmpnet_finder", "identity_finder", "saliency_finder", "graphs", "graph_finder", "finders", "exporting", "discovery", "cluster_worker", "cluster_machines", "cluster", "merging", "matching", "filter_ranking", "filter_views", "witness", "measurement", "identity_evaluation", "evaluation", "salience"],
+    3: ["datasets", "annotations", "predictions", "augmentation", "training_data", "schedule", "films", "rendering", "charts", "checkpoints", "training_state", "trainer", "pictures", "inference", "classifiers", "drawings", "film_drawings", "panels", "parts", "results", "tables", "formats.document", "formats.csv_table", "formats.coco_results", "formats.deeplabcut", "formats.label_studio", "formats.cvat", "formats.fiftyone", "formats.yolo_pose", "formats.__init__", "pages.__init__", "pages.thumbnails", "pages.gallery", "pages.atlas", "pages.page"],
+    4: ["converting", "reporting", "vocabulary_picture", "vocabulary_making", "vocabularies", "training", "lmpnet_finder", "identity_finder", "saliency_finder", "graphs", "inspecting", "diagnosis", "graph_finder", "finders", "exporting", "discovery", "cluster_worker", "cluster_machines", "cluster", "merging", "matching", "filter_votes", "filter_ranking", "filter_views", "witness", "measurement", "identity_evaluation", "evaluation", "salience"],
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from lmpnet_cli.config import (
     KeypointConfig,
     MatchConfig,
     ModelConfig,
+    ReportConfig,
     RunConfig,
     SaliencyConfig,
     SalientConfig,
@@ -26,6 +27,7 @@ NEEDED = {
     TrainConfig: {"data": "data"},
     VocabularyConfig: {"data": "photos"},
     MatchConfig: {"images": "photos"},
+    ReportConfig: {"result": "results"},
 }
 EVERY = [DiscoverConfig, EvaluateConfig, SalientConfig, VisualizeConfig, VocabularyConfig, MatchConfig, TrainConfig]
 
@@ -57,6 +59,9 @@ RANGES = [  # configuration, field, flag, values at the borders, values beyond
     (RunConfig, "precision", "--precision", ["auto", "32", "bf16"], ["16", "BF16", ""]),
     (ModelConfig, "size", "--size", [None, 32, 2048], [31, 2049, -224]),
     (ModelConfig, "max_pixels", "--max-pixels", [1], [0]),
+    (DiscoverConfig, "every", "--every", [1], [0, -1, 1_000_001]),
+    (ReportConfig, "limit", "--limit", [1, 100_000], [0, 100_001]),
+    (ReportConfig, "side", "--side", [None, 32, 4096], [31, 4097]),
     (KeypointConfig, "k", "--k", [None, 1, 100], [0, 101, -5]),
     (VocabularyConfig, "k", "--k", [None, 1, 100], [0, 101, -5]),
     (VocabularyConfig, "images", "--images", [2, 10**6], [1, 0]),

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from lmpnet_cli.checkpoints import load_checkpoint, read_header, vocabulary_spec
 from lmpnet_cli.cli import app
+from lmpnet_cli.colors import COLORS, identity_color
 from lmpnet_cli.config import VocabularyConfig
 from lmpnet_cli.datasets import training_pictures
 from lmpnet_cli.discovery import discover
@@ -25,7 +26,6 @@ from lmpnet_cli.keypoints import read_keypoints
 from lmpnet_cli.lmp.vocabulary import locate
 from lmpnet_cli.matching import match
 from lmpnet_cli.progress import Progress
-from lmpnet_cli.rendering import COLORS, identity_color
 from lmpnet_cli.training import train
 from lmpnet_cli.vocabularies import vocabulary
 from lmpnet_cli.vocabulary_making import Cells, best_sightings

@@ -2,7 +2,21 @@
 
 import typer
 
-from lmpnet_cli.commands import discover, evaluate, export, match, merge, salient, train, viz_filters, vocabulary
+from lmpnet_cli.commands import (
+    convert,
+    discover,
+    doctor,
+    evaluate,
+    export,
+    info,
+    match,
+    merge,
+    report,
+    salient,
+    train,
+    viz_filters,
+    vocabulary,
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -13,6 +27,10 @@ def add_to(app: typer.Typer) -> None:
     app.command("vocabulary")(vocabulary.vocabulary)
     app.command("match")(match.match)
     app.command("merge")(merge.merge)
+    app.command("convert")(convert.convert)
+    app.command("report")(report.report)
+    app.command("info")(info.info)
+    app.command("doctor")(doctor.doctor)
     app.command("viz-filters")(viz_filters.viz_filters)
     app.command("visualize", hidden=True)(viz_filters.viz_filters)
     app.command("eval")(evaluate.evaluate)

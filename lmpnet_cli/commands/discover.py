@@ -6,13 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from lmpnet_cli.commands import options as o
+from lmpnet_cli.config import CONVERT_FORMATS, default_out, url_of
 from lmpnet_cli.config import DiscoverConfig as Config
-from lmpnet_cli.config import default_out, url_of
 from lmpnet_cli.console import ConsoleProgress, print_json, print_summary
 
 
 def discover(
-    images: Annotated[list[Path], typer.Argument(help="Folders, searched in depth, and single files.")],
+    images: Annotated[list[Path], typer.Argument(help="Folders, searched in depth, and single files; or one video.")],
     k: o.K = Config.k,
     thr: Annotated[
         float,
@@ -34,6 +34,9 @@ def discover(
     filters: o.Filters = Config.filters,
     margin: o.Margin = Config.margin,
     iterations: o.Iterations = Config.iterations,
+    every: Annotated[
+        int, typer.Option(help="Of a video, take every so many-th frame.", rich_help_panel=o.INPUT)
+    ] = Config.every,
     engine: Annotated[
         str | None,
         typer.Option(
@@ -81,6 +84,15 @@ def discover(
             "--overlays/--no-overlays", help="Draw the pictures with their keypoints.", rich_help_panel=o.OUTPUT
         ),
     ] = Config.overlays,
+    report: o.Report = Config.report,
+    export: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="|".join(CONVERT_FORMATS),
+            help="Also write this format, as `lmpnet convert` does, into exports/; may be given several times.",
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = None,
     max_pixels: o.MaxPixels = Config.max_pixels,
     device: o.Device = Config.device,
     precision: o.Precise = o.Precision(Config.precision),
@@ -94,6 +106,8 @@ def discover(
 
     \b
     lmpnet discover photos/ --k 5
+    lmpnet discover photos/ --report --export cvat
+    lmpnet discover clip.mp4 --every 5
     lmpnet discover photos/ --method saliency --panels
     lmpnet discover photos/ --shard 1/4 --out shards/1
     lmpnet discover photos/ -c model.onnx
@@ -101,6 +115,7 @@ def discover(
     lmpnet discover photos/ heron.jpg -c runs/herons/lmpnet.safetensors --out herons
     """
     given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})
+    given["export"] = export or ()
     Config(**given)  # usage errors come before the seconds that torch takes to load
     if engine == "ray":
         _on_ray(given, quiet, json)
@@ -118,7 +133,7 @@ def discover(
         "order": result.order if result.order == "prominence" else f"identity ({', '.join(result.names)})",
         "device": result.device,
         "time": f"{result.seconds:.1f} s ({count / result.seconds:.1f} images/s)",
-        "written": o.written(out, "keypoints.json", "overlays", "overview.jpg", "panels"),
+        "written": o.written(out, "keypoints.json", "overlays", "overview.jpg", "panels", "exports", "report.html"),
     }
     if json:
         print_json(

@@ -79,6 +79,7 @@ def evaluate(
     size: o.Size = Config.size,
     out: o.Out = default_out("eval"),
     overwrite: o.Overwrite = Config.overwrite,
+    report: o.Report = Config.report,
     max_pixels: o.MaxPixels = Config.max_pixels,
     device: o.Device = Config.device,
     precision: o.Precise = o.Precision(Config.precision),
@@ -110,72 +111,20 @@ def evaluate(
 
 
 def _show(metrics: dict[str, Any], seconds: float, out: Path) -> None:
-    from lmpnet_cli.charts import row_name
+    from lmpnet_cli.tables import metric_tables, or_dash
 
-    rows = {row_name(row): row for row in metrics["results"]}
-    rows |= {name.replace("_", " "): row for name, row in metrics["baselines"].items()}
-    lines: dict[str, list[str]] = {
-        f"KP {i + 1}": [f"{r['greedy_pck']['kp'][i]:.1f}" for r in rows.values()] for i in range(metrics["k"])
-    }
-    lines["greedy PCK"] = [f"{row['greedy_pck']['mean']:.1f}" for row in rows.values()]
-    lines["  95 % interval"] = ["{:.1f}-{:.1f}".format(*row["greedy_pck"]["ci95"]) for row in rows.values()]
-    lines["  of those found"] = [_or_dash(row["greedy_pck"]["found_only_mean"]) for row in rows.values()]
-    for name, key in (
-        ("one-to-one", "greedy_pck_one_to_one"),
-        ("by box", "greedy_pck_bbox"),
-        ("by box, 1-to-1", "greedy_pck_bbox_one_to_one"),
-    ):
-        lines[name] = [_or_dash(row[key] and row[key]["mean"]) for row in rows.values()]
-    for name, key in (("coverage", "coverage"), ("duplicates", "duplicate_rate"), ("found", "found")):
-        lines[name] = [_or_dash(row[key]) for row in rows.values()]
-    title = f"Greedy PCK in percent, alpha {metrics['alpha']:g} of the shorter image side"
-    print_table(title, ["", *rows], [[name, *values] for name, values in lines.items()])
-    recalls = {
-        part: [_or_dash(row["part_recall"][part]) for row in rows.values()]
-        for part in metrics["results"][0]["part_recall"]
-    }
-    title = "Parts reached by a keypoint, in percent of the images that show them"
-    print_table(title, ["", *rows], [[part, *values] for part, values in recalls.items()])
-    if "identity" in metrics:
-        _show_identity(metrics["identity"])
+    for table in metric_tables(metrics):
+        print_table(table.title, table.head, table.rows)
     facts = {
         "data": f"{metrics['dataset']}, {metrics['images']} images ({metrics['left_out']} without annotation left out)",
         "left out": ", ".join(f"{count} {why}" for why, count in metrics["left_out_because"].items()),
         "skipped": o.skipped_line(len(metrics["skipped"])),
         "mean shape of": metrics["mean_shape_of"],
-        "accuracy": _or_dash(metrics["accuracy"]),
-        "of the replica": _or_dash(metrics["replica_accuracy"]),
+        "accuracy": or_dash(metrics["accuracy"]),
+        "of the replica": or_dash(metrics["replica_accuracy"]),
         "map entropy": metrics["map_size"]
-        and f"{_or_dash(metrics['entropy'])} nats on {' x '.join(map(str, metrics['map_size']))} cells",
+        and f"{or_dash(metrics['entropy'])} nats on {' x '.join(map(str, metrics['map_size']))} cells",
         "time": f"{seconds:.1f} s ({metrics['images'] / seconds:.1f} images/s)",
-        "written": o.written(out, "metrics.json", "metrics.png", "panels"),
+        "written": o.written(out, "metrics.json", "metrics.png", "panels", "report.html"),
     }
     print_summary("eval", {name: fact for name, fact in facts.items() if fact})
-
-
-def _show_identity(identity: dict[str, Any]) -> None:
-    regression = identity["landmark_regression"]
-    rows = {
-        "landmark regression, % of box (protocol A)": regression["error"],
-        **{f"  {name.replace('_', ' ')}": error for name, error in regression["baselines"].items()},
-        "Voronoi NMI": identity["voronoi"]["nmi"],
-        "Voronoi ARI": identity["voronoi"]["ari"],
-        "map-based NMI": identity["map_based"]["nmi"],
-        "map-based ARI": identity["map_based"]["ari"],
-        "consistency (EvalProtoPNet)": identity["consistency"]["score"],
-        "greedy PCK": identity["greedy_pck"]["mean"],
-        "greedy PCK, one-to-one": identity["greedy_pck_one_to_one"]["mean"],
-        "found": identity["found"],
-    }
-    if identity["visibility"]:
-        rows["visibility, average precision"] = identity["visibility"]["average_precision"]
-        rows["  of a random score"] = identity["visibility"]["visible"]
-    if "flip" in identity:
-        rows["flip error, % of box side"] = identity["flip"]["error"]
-        rows["stability (EvalProtoPNet)"] = identity["stability"]["score"]
-    title = f"Vocabulary of {identity['k']}: {', '.join(identity['names'])}"
-    print_table(title, ["", "score"], [[name, _or_dash(value)] for name, value in rows.items()])
-
-
-def _or_dash(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"

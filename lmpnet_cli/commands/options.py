@@ -123,6 +123,7 @@ Panels = Annotated[
     bool,
     typer.Option("--panels", help="Draw relevance maps and points side by side, as panels/.", rich_help_panel=SALIENCY),
 ]
+Report = Annotated[bool, typer.Option("--report", help="Make report.html of the results, too.", rich_help_panel=OUTPUT)]
 SplitOption = Annotated[Split, typer.Option("--split", help="Part of an official split.", rich_help_panel=INPUT)]
 Alpha = Annotated[float, typer.Option(help="Tolerance as a share of the shorter image side.", rich_help_panel=METHOD)]
 Size = Annotated[

@@ -40,6 +40,7 @@ def viz_filters(
     size: o.Size = Config.size,
     out: o.Out = default_out("viz-filters"),
     overwrite: o.Overwrite = Config.overwrite,
+    report: o.Report = Config.report,
     max_pixels: o.MaxPixels = Config.max_pixels,
     device: o.Device = Config.device,
     precision: o.Precise = o.Precision(Config.precision),

@@ -5,14 +5,19 @@ Each checks its own ranges, with messages that name the option.
 
 from lmpnet_cli.config.base import ModelConfig, RunConfig, default_out
 from lmpnet_cli.config.checks import url_of
-from lmpnet_cli.config.discover import GRAPH_SUFFIX, DiscoverConfig, ExportConfig, MergeConfig
+from lmpnet_cli.config.convert import FORMATS as CONVERT_FORMATS
+from lmpnet_cli.config.convert import ConvertConfig, ReportConfig
+from lmpnet_cli.config.discover import GRAPH_SUFFIX, VIDEOS, DiscoverConfig, ExportConfig, MergeConfig
 from lmpnet_cli.config.filters import VisualizeConfig
 from lmpnet_cli.config.keypoints import EvaluateConfig, KeypointConfig, SaliencyConfig, SalientConfig
 from lmpnet_cli.config.training import TrainConfig
 from lmpnet_cli.config.vocabulary import MatchConfig, VocabularyConfig
 
 __all__ = [
+    "CONVERT_FORMATS",
     "GRAPH_SUFFIX",
+    "VIDEOS",
+    "ConvertConfig",
     "DiscoverConfig",
     "EvaluateConfig",
     "ExportConfig",
@@ -20,6 +25,7 @@ __all__ = [
     "MatchConfig",
     "MergeConfig",
     "ModelConfig",
+    "ReportConfig",
     "RunConfig",
     "SaliencyConfig",
     "SalientConfig",

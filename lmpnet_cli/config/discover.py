@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lmpnet_cli.config.checks import between, check_threshold, one_of, paths, url_of
+from lmpnet_cli.config.convert import FORMATS, OF_FILES
 from lmpnet_cli.config.keypoints import KeypointConfig
 from lmpnet_cli.errors import InputError, OptionError
 
+VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 GRAPH_SUFFIX = ".onnx"
 
 
@@ -20,7 +22,10 @@ class DiscoverConfig(KeypointConfig):
         thr: erasing distance in cells of a 14 x 14 grid over the image.
         identity: True takes the keypoints of the model's vocabulary, False those of the paper, ordered by prominence;
             None takes the vocabulary where there is one, unless an option asks for what only the paper's order has.
+        every: of a video, take every so many-th frame.
         overlays: draw the pictures with their keypoints.
+        report: make one page of the results, too.
+        export: formats of `lmpnet convert` to write as well, each into exports/FORMAT.
         engine: what runs the networks: torch, or onnx (onnxruntime on the CPU, which is faster there); None takes onnx
             where the checkpoint is a graph of `lmpnet export`. `discover_on_ray` alone takes ray: a cluster.
         shard: I/N takes every N-th image only, from the I-th on, in the order of their names; `lmpnet merge` makes one
@@ -33,7 +38,10 @@ class DiscoverConfig(KeypointConfig):
     images: tuple[Path, ...]
     thr: float = 3.0
     identity: bool | None = None
+    every: int = 1
     overlays: bool = True
+    report: bool = False
+    export: tuple[str, ...] = ()
     engine: str | None = None
     shard: str | None = None
     block: int = 1024
@@ -46,6 +54,13 @@ class DiscoverConfig(KeypointConfig):
         object.__setattr__(self, "thr", float(self.thr))
         check_threshold(self.thr)
         _ = self.part
+        object.__setattr__(self, "export", (self.export,) if isinstance(self.export, str) else tuple(self.export))
+        for name in self.export:
+            one_of("--export", name, FORMATS)
+        between("--every", self.every, 1, 1_000_000)
+        self._check_video()
+        if self.out is None and (self.report or self.export):
+            raise OptionError("--report and --export go into --out: name one.")
         if self.engine is not None:
             one_of("--engine", self.engine, ("torch", "onnx", "ray"))
         if self.engine_used == "onnx":
@@ -61,6 +76,23 @@ class DiscoverConfig(KeypointConfig):
             flag = self.of_prominence
             raise OptionError(f"{flag} means nothing with --identity. Leave one of them out.")
 
+    def _check_video(self) -> None:
+        if self.video is None:
+            if self.every != 1 and self.images:
+                raise OptionError(f"--every belongs to a video ({', '.join(VIDEOS)}): name one, or leave it out.")
+            return
+        if len(self.images) > 1:
+            raise OptionError(f"{self.video} is a video: name it alone, and run `lmpnet discover` for each.")
+        if self.shard is not None or self.engine == "ray":
+            raise OptionError("A video is read in one go: leave --shard and --engine ray out.")
+        if files := [name for name in self.export if name in OF_FILES]:
+            raise OptionError(f"--export {files[0]} names picture files, which frames are not. Extract them first.")
+
+    @property
+    def video(self) -> Path | None:
+        """The first input that is a video."""
+        return next((path for path in self.images if path.suffix.lower() in VIDEOS), None)
+
     def _check_onnx(self) -> None:
         if self.method != "lmpnet":
             raise OptionError("--engine onnx runs LMPNets only: leave --method out.")
@@ -74,6 +106,8 @@ class DiscoverConfig(KeypointConfig):
         for flag, given in (
             ("--method", self.method != "lmpnet"),
             ("--shard", self.shard is not None),
+            ("--report", self.report),
+            ("--export", bool(self.export)),
             (f"--device {self.device}", numbered),
         ):
             if given:

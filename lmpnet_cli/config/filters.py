@@ -18,6 +18,7 @@ class VisualizeConfig(ModelConfig):
         replica: show the replica's filters instead of the network's.
         layer: a layer of the network before its last; None takes the maps that make the keypoints.
         compare: further checkpoints, whose filters are shown below those of the first in `comparison.png`.
+        report: make one page of the results, too.
     """
 
     images: tuple[Path, ...] | None = None
@@ -27,6 +28,7 @@ class VisualizeConfig(ModelConfig):
     replica: bool = False
     layer: str | None = None
     compare: tuple[Path, ...] = ()
+    report: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -107,6 +107,7 @@ class EvaluateConfig(KeypointConfig):
         predictions: a COCO file of keypoints, of any tool, to score in place of a model's; k and thr are the file's.
         identity: also score the keypoints of the model's vocabulary; None where there is one.
         stability: also score whether they stay when the picture is mirrored or noisy, which takes two more passes.
+        report: make one page of the results, too.
     """
 
     data: Path | None = None
@@ -116,6 +117,7 @@ class EvaluateConfig(KeypointConfig):
     split: Literal["test", "train", "all"] = "test"
     identity: bool | None = None
     stability: bool = False
+    report: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

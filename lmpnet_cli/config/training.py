@@ -1,8 +1,8 @@
 """`lmpnet train`."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from pathlib import Path, PurePath
+from typing import Any, Literal
 
 from lmpnet_cli.config.base import RunConfig
 from lmpnet_cli.config.checks import MAX_THRESHOLD, at_least, between, one_of, paths
@@ -104,3 +104,8 @@ class TrainConfig(RunConfig):
     def epochs_of_replica(self) -> int:
         """Epochs of the replica: as many as the network's, unless given."""
         return self.epochs if self.replica_epochs is None else self.replica_epochs
+
+    def record(self) -> dict[str, Any]:
+        """The options as a checkpoint keeps them, which is handed on: what was named, not where it lay."""
+        kept = {name: value for name, value in self.options().items() if name not in ("out", "overwrite", "resume")}
+        return kept | {"data": [path.absolute().name for path in self.data], "init": PurePath(self.init).name}

@@ -1,0 +1,64 @@
+"""`lmpnet convert KEYPOINTS`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lmpnet_cli.commands import options as o
+from lmpnet_cli.config import CONVERT_FORMATS
+from lmpnet_cli.config import ConvertConfig as Config
+from lmpnet_cli.console import print_json, print_summary
+
+FORMATS = "|".join(CONVERT_FORMATS)
+
+
+def convert(
+    keypoints: Annotated[Path, typer.Argument(help="keypoints.json, or the folder that holds it.")],
+    to: Annotated[str, typer.Option(metavar=FORMATS, help="The format.", rich_help_panel=o.OUTPUT)],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="The file, or a folder (default: results/convert/FORMAT).", rich_help_panel=o.OUTPUT
+        ),
+    ] = Config.out,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(help="Where the pictures are (default: where run.json says).", rich_help_panel=o.INPUT),
+    ] = None,
+    image_prefix: Annotated[
+        str,
+        typer.Option(help="label-studio: what stands before an image's name in its address.", rich_help_panel=o.OUTPUT),
+    ] = Config.image_prefix,
+    overwrite: o.Overwrite = Config.overwrite,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+) -> None:
+    """Write keypoints in the format of another tool.
+
+    \b
+    lmpnet convert results/discover --to csv -o keypoints.csv
+    lmpnet convert results/discover/keypoints.json --to cvat -o for-cvat
+    lmpnet convert results/discover --to yolo-pose --images photos/
+    """
+    given: dict[str, Any] = {
+        "to": to,
+        "out": out,
+        "images": images or (),
+        "image_prefix": image_prefix,
+        "overwrite": overwrite,
+    }
+    Config(keypoints=keypoints, **given)
+    from lmpnet_cli.converting import convert as run
+
+    result = run(keypoints, **given)
+    if json:
+        print_json({"images": result.images, "names": result.names, "files": [str(file) for file in result.files]})
+    elif not quiet:
+        facts = {
+            "images": str(result.images),
+            "keypoints": ", ".join(result.names),
+            "written": ", ".join(map(str, result.files)),
+            "next": result.next,
+        }
+        print_summary("convert", facts)

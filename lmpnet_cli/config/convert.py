@@ -1,0 +1,78 @@
+"""`lmpnet convert` and `lmpnet report`: what is made of results."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmpnet_cli.config.checks import between, one_of, paths
+
+FORMATS = ("coco-results", "csv", "dlc", "label-studio", "cvat", "fiftyone", "yolo-pose")
+OF_FILES = ("fiftyone", "yolo-pose")  # formats that name or link the pictures
+IMAGE_PREFIX = "/data/local-files/?d="  # Label Studio's address of a file below its local storage
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertConfig:
+    """`lmpnet convert`.
+
+    Attributes:
+        keypoints: `keypoints.json`, or the folder that holds it.
+        to: one of `FORMATS`.
+        out: the file, or a folder for it; None takes results/convert/FORMAT.
+        images: where the pictures are; None takes what `run.json` beside the keypoints says.
+        image_prefix: of label-studio: what stands before the name of an image in its address.
+        overwrite: replace files that are there.
+    """
+
+    keypoints: Path
+    to: str
+    out: Path | None = None
+    images: tuple[Path, ...] = ()
+    image_prefix: str = IMAGE_PREFIX
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keypoints", Path(self.keypoints))
+        object.__setattr__(self, "images", paths(self.images))
+        if self.out is not None:
+            object.__setattr__(self, "out", Path(self.out))
+        one_of("--to", self.to, FORMATS)
+
+    @property
+    def document(self) -> Path:
+        """The file, where `keypoints` names its folder."""
+        return self.keypoints / "keypoints.json" if self.keypoints.is_dir() else self.keypoints
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """`lmpnet report`.
+
+    Attributes:
+        result: folder that discover, viz-filters, eval or merge wrote.
+        out: the page; None takes report.html in that folder.
+        images: where the pictures are; None takes what `run.json` says.
+        limit: pictures in the page; of more, as many are chosen evenly.
+        side: longer side of the pictures in the page, in pixels; None decides by their number.
+        overwrite: replace the page where it is there.
+    """
+
+    result: Path
+    out: Path | None = None
+    images: tuple[Path, ...] = ()
+    limit: int = 10_000
+    side: int | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "result", Path(self.result))
+        object.__setattr__(self, "images", paths(self.images))
+        if self.out is not None:
+            object.__setattr__(self, "out", Path(self.out))
+        between("--limit", self.limit, 1, 100_000)
+        if self.side is not None:
+            between("--side", self.side, 32, 4096)
+
+    @property
+    def target(self) -> Path:
+        """The page."""
+        return self.out or self.result / "report.html"

@@ -1,0 +1,87 @@
+"""`lmpnet convert`: keypoints as files that other tools open."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lmpnet_cli.config import ConvertConfig
+from lmpnet_cli.errors import InputError
+from lmpnet_cli.formats import FORMATS, Document, read_document
+from lmpnet_cli.results import find_pictures
+from lmpnet_cli.runtime import prepare_output
+
+
+@dataclass(frozen=True)
+class ConvertResult:
+    """What was written.
+
+    Attributes:
+        images: how many there were.
+        names: of the keypoints.
+        files: files and folders of the format.
+        next: what to do with them.
+    """
+
+    images: int
+    names: tuple[str, ...]
+    files: list[Path]
+    next: str
+
+
+def convert(keypoints: str | Path, *, to: str, **options: Any) -> ConvertResult:
+    """Writes the keypoints of a `keypoints.json` in another format.
+
+    Args:
+        keypoints: the file, or the folder that holds it.
+        to: coco-results, csv, dlc, label-studio, cvat, fiftyone or yolo-pose.
+        **options: the fields of `ConvertConfig`.
+
+    Raises:
+        LmpnetError: when the file is another kind of file, a picture is missing that the format needs, or a file is
+            there already.
+    """
+    config = ConvertConfig(keypoints=Path(keypoints), to=to, **options)
+    document = read_document(config.document)
+    out = config.out or Path("results") / "convert" / config.to
+    pictures: Mapping[str, Path] = {}
+    if FORMATS[config.to].needs_pictures:
+        names = [each.file_name for each in document.results]
+        pictures = find_pictures(names, config.document.parent, config.images)
+        if missing := [name for name in names if name not in pictures]:
+            raise InputError(
+                f"{len(missing)} of {len(names)} pictures are missing, which {config.to} needs; the first: "
+                f"{missing[0]}. Name the place where they are: --images FOLDER."
+            )
+    return write_format(document, config.to, out, pictures, config.overwrite, config.image_prefix)
+
+
+def write_format(
+    document: Document,
+    to: str,
+    out: Path,
+    pictures: Mapping[str, Path],
+    overwrite: bool = False,
+    image_prefix: str = ConvertConfig.image_prefix,
+) -> ConvertResult:
+    """Writes one format.
+
+    Args:
+        out: a folder, or the file where the format has one and `out` ends as its name does.
+        pictures: where each picture lies, by its name; needed where `Format.needs_pictures`.
+
+    Raises:
+        OutputError: when something is there already, or cannot be written.
+    """
+    format = FORMATS[to]
+    write = partial(format.write, prefix=image_prefix) if format.has_prefix else format.write
+    if format.file is not None and (out.suffix != Path(format.file).suffix or out.is_dir()):
+        out = out / format.file
+    if format.file is None:
+        present = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
+        prepare_output(out, present, overwrite)
+    else:
+        prepare_output(out.parent, [out.name], overwrite)
+    files = write(document, out, pictures)
+    return ConvertResult(len(document.results), document.names, files, format.next.format(out=out))

@@ -1,0 +1,99 @@
+"""The overlay video: frames with their keypoints, drawn and encoded by a thread while the next batch runs."""
+
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+import cv2
+
+from lmpnet_cli.drawings import SHEET, SHEET_SIDE, WAITING
+from lmpnet_cli.errors import OutputError
+from lmpnet_cli.films import Film
+from lmpnet_cli.rendering import Rgb, contact_sheet, fit, save_jpeg
+from lmpnet_cli.runtime import clear_folder
+
+CODEC = "mp4v"  # what OpenCV's own build can always write
+
+
+class FilmDrawings:
+    """`overlays/<name of the video>.mp4`, and a contact sheet of frames from all of it. Used as `Drawings` is."""
+
+    def __init__(self, out: Path | None, film: Film, wanted: bool, sheet: str) -> None:
+        """
+        Args:
+            out: folder of the results; None draws nothing.
+            wanted: False draws nothing, and `commit` removes what an earlier run has drawn.
+            sheet: file name of the contact sheet in `out`.
+        """
+        self.out, self.film, self.sheet = out, film, sheet
+        self.wanted = wanted and out is not None
+        self.pool = ThreadPoolExecutor(1)
+        self.waiting: deque[Future[None]] = deque()
+        self.writer: Any = None
+        self.size = (0, 0)
+        self.small: list[Rgb] = []
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    @property
+    def _aside(self) -> Path:
+        assert self.out is not None
+        return self.out / f".overlays-new-{os.getpid()}.mp4"
+
+    def add(self, name: str, draw: Callable[[], Rgb]) -> None:
+        """Queues the next frame."""
+        if not self.wanted:
+            return
+        self.waiting.append(self.pool.submit(self._draw, draw, self.count))
+        self.count += 1
+        while len(self.waiting) > WAITING:
+            self.waiting.popleft().result()
+
+    def _draw(self, draw: Callable[[], Rgb], number: int) -> None:
+        drawing = draw()
+        if self.writer is None:
+            self._open(drawing)
+        width, height = self.size
+        self.writer.write(cv2.cvtColor(drawing[:height, :width], cv2.COLOR_RGB2BGR))
+        if number % -(-len(self.film) // SHEET) == 0:
+            self.small.append(fit(drawing, SHEET_SIDE))
+
+    def _open(self, drawing: Rgb) -> None:
+        height, width = drawing.shape[:2]
+        self.size = (width // 2 * 2, height // 2 * 2)  # codecs want even numbers
+        self._aside.parent.mkdir(parents=True, exist_ok=True)
+        codec = cv2.VideoWriter.fourcc(*CODEC)
+        self.writer = cv2.VideoWriter(str(self._aside), codec, self.film.rate / self.film.every, self.size)
+        if not self.writer.isOpened():
+            raise OutputError(f"OpenCV cannot write a video into {self.out}. Give --no-overlays.")
+
+    def commit(self) -> None:
+        """Waits for the last frame and puts the video in its place."""
+        if self.out is None:
+            return
+        for future in self.waiting:
+            future.result()
+        clear_folder(self.out / "overlays")
+        if self.writer is not None:
+            self.writer.release()
+            target = self.out / "overlays" / self.film.path.with_suffix(".mp4").name
+            target.parent.mkdir(parents=True)
+            self._aside.replace(target)
+            save_jpeg(self.out / self.sheet, contact_sheet(self.small[:SHEET], side=SHEET_SIDE))
+        else:
+            (self.out / self.sheet).unlink(missing_ok=True)
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        self.pool.shutdown(cancel_futures=kind is not None)
+        if self.writer is not None:
+            self.writer.release()
+        if self.out is None:
+            return
+        self._aside.unlink(missing_ok=True)
+        if kind is not None and self.out.is_dir() and not any(self.out.iterdir()):
+            self.out.rmdir()  # an interrupted run leaves no empty folder

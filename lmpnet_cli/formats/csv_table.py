@@ -1,0 +1,39 @@
+"""A long CSV table for everybody: one line for each keypoint of each image."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from lmpnet_cli.formats.document import Document
+from lmpnet_cli.runtime import write_pieces
+
+COLUMNS = ("file", "keypoint", "x", "y", "score", "visible")
+
+
+def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[Path]:
+    """Writes the file `out`; a missing keypoint has no x, y and score, and visible 0."""
+    write_pieces(out, _lines(document))
+    return [out]
+
+
+def _lines(document: Document) -> Iterator[str]:
+    yield as_line(COLUMNS)
+    for result in document.results:
+        for name, (x, y), score in zip(document.names, result.xy.tolist(), result.scores.tolist(), strict=True):
+            found = x == x
+            yield as_line(
+                [result.file_name, name, *((number(x), number(y), number(score, 4), 1) if found else ("", "", "", 0))]
+            )
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Rounded as in `keypoints.json`; nothing for NaN."""
+    return "" if value != value else str(round(value, digits))
+
+
+def as_line(cells: object) -> str:
+    """One line of CSV, quoted where it must be."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(cells)  # type: ignore[arg-type]
+    return buffer.getvalue()

@@ -1,0 +1,45 @@
+"""`lmpnet info`: what is in a checkpoint or an exported graph, without building the model."""
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from lmpnet_cli.bundled import bundled_checkpoint
+from lmpnet_cli.checkpoints import file_sha256, read_header
+from lmpnet_cli.config import GRAPH_SUFFIX
+from lmpnet_cli.graphs import read_graph_header
+
+
+def info(model: str | Path | None = None) -> dict[str, Any]:
+    """What the file says of itself.
+
+    Args:
+        model: a checkpoint or a graph of `lmpnet export`; None takes the bundled model.
+
+    Returns:
+        `file`, `bytes`, `sha256`, `kind` (checkpoint or graph), `parameters` of each part of a checkpoint, and the
+        record that the file holds.
+
+    Raises:
+        CheckpointError: when the file is missing, damaged or foreign.
+    """
+    path = bundled_checkpoint() if model is None else Path(model)
+    if path.suffix == GRAPH_SUFFIX:
+        record: dict[str, Any] = {"kind": "graph", **asdict(read_graph_header(path))}
+    else:
+        header = read_header(path)
+        record = {"kind": "checkpoint", "parameters": _parameters(path), **header}
+    return {"file": str(path), "bytes": path.stat().st_size, "sha256": file_sha256(path), **record}
+
+
+def _parameters(path: Path) -> dict[str, int]:
+    """Numbers stored for the network, its replica and the vocabulary."""
+    counts: dict[str, int] = {}
+    with safe_open(path, framework="pt") as file:
+        for key in file.keys():  # noqa: SIM118
+            part = key.partition(".")[0]
+            counts[part] = counts.get(part, 0) + math.prod(file.get_slice(key).get_shape())
+    return {part: counts[part] for part in ("network", "replica", "vocabulary") if part in counts}

@@ -1,0 +1,196 @@
+"use strict";
+// The gallery of pictures with their keypoints, one picture in the viewer, and a page for each keypoint.
+if (DATA.gallery) {
+  const { names, colors, images } = DATA.gallery;
+  const shown = names.map(() => true);
+  let chosen = images; // what the filters leave, in order
+  let viewed = null; // place in `chosen` of the picture in the viewer
+
+  const tell = (image, index) => {
+    const [x, y, score] = image.points[index];
+    return `${names[index]}: score ${score.toFixed(2)}, x ${x.toFixed(1)}, y ${y.toFixed(1)}`;
+  };
+
+  // The picture in its own pixels; the centre of pixel x lies at x + 0.5.
+  const draw = (image, size) => {
+    const radius = size * Math.max(image.width, image.height);
+    const href = pictureOf(image.picture);
+    const svg = element("svg", { viewBox: `0 0 ${image.width} ${image.height}`, role: "img", "aria-label": image.file });
+    if (href) svg.append(element("image", { href, width: image.width, height: image.height, preserveAspectRatio: "none" }));
+    for (let index = names.length - 1; index >= 0; index--) {
+      if (!image.points[index] || !shown[index]) continue;
+      const [x, y] = image.points[index];
+      const mark = element(
+        "g",
+        { class: "point", "data-keypoint": index },
+        element("title", {}, tell(image, index)),
+        element("circle", { cx: x + 0.5, cy: y + 0.5, r: radius, fill: colors[index], stroke: "#000", "stroke-width": radius / 7 }),
+        element(
+          "text",
+          { x: x + 0.5, y: y + 0.5, "font-size": radius * 1.25, "text-anchor": "middle", "dominant-baseline": "central", fill: "#000" },
+          String(index + 1),
+        ),
+      );
+      svg.append(mark);
+    }
+    return svg;
+  };
+
+  const score = (image) => (image.score === null ? "no keypoint" : `score ${image.score.toFixed(2)}`);
+  const label = (image) => (image.label === null ? "" : `${image.label} ${(100 * image.certainty).toFixed(0)} %`);
+
+  const orders = {
+    name: () => 0,
+    low: (a, b) => (a.score ?? -1) - (b.score ?? -1),
+    high: (a, b) => (b.score ?? -1) - (a.score ?? -1),
+    few: (a, b) => a.found - b.found,
+  };
+
+  const cards = () => {
+    const wanted = byId("class").value;
+    const text = byId("find").value.toLowerCase();
+    chosen = images.filter((image) => (!wanted || image.label === wanted.slice(1)) && image.file.toLowerCase().includes(text));
+    chosen.sort(orders[byId("sort").value]);
+    const part = paged("gallery", chosen, 48, cards);
+    byId("cards").replaceChildren(
+      ...part.map((image) =>
+        element(
+          "button",
+          { type: "button", class: "card", onclick: () => view(chosen.indexOf(image)) },
+          draw(image, 0.03),
+          element("span", {}, image.file),
+          element("span", { class: "quiet" }, `${score(image)}, ${image.found} of ${names.length}. ${label(image)}`),
+        ),
+      ),
+    );
+  };
+
+  const view = (place) => {
+    viewed = Math.max(0, Math.min(chosen.length - 1, place));
+    const image = chosen[viewed];
+    const viewer = byId("viewer");
+    const rows = names.map((name, index) =>
+      element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, name),
+        element("td", {}, image.points[index] ? image.points[index][2].toFixed(2) : "not found"),
+        element("td", {}, image.points[index] ? `${image.points[index][0].toFixed(1)}, ${image.points[index][1].toFixed(1)}` : ""),
+      ),
+    );
+    const head = element("tr", {}, ...["Keypoint", "Score", "x, y"].map((text) => element("th", { scope: "col" }, text)));
+    viewer.replaceChildren(
+      element(
+        "div",
+        { class: "paging" },
+        element("button", { type: "button", disabled: viewed === 0, title: "Before (left)", onclick: () => view(viewed - 1) }, "‹"),
+        element("button", { type: "button", disabled: viewed === chosen.length - 1, title: "Next (right)", onclick: () => view(viewed + 1) }, "›"),
+        element("span", {}, `${viewed + 1} of ${chosen.length}`),
+        element("button", { type: "button", title: "Close (Escape)", onclick: () => viewer.close() }, "Close"),
+      ),
+      element(
+        "div",
+        { class: "view" },
+        draw(image, 0.016),
+        element(
+          "div",
+          {},
+          element("h2", {}, image.file),
+          element("p", { class: "quiet" }, `${image.width} x ${image.height} pixels. ${label(image)}`),
+          element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)),
+        ),
+      ),
+    );
+    if (!viewer.open) viewer.showModal();
+  };
+
+  const toggle = (index) => {
+    shown[index] = !shown[index];
+    byId("legend").children[index].setAttribute("aria-pressed", shown[index]);
+    cards();
+    if (byId("viewer").open) view(viewed);
+  };
+
+  const dot = (index) => {
+    const made = element("span", { class: "dot" });
+    made.style.background = colors[index];
+    return made;
+  };
+  byId("legend").append(
+    ...names.map((name, index) =>
+      element(
+        "button",
+        { type: "button", "aria-pressed": true, title: `Show or hide (${index + 1})`, onclick: () => toggle(index) },
+        dot(index),
+        `${index + 1} ${name}`,
+      ),
+    ),
+  );
+  const counts = new Map();
+  for (const image of images) if (image.label !== null) counts.set(image.label, (counts.get(image.label) || 0) + 1);
+  byId("class").append(
+    element("option", { value: "" }, `all (${images.length})`),
+    ...[...counts].sort().map(([name, count]) => element("option", { value: `=${name}` }, `${name} (${count})`)),
+  );
+  for (const [id, event] of [["class", "change"], ["sort", "change"], ["find", "input"]]) {
+    byId(id).addEventListener(event, () => {
+      pages.gallery = 0;
+      cards();
+    });
+  }
+
+  // The patch around one keypoint on every image, best first.
+  const patches = (rest) => {
+    const index = Math.max(0, Math.min(names.length - 1, Number(rest || 1) - 1 || 0));
+    const having = images.filter((image) => image.points[index]).sort((a, b) => b.points[index][2] - a.points[index][2]);
+    byId("tabs").replaceChildren(
+      ...names.map((name, place) =>
+        element(
+          "button",
+          { type: "button", "aria-current": place === index && "true", onclick: () => (location.hash = `keypoints/${place + 1}`) },
+          dot(place),
+          `${place + 1} ${name}`,
+        ),
+      ),
+    );
+    const total = having.reduce((sum, image) => sum + image.points[index][2], 0);
+    const mean = having.length ? total / having.length : 0;
+    byId("statistics").replaceChildren(
+      shares([
+        ["found on", having.length / Math.max(1, images.length), `${having.length} of ${images.length} images`],
+        ["mean score", mean, mean.toFixed(2)],
+      ]),
+    );
+    const part = paged("keypoints", having, 96, () => patches(rest));
+    byId("patches").replaceChildren(
+      ...part.map((image) => {
+        const [x, y, value] = image.points[index];
+        const half = 0.16 * Math.max(image.width, image.height);
+        const svg = draw(image, 0.009);
+        svg.setAttribute("viewBox", `${x + 0.5 - half} ${y + 0.5 - half} ${2 * half} ${2 * half}`);
+        for (const mark of svg.querySelectorAll(".point")) if (Number(mark.dataset.keypoint) !== index) mark.remove();
+        const open = () => {
+          chosen = having;
+          view(having.indexOf(image));
+        };
+        return element(
+          "button",
+          { type: "button", class: "card", title: `${image.file}\n${tell(image, index)}`, onclick: open },
+          svg,
+          element("span", {}, value.toFixed(2)),
+        );
+      }),
+    );
+  };
+
+  sections.gallery = cards;
+  sections.keypoints = patches;
+  keys.gallery = (event) => {
+    if (byId("viewer").open && event.key === "ArrowRight") view(viewed + 1);
+    else if (byId("viewer").open && event.key === "ArrowLeft") view(viewed - 1);
+    else if (/^[1-9]$/.test(event.key) && names.length >= Number(event.key)) toggle(Number(event.key) - 1);
+  };
+  keys.keypoints = (event) => {
+    if (byId("viewer").open) keys.gallery(event);
+  };
+}

@@ -1,0 +1,90 @@
+"use strict";
+// What all sections share: data, elements, paging, the section in the address, light and dark.
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const sections = {}; // name of a section -> what draws it, given the rest of the address
+const keys = {}; // name of a section -> what a key does there
+
+function byId(id) {
+  return document.getElementById(id);
+}
+
+// Text is always set as text, so that no file name can become markup.
+function element(name, attributes = {}, ...children) {
+  const svg = ["svg", "image", "circle", "text", "g", "title"].includes(name);
+  const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else if (value !== null && value !== false) made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children.filter((child) => child !== null));
+  return made;
+}
+
+function pictureOf(id) {
+  const text = byId(id);
+  return text ? `data:image/webp;base64,${text.textContent}` : null;
+}
+
+// Buttons for pages, in every element with data-pages="name"; returns the part of `items` that is shown.
+const pages = {};
+function paged(name, items, size, redraw) {
+  const last = Math.max(0, Math.ceil(items.length / size) - 1);
+  const page = Math.min(pages[name] || 0, last);
+  const go = (to) => {
+    pages[name] = Math.max(0, Math.min(last, to));
+    redraw();
+  };
+  keys.page = (step) => go(page + step);
+  for (const bar of document.querySelectorAll(`[data-pages="${name}"]`)) {
+    const range = items.length ? `${page * size + 1} to ${Math.min(items.length, (page + 1) * size)} of ${items.length}` : "none";
+    bar.replaceChildren(
+      element("button", { type: "button", disabled: page === 0, title: "First page", onclick: () => go(0) }, "«"),
+      element("button", { type: "button", disabled: page === 0, title: "Page before (PageUp)", onclick: () => go(page - 1) }, "‹"),
+      element("span", {}, range),
+      element("button", { type: "button", disabled: page === last, title: "Next page (PageDown)", onclick: () => go(page + 1) }, "›"),
+      element("button", { type: "button", disabled: page === last, title: "Last page", onclick: () => go(last) }, "»"),
+    );
+  }
+  return items.slice(page * size, (page + 1) * size);
+}
+
+// Rows of a name, a bar and a figure; shares are between 0 and 1.
+function shares(rows) {
+  const box = element("div", { class: "share" });
+  for (const [name, share, figure] of rows) {
+    const bar = element("i");
+    bar.style.width = `${100 * Math.max(0, Math.min(1, share))}%`;
+    box.append(element("span", {}, name), element("span", {}, bar), element("span", { class: "quiet" }, figure));
+  }
+  return box;
+}
+
+let current = null;
+function route() {
+  const names = [...document.querySelectorAll("[data-section]")].map((link) => link.dataset.section);
+  const [name, rest] = decodeURIComponent(location.hash.slice(1)).split("/");
+  current = names.includes(name) ? name : names[0];
+  for (const link of document.querySelectorAll("[data-section]")) {
+    if (link.dataset.section === current) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+    byId(`section-${link.dataset.section}`).hidden = link.dataset.section !== current;
+  }
+  if (sections[current]) sections[current](rest);
+}
+
+function theme() {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select")) return;
+  if (event.key === "d") theme();
+  else if (!byId("viewer").open && (event.key === "PageDown" || event.key === "PageUp") && keys.page) {
+    event.preventDefault();
+    keys.page(event.key === "PageDown" ? 1 : -1);
+  } else if (keys[current]) keys[current](event);
+});
+byId("theme").addEventListener("click", theme);
+window.addEventListener("hashchange", route);

@@ -1,0 +1,221 @@
+"""`lmpnet report`: the results of discover, viz-filters or eval as one page that works from disk.
+
+1. What the folder holds decides what the page has: `keypoints.json` a gallery and a page for each keypoint,
+   `filters.json` the filter atlas, `metrics.json` the tables.
+2. Pictures go into the page as small copies, while it is written.
+"""
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from lmpnet_cli import __version__
+from lmpnet_cli.config import VIDEOS, ModelConfig, ReportConfig
+from lmpnet_cli.errors import InputError, reading_document
+from lmpnet_cli.films import Film
+from lmpnet_cli.formats import Document, read_document
+from lmpnet_cli.images import evenly
+from lmpnet_cli.pages.atlas import atlas_data
+from lmpnet_cli.pages.gallery import gallery_data, gallery_facts
+from lmpnet_cli.pages.page import page_text
+from lmpnet_cli.pages.thumbnails import encode, side_for, small, thumbnails
+from lmpnet_cli.progress import Progress
+from lmpnet_cli.results import find_pictures, read_run
+from lmpnet_cli.runtime import prepare_output, write_pieces
+from lmpnet_cli.tables import metric_tables
+
+KINDS = {"keypoints.json": "gallery", "filters.json": "filters", "metrics.json": "metrics"}
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """The page.
+
+    Attributes:
+        images: pictures in its gallery.
+        sections: what it shows.
+    """
+
+    path: Path
+    images: int
+    sections: list[str]
+    bytes: int
+
+
+def report(result: str | Path, *, progress: Progress | None = None, **options: Any) -> ReportResult:
+    """Makes the page of a folder of results.
+
+    Args:
+        result: a folder that discover, viz-filters, eval or merge wrote.
+        **options: the fields of `ReportConfig`.
+
+    Raises:
+        InputError, DatasetError: when there is nothing to show, or a file of the folder is damaged.
+        OutputError: when the page is there already, or cannot be written.
+    """
+    config = ReportConfig(result=Path(result), **options)
+    progress = progress or Progress()
+    folder, target = config.result, config.target
+    prepare_output(target.parent, [target.name], config.overwrite)
+    there = [name for name in KINDS if (folder / name).is_file()]
+    if not there:
+        raise InputError(f"{folder} holds none of {', '.join(KINDS)}. Name the --out of discover, viz-filters or eval.")
+    documents = {name: _read(folder / name) for name in there}
+    skipped = [entry for document in documents.values() for entry in document.get("skipped") or ()]
+    pictures = _Pictures(config, progress)
+    content: dict[str, Any] = {"gallery": None, "filters": None, "metrics": None}
+    facts: list[str] = []
+    left_out = ""
+    if "keypoints.json" in documents:
+        document = read_document(folder / "keypoints.json")
+        chosen = evenly(len(document.results), config.limit)
+        content["gallery"] = gallery_data(document, chosen)
+        facts += gallery_facts(document, len(skipped))
+        pictures.add_gallery(document, chosen)
+        if len(chosen) < len(document.results):
+            left_out = (
+                f"The page shows {len(chosen)} of {len(document.results)} images, evenly chosen by name (--limit)."
+            )
+    if "filters.json" in documents:
+        content["filters"] = _filters(folder, documents["filters.json"], pictures)
+        facts.append(
+            f"{len(documents['filters.json']['filters'])} filters on {documents['filters.json']['images']} images"
+        )
+    if "metrics.json" in documents:
+        content["metrics"] = _metrics(folder, documents["metrics.json"])
+        facts.append(f"{documents['metrics.json']['dataset']}, {documents['metrics.json']['images']} images scored")
+    sections = _sections(content, len(skipped))
+    text = page_text(
+        pictures,
+        version=__version__,
+        title=f"{read_run(folder).get('command', 'lmpnet')}: {folder.absolute().name}",
+        facts=facts,
+        sections=sections,
+        settings=_settings(folder, documents),
+        skipped=[(str(entry["file_name"]), str(entry["reason"])) for entry in skipped],
+        left_out=left_out,
+        data={name: content[name] for name in ("gallery", "filters")},
+        **content,
+    )
+    write_pieces(target, text)
+    return ReportResult(target, len(pictures.paths), [name for _, name in sections], target.stat().st_size)
+
+
+def page(folder: Path, wanted: bool, progress: Progress) -> None:
+    """The page of results that were written just now; that of an earlier run goes."""
+    (folder / PAGE).unlink(missing_ok=True)
+    if wanted:
+        report(folder, progress=progress)
+
+
+class _Pictures:
+    """(id, base64) of all pictures of the page, prepared while it is written."""
+
+    def __init__(self, config: ReportConfig, progress: Progress) -> None:
+        self.config, self.progress = config, progress
+        self.paths: list[Path | None] = []
+        self.film: Film | None = None
+        self.chosen: Sequence[int] = ()
+        self.ready: list[tuple[str, str]] = []
+
+    def add_gallery(self, document: Document, chosen: Sequence[int]) -> None:
+        names = [document.results[index].file_name for index in chosen]
+        if video := self._video():
+            self.paths, self.film, self.chosen = [None] * len(names), video, chosen
+            return
+        try:
+            found = find_pictures(names, self.config.result, self.config.images)
+        except InputError as error:
+            self.progress.warn(f"The page has no pictures: {error}")
+            found = {}
+        else:
+            if missing := len(names) - len(found):
+                self.progress.warn(f"{missing} pictures are not where they were; the page shows their keypoints only.")
+        self.paths = [found.get(name) for name in names]
+
+    def _video(self) -> Film | None:
+        options = read_run(self.config.result).get("options") or {}
+        inputs = [*self.config.images] or [Path(entry) for entry in options.get("images") or ()]
+        if len(inputs) != 1 or inputs[0].suffix.lower() not in VIDEOS or not inputs[0].is_file():
+            return None
+        return Film(inputs[0], int(options.get("every") or 1))
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        yield from self.ready
+        if self.paths:
+            self.progress.start("report", len(self.paths))
+        side = self.config.side or side_for(len(self.paths))
+        texts = self._of_film(self.film, side) if self.film else thumbnails(self.paths, side, ModelConfig.max_pixels)
+        for place, text in enumerate(texts):
+            self.progress.advance(1)
+            if text is not None:
+                yield f"p{place}", text
+
+    def _of_film(self, film: Film, side: int) -> Iterator[str]:
+        wanted = set(self.chosen)
+        for index, rgb in film.frames():
+            if index in wanted:
+                yield small(Image.fromarray(rgb), side)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with reading_document(path, "is damaged", "Run the command again."):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(document, dict):
+            raise TypeError("no object")
+    return document
+
+
+def _filters(folder: Path, document: dict[str, Any], pictures: _Pictures) -> dict[str, Any]:
+    path = folder / "filters.png"
+    with reading_document(path, "is damaged or of another version", "Run `lmpnet viz-filters` again."):
+        graph = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
+        data = atlas_data(document, graph.size)
+        network = f"{document['network']}, {document['layer']}"
+    pictures.ready.append(("graph", encode(graph)))
+    return data | {"network": network}
+
+
+def _metrics(folder: Path, document: dict[str, Any]) -> dict[str, Any]:
+    with reading_document(folder / "metrics.json", "is damaged or of another version", "Run `lmpnet eval` again."):
+        tables = metric_tables(document)
+    chart = folder / "metrics.png"
+    with reading_document(chart, "is damaged", "Run `lmpnet eval` again."):
+        picture = encode(Image.open(io.BytesIO(chart.read_bytes())).convert("RGB")) if chart.is_file() else ""
+    return {"tables": tables, "picture": picture}
+
+
+def _sections(content: dict[str, Any], skipped: int) -> list[tuple[str, str]]:
+    names = []
+    if content["gallery"]:
+        names += [("gallery", "Gallery"), ("keypoints", "Keypoints")]
+    if content["filters"]:
+        names.append(("filters", "Filter atlas"))
+    if content["metrics"]:
+        names.append(("metrics", "Scores"))
+    return [*names, ("settings", "Settings"), ("skipped", f"Skipped ({skipped})")]
+
+
+def _settings(folder: Path, documents: dict[str, dict[str, Any]]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Tables of names and values."""
+    run = read_run(folder)
+    info = documents.get("keypoints.json", {}).get("info") or {}
+    options = run.pop("options", {}) or {}
+    versions = run.pop("versions", {}) or {}
+    run.pop("skipped", None)
+    tables = [("Options", options), ("How keypoints were found", info), ("The run", run), ("Versions", versions)]
+    return [(title, [(str(key), _plain(value)) for key, value in rows.items()]) for title, rows in tables if rows]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_plain(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        return " ".join(map(_plain, value))
+    return "-" if value is None else str(value)

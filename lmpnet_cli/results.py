@@ -1,0 +1,50 @@
+"""A folder of results: what its `run.json` says, and where the pictures lie that it tells of."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lmpnet_cli.errors import InputError
+from lmpnet_cli.images import list_images
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """`run.json` of the folder; empty where there is none that can be read."""
+    try:
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return run if isinstance(run, dict) else {}
+
+
+def find_pictures(names: Sequence[str], folder: Path, given: Sequence[Path] = ()) -> dict[str, Path]:
+    """Where the pictures of a result lie, by their names; those that are not there any more are left out.
+
+    Args:
+        folder: of the result, whose `run.json` says where they were.
+        given: folders and files that take its place.
+
+    Raises:
+        InputError: when no place is known, or none of the pictures is there.
+    """
+    inputs = list(given) or _inputs(read_run(folder))
+    if not inputs:
+        raise InputError(f"{folder} does not say where its pictures are. Name the place: --images FOLDER.")
+    try:
+        listed = {image.name: image.path for image in list_images(inputs)}
+    except InputError as error:
+        raise InputError(f"{error} Or name the place where the pictures are now: --images FOLDER.") from error
+    found = {name: listed[name] for name in names if name in listed}
+    if names and not found:
+        raise InputError(
+            f"None of the {len(names)} pictures is in {', '.join(map(str, inputs))}; the first: {names[0]}. "
+            "Name the folder that `discover` searched: --images FOLDER."
+        )
+    return found
+
+
+def _inputs(run: dict[str, Any]) -> list[Path]:
+    options = run.get("options")
+    images = options.get("images") if isinstance(options, dict) else None
+    return [Path(entry) for entry in images if isinstance(entry, str)] if isinstance(images, list) else []

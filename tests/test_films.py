@@ -1,0 +1,106 @@
+"""Video: frames by number and time, keypoints as on the same pictures, and an overlay video."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from lmpnet_cli.config import DiscoverConfig
+from lmpnet_cli.discovery import discover
+from lmpnet_cli.errors import InputError, OptionError
+from lmpnet_cli.films import Film
+from lmpnet_cli.keypoints import read_keypoints
+
+FRAMES, RATE, SIDE = 23, 10.0, 96
+
+
+@pytest.fixture(scope="module")
+def clip(birds, tmp_path_factory):
+    """Drawn birds one after the other, without loss; each frame's first pixels tell its number."""
+    path = tmp_path_factory.mktemp("clip") / "birds.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), RATE, (SIDE, SIDE))
+    pictures = sorted((birds / "images").rglob("*.jpg"))[:FRAMES]
+    for number, picture in enumerate(pictures):
+        frame = np.asarray(Image.open(picture).convert("RGB").resize((SIDE, SIDE)))[..., ::-1].copy()
+        frame[:8, :8] = 10 * number
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+@pytest.mark.parametrize(("every", "numbers"), [(1, range(FRAMES)), (5, (0, 5, 10, 15, 20)), (100, (0,))])
+def test_every_nth_frame_with_its_number_and_time(clip, every, numbers):
+    film = Film(clip, every)
+    frames = list(film.frames())
+    assert [round(float(rgb[:8, :8].mean()) / 10) for _, rgb in frames] == list(numbers)
+    assert [index for index, _ in frames] == list(range(len(numbers))) and len(film) == len(numbers)
+    assert [film.name(index) for index, _ in frames] == [f"frame_{number:06d}.jpg" for number in numbers]
+    assert [film.time(index) for index, _ in frames] == pytest.approx([number / RATE for number in numbers])
+    batched = [frame for batch in film.batches(4) for frame in batch]
+    assert [index for index, _ in batched] == [index for index, _ in frames]
+    assert all((a[1] == b[1]).all() for a, b in zip(batched, frames, strict=True))
+
+
+def test_keypoints_are_those_of_the_same_frames_as_pictures(clip, checkpoint, tmp_path):
+    options = {"checkpoint": checkpoint, "workers": 0, "device": "cpu"}
+    out = tmp_path / "out"
+    film = discover(clip, every=4, out=out, **options, report=True, export="csv")
+    stills = tmp_path / "stills"
+    stills.mkdir()
+    for index, rgb in Film(clip, 4).frames():
+        Image.fromarray(rgb).save(stills / f"frame_{index:06d}.png")
+    pictures = discover(stills, **options)
+    assert [each.frame for each in film.keypoints] == [0, 4, 8, 12, 16, 20]
+    for one, other in zip(film.keypoints, pictures.keypoints, strict=True):
+        np.testing.assert_array_equal(one.xy, other.xy)
+        np.testing.assert_array_equal(one.scores, other.scores)
+    document = json.loads((out / "keypoints.json").read_text())
+    assert document["info"]["video"] == {"name": "birds.avi", "rate": RATE, "every": 4}
+    assert document["images"][2] == {
+        "id": 3,
+        "file_name": "frame_000008.jpg",
+        "width": SIDE,
+        "height": SIDE,
+        "frame": 8,
+        "time": 0.8,
+    }
+    back = read_keypoints(out / "keypoints.json")
+    assert [(each.frame, each.time) for each in back] == [(each.frame, each.time) for each in film.keypoints]
+    drawn = Film(out / "overlays" / "birds.mp4")
+    assert sum(1 for _ in drawn.frames()) == 6 and drawn.rate == pytest.approx(RATE / 4)
+    assert (out / "overview.jpg").is_file() and not list(out.glob(".*"))
+    page = (out / "report.html").read_text()
+    assert page.count('type="text/plain" id="p') == 6
+
+
+def test_no_overlays_leaves_no_video(clip, checkpoint, tmp_path):
+    options = {"checkpoint": checkpoint, "workers": 0, "device": "cpu", "every": 10, "out": tmp_path}
+    discover(clip, **options)
+    discover(clip, **options, overwrite=True, overlays=False)
+    assert not (tmp_path / "overlays").exists() and not (tmp_path / "overview.jpg").exists()
+
+
+def test_what_does_not_go_together_is_refused(clip, tmp_path):
+    for given, message in (
+        ({"images": ("photos",), "every": 2}, "--every belongs to a video"),
+        ({"images": (clip, "photos")}, "name it alone"),
+        ({"images": (clip,), "shard": "1/2"}, "in one go"),
+        ({"images": (clip,), "out": "x", "export": "fiftyone"}, "names picture files"),
+        ({"images": (clip,), "every": 0}, "--every 0 is out of range"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            DiscoverConfig(**given)
+    with pytest.raises(InputError, match="There is no video"):
+        Film(tmp_path / "none.mp4")
+    (tmp_path / "text.mp4").write_text("no film")
+    with pytest.raises(InputError, match="cannot be read as a video"):
+        Film(tmp_path / "text.mp4")
+
+
+def test_a_film_that_is_cut_off_ends_where_it_ends(clip, checkpoint, tmp_path):
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    result = discover(cut, checkpoint=checkpoint, workers=0, device="cpu", out=tmp_path / "out")
+    assert 0 < len(result.keypoints) < FRAMES
