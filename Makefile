@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 DEMO_OUT ?= results/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install format check test bench clean
+.PHONY: help demo install format check test docs formats bench clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,8 +35,17 @@ check: $(VENV)/installed ## lint, format and types
 test: $(VENV)/installed ## run the tests (photographs too, where LMPNET_DATA names them)
 	$(BIN)/python -m pytest
 
+docs: $(VENV)/installed ## the Python API as pages, in build/api
+	$(BIN)/python docs/api.py
+
+formats: ## read every format back with the tool that it is for (an environment of its own, some gigabytes)
+	$(PYTHON) -m venv $(VENV)-formats
+	$(VENV)-formats/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(VENV)-formats/bin/python -m pip install --quiet --group formats --editable .
+	YOLO_OFFLINE=1 $(VENV)-formats/bin/python -m pytest -W ignore tests/test_formats.py
+
 bench: $(VENV)/installed ## measure speed and memory on this machine (BENCH_IMAGES names photographs)
 	$(BIN)/python benchmarks/speed.py $(BENCH_IMAGES)
 
 clean: ## remove the environment and the results
-	rm -rf $(VENV) results
+	rm -rf $(VENV) $(VENV)-formats build results

@@ -94,7 +94,7 @@ def report(result: str | Path, *, progress: Progress | None = None, **options: A
     text = page_text(
         pictures,
         version=__version__,
-        title=f"{read_run(folder).get('command', 'lmpnet')}: {folder.absolute().name}",
+        title=_title(folder),
         facts=facts,
         sections=sections,
         settings=_settings(folder, documents),
@@ -200,6 +200,11 @@ def _sections(content: dict[str, Any], skipped: int) -> list[tuple[str, str]]:
     if content["metrics"]:
         names.append(("metrics", "Scores"))
     return [*names, ("settings", "Settings"), ("skipped", f"Skipped ({skipped})")]
+
+
+def _title(folder: Path) -> str:
+    command, name = str(read_run(folder).get("command", "results")), folder.absolute().name
+    return f"lmpnet {command}" if name == command else f"lmpnet {command}: {name}"
 
 
 def _settings(folder: Path, documents: dict[str, dict[str, Any]]) -> list[tuple[str, list[tuple[str, str]]]]:

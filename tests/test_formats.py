@@ -164,8 +164,25 @@ def test_label_studio_accepts_its_configuration_and_tasks(found, tmp_path):
             assert reader.validate_prediction(prediction), prediction
 
 
-def test_cvat_archive_and_label_name_the_same_points(found, tmp_path):
-    archive, labels = convert(found, to="cvat", out=tmp_path).files
+@pytest.fixture(scope="module")
+def apart(found, tmp_path_factory) -> Path:
+    """The same without the picture whose name differs from another's in the suffix alone."""
+
+    def change(document):
+        document["images"] = [image for image in document["images"] if image["id"] != 3]
+        document["annotations"] = [each for each in document["annotations"] if each["image_id"] != 3]
+
+    return _changed(found, tmp_path_factory.mktemp("apart") / "keypoints.json", change)
+
+
+def test_pictures_that_cvat_takes_for_one_are_refused(found, tmp_path):
+    with pytest.raises(DatasetError, match=r"CVAT cannot tell b/ü ünd.png and b/ü ünd.jpg apart"):
+        convert(found, to="cvat", out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_cvat_archive_and_label_name_the_same_points(apart, tmp_path):
+    archive, labels = convert(apart, to="cvat", out=tmp_path).files
     with zipfile.ZipFile(archive) as file:
         assert file.namelist() == ["annotations/person_keypoints_default.json"]
         coco = json.loads(file.read(file.namelist()[0]))
@@ -173,7 +190,7 @@ def test_cvat_archive_and_label_name_the_same_points(found, tmp_path):
     assert (
         category["name"] == "bird" and category["keypoints"] == list(NAMES) and category["skeleton"] == [[1, 2], [2, 3]]
     )
-    assert coco["licenses"] == [] and len(coco["annotations"]) == 3 and len(coco["images"]) == 4
+    assert coco["licenses"] == [] and len(coco["annotations"]) == 2 and len(coco["images"]) == 3
     (label,) = json.loads(labels.read_text())
     assert label["name"] == "bird" and label["type"] == "skeleton"
     assert [each["name"] for each in label["sublabels"]] == list(NAMES)
@@ -185,18 +202,49 @@ def test_cvat_archive_and_label_name_the_same_points(found, tmp_path):
     ]
 
 
-def test_cvat_s_reader_of_coco_keypoints_finds_every_point(found, tmp_path):
+def test_cvat_s_reader_of_coco_keypoints_finds_every_point(apart, tmp_path):
     datumaro = pytest.importorskip("datumaro")
-    archive, _ = convert(found, to="cvat", out=tmp_path).files
+    archive, _ = convert(apart, to="cvat", out=tmp_path).files
     with zipfile.ZipFile(archive) as file:
         file.extractall(tmp_path / "set")
+    (tmp_path / "set" / "images").mkdir()
     dataset = datumaro.Dataset.import_from(str(tmp_path / "set"), "coco_person_keypoints")
     points = {item.id: [a for a in item.annotations if a.type.name == "points"] for item in dataset}
-    assert set(points) == {str(Path(name).with_suffix("")) for name in SIZES}
+    assert set(points) == {str(Path(name).with_suffix("")) for name in SIZES if not name.endswith("ünd.jpg")}
     assert points["a, b"][0].points[:4] == [10.0, 20.25, 199.0, 99.0]
 
 
-def test_fiftyone_reads_the_manifest(found, tmp_path):
+def test_cvat_s_own_library_takes_the_label(apart, tmp_path):
+    models = pytest.importorskip("cvat_sdk.models")
+    _, labels = convert(apart, to="cvat", out=tmp_path).files
+    (label,) = json.loads(labels.read_text())
+    points = [models.SublabelRequest(**each) for each in label.pop("sublabels")]
+    assert models.PatchedLabelRequest(**label, sublabels=points).name == "bird"
+
+
+def test_fiftyone_s_importer_reads_keypoints_and_finds_the_pictures(found, tmp_path):
+    coco = pytest.importorskip("fiftyone.utils.coco")
+    convert(found, to="fiftyone", out=tmp_path)
+    importer = coco.COCODetectionDatasetImporter(str(tmp_path), data_path="data.json", label_types=["keypoints"])
+    importer.setup()
+    read = {Path(path).relative_to(found.parent / "photos").as_posix(): label for path, _, label in importer}
+    assert set(read) == set(SIZES)
+    (points,) = read["b/ü ünd.png"].keypoints
+    np.testing.assert_allclose(points.points, [(63 / 64, 127 / 128), (NAN, NAN), (0, 12.5 / 128)])
+    assert points.label == "bird" and points.keypoint_scores == [0.9, None, 0.35]
+
+
+def test_ultralytics_reads_every_label(found, tmp_path):
+    utils = pytest.importorskip("ultralytics.data.utils")
+    dataset = pytest.importorskip("ultralytics.data.dataset").YOLODataset
+    convert(found, to="yolo-pose", out=tmp_path / "set")
+    data = utils.check_det_dataset(str(tmp_path / "set" / "data.yaml"), autodownload=False)
+    labels = dataset(img_path=data["train"], data=data, task="pose", imgsz=64, augment=False).labels
+    assert sorted(len(each["keypoints"]) for each in labels) == [0, 1, 1, 1]
+    assert all(each["keypoints"].shape[1:] == (3, 3) for each in labels if len(each["keypoints"]))
+
+
+def test_the_manifest_of_fiftyone_names_every_picture(found, tmp_path):
     labels, manifest = convert(found, to="fiftyone", out=tmp_path).files
     places = json.loads(manifest.read_text())
     assert set(places) == set(SIZES) and all(
@@ -305,20 +353,20 @@ def test_images_without_annotation_and_categories_without_names_are_filled(found
     assert [bool(each.found.any()) for each in document.results] == [True, False, True, False]
 
 
-def test_the_command_says_what_to_do_next(found, tmp_path):
+def test_the_command_says_what_to_do_next(apart, tmp_path):
     target = tmp_path / "cvat"
-    result = CliRunner().invoke(app, ["convert", str(found), "--to", "cvat", "-o", str(target)])
+    result = CliRunner().invoke(app, ["convert", str(apart), "--to", "cvat", "-o", str(target)])
     assert result.exit_code == 0, result.stderr
     assert "annotations.zip" in result.stderr and "COCO Keypoints 1.0" in re.sub(r"\s+", " ", result.stderr)
-    again = CliRunner().invoke(app, ["convert", str(found), "--to", "cvat", "-o", str(target)])
+    again = CliRunner().invoke(app, ["convert", str(apart), "--to", "cvat", "-o", str(target)])
     assert again.exit_code == 1 and "already holds" in again.stderr
     assert (
         CliRunner()
-        .invoke(app, ["convert", str(found), "--to", "cvat", "-o", str(target), "--overwrite", "--json"])
+        .invoke(app, ["convert", str(apart), "--to", "cvat", "-o", str(target), "--overwrite", "--json"])
         .exit_code
         == 0
     )
-    unknown = CliRunner().invoke(app, ["convert", str(found), "--to", "pdf"])
+    unknown = CliRunner().invoke(app, ["convert", str(apart), "--to", "pdf"])
     assert unknown.exit_code == 2 and "--to pdf is unknown" in unknown.stderr
     absent = CliRunner().invoke(app, ["convert", str(tmp_path / "no.json"), "--to", "csv"])
     assert absent.exit_code == 1 and "Cannot read" in absent.stderr

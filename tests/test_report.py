@@ -279,7 +279,9 @@ def test_filter_atlas_zooms_and_tells_of_a_filter(birds, checkpoint, tmp_path, v
     view = result.filters[1]
     text = page.locator("#filter").inner_text()
     assert f"Filter {view.filter}" in text and f"#{view.rank + 1} by maximum activation" in text
-    assert view.tiles[0]["files"][0] in text and "Votes for" in text and "Activation by class" in text
+    assert (
+        view.tiles[0]["files"][0] in text and "Votes for" in text and "Predicted classes where it is strongest" in text
+    )
     assert page.locator("#filter .tiles svg").count() == 3
     page.keyboard.press("ArrowRight")
     assert f"Filter {result.filters[2].filter}" in page.locator("#filter").inner_text()

@@ -8,11 +8,12 @@ import json
 import math
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from lmpnet_cli.colors import web_color
+from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.formats.document import Document
 from lmpnet_cli.keypoints import to_coco
 from lmpnet_cli.runtime import write_atomically, write_json
@@ -21,7 +22,12 @@ ENTRY = "annotations/person_keypoints_default.json"  # CVAT's name, whatever the
 
 
 def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[Path]:
-    """Writes `annotations.zip` and `labels.json` into the folder `out`."""
+    """Writes `annotations.zip` and `labels.json` into the folder `out`.
+
+    Raises:
+        DatasetError: when CVAT could not tell two pictures apart.
+    """
+    _check_names([result.file_name for result in document.results])
     archive, labels = out / "annotations.zip", out / "labels.json"
     coco = to_coco(document.results, {"description": document.source}, document.names)
     coco["licenses"] = []
@@ -39,6 +45,15 @@ def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[P
     write_atomically(archive, pack)
     write_json(labels, [_label(document)])
     return [archive, labels]
+
+
+def _check_names(names: list[str]) -> None:
+    """CVAT looks for the frame of an annotation by the name without its suffix."""
+    first: dict[PurePosixPath, str] = {}
+    for name in names:
+        other = first.setdefault(PurePosixPath(name).with_suffix(""), name)
+        if other != name:
+            raise DatasetError(f"CVAT cannot tell {other} and {name} apart: it leaves the suffix out. Rename one.")
 
 
 def _edges(document: Document) -> list[list[int]]:

@@ -41,7 +41,7 @@ if (DATA.filters) {
     byId("filter").replaceChildren(
       element("h2", {}, `Filter ${column.filter}`),
       element("p", {}, `#${column.rank} by maximum activation, ${column.max.toPrecision(3)}; ${entropy}.`),
-      ...[histogram("Votes for", column.votes), histogram("Activation by class", column.classes)].filter(Boolean),
+      ...[histogram("Votes for", column.votes), histogram("Predicted classes where it is strongest", column.classes)].filter(Boolean),
       element("h2", {}, "Images by rank"),
       element("div", { class: "tiles" }, ...tiles),
     );

@@ -13,7 +13,7 @@ if (DATA.gallery) {
 
   // The picture in its own pixels; the centre of pixel x lies at x + 0.5.
   const draw = (image, size) => {
-    const radius = size * Math.max(image.width, image.height);
+    const radius = size * Math.max(image.width, (image.height * 4) / 3); // as a card shows it
     const href = pictureOf(image.picture);
     const svg = element("svg", { viewBox: `0 0 ${image.width} ${image.height}`, role: "img", "aria-label": image.file });
     if (href) svg.append(element("image", { href, width: image.width, height: image.height, preserveAspectRatio: "none" }));
@@ -166,9 +166,20 @@ if (DATA.gallery) {
       ...part.map((image) => {
         const [x, y, value] = image.points[index];
         const half = 0.16 * Math.max(image.width, image.height);
-        const svg = draw(image, 0.009);
+        const svg = draw(image, 0.016);
         svg.setAttribute("viewBox", `${x + 0.5 - half} ${y + 0.5 - half} ${2 * half} ${2 * half}`);
         for (const mark of svg.querySelectorAll(".point")) if (Number(mark.dataset.keypoint) !== index) mark.remove();
+        // a ring, which leaves to be seen what lies there
+        for (const part of svg.querySelectorAll(".point text")) part.remove();
+        for (const ring of svg.querySelectorAll(".point circle")) {
+          const under = ring.cloneNode();
+          ring.before(under);
+          for (const [each, color, width] of [[under, "#000", half / 10], [ring, colors[index], half / 20]]) {
+            each.setAttribute("fill", "none");
+            each.setAttribute("stroke", color);
+            each.setAttribute("stroke-width", width);
+          }
+        }
         const open = () => {
           chosen = having;
           view(having.indexOf(image));
