@@ -106,6 +106,7 @@ def discover(
                 if picture.preview is not None:
                     drawings.add(picture.name, partial(draw_overlay, picture.preview, each))
             panels.add_batch(pictures, results, answer.relevance)
+            del pictures, answer  # as in `Engine.batches`
         drawings.commit()
         panels.commit()
         seconds = time.perf_counter() - started

@@ -113,3 +113,4 @@ class IdentityFinder:
         """Readable pictures with what the network says of them."""
         for pictures, pair in self.engine.batches(images, progress, preview):
             yield pictures, IdentityAnswer(pair, pictures, self.vocabulary, self.classes)
+            del pictures, pair  # as in `Engine.batches`

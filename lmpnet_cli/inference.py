@@ -126,3 +126,4 @@ class Engine:
                         f"with {told}. Next time give --batch-size {told}."
                     )
                 yield pictures, maps
+                del pictures, pixels, maps  # before the next batch takes as much: the same memory serves all

@@ -122,3 +122,4 @@ class LmpnetFinder:
         """Readable pictures with what the networks say of them."""
         for pictures, pair in self.engine.batches(images, progress, preview):
             yield pictures, LmpnetAnswer(pair, pictures, self.config, self.classes)
+            del pictures, pair  # as in `Engine.batches`

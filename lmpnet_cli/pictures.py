@@ -124,7 +124,9 @@ class PictureReader:
                 batch_pixels = torch.from_numpy(np.stack(pixels))
                 # from pinned memory a GPU copies while it computes
                 yield readable, batch_pixels.pin_memory() if self.device.type == "cuda" else batch_pixels
+                del batch_pixels
             progress.advance(len(batch))
+            del batch, readable, pixels
         if len(self.skipped) == len(images):
             name, reason = self.skipped[0]
             raise InputError(f"None of the {len(images)} images can be read; the first: {name} ({reason}).")

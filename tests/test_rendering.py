@@ -5,10 +5,10 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from lmpnet_cli.colors import COLORS
 from lmpnet_cli.errors import OutputError
 from lmpnet_cli.keypoints import Keypoints, cells_to_pixels
 from lmpnet_cli.rendering import (
-    COLORS,
     contact_sheet,
     draw_overlay,
     fit,
