@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 DEMO_OUT ?= results/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install format check test docs formats bench clean
+.PHONY: help demo install format check test docs examples formats bench clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,11 @@ test: $(VENV)/installed ## run the tests (photographs too, where LMPNET_DATA nam
 
 docs: $(VENV)/installed ## the Python API as pages, in build/api
 	$(BIN)/python docs/api.py
+
+examples: $(VENV)/installed ## run the three programs of examples/, small
+	$(BIN)/python examples/to_cvat.py --out results/to-cvat
+	$(BIN)/python examples/own_classes.py --out results/own-classes --epochs 2
+	$(BIN)/python examples/classify.py --pictures 12 --shots 4
 
 formats: ## read every format back with the tool that it is for (an environment of its own, some gigabytes)
 	$(PYTHON) -m venv $(VENV)-formats

@@ -56,13 +56,10 @@ class _Lines:
     def tell(self) -> None:
         self.told = time.monotonic()
         speed = self.done / max(self.told - self.began, 1e-9)
-        left = timedelta(seconds=round((self.total - self.done) / speed)) if speed and self.done < self.total else None
-        parts = [
-            f"{self.done} of {self.total} {self.unit}",
-            f"{speed:.1f}/s",
-            f"{left} left" if left else "",
-            self.note,
-        ]
+        parts = [f"{self.done} of {self.total} {self.unit}", f"{speed:.1f}/s"]
+        if speed and self.done < self.total:
+            parts.append(f"{timedelta(seconds=round((self.total - self.done) / speed))} left")
+        parts.append(self.note)
         line = f"{self.task}: {', '.join(part for part in parts if part)}"
         self.console.print(escape(printable(line)), highlight=False, soft_wrap=True)
 

@@ -19,7 +19,7 @@ from lmpnet_cli.errors import OptionError, OutputError
 from lmpnet_cli.film_drawings import FilmDrawings
 from lmpnet_cli.films import Film
 from lmpnet_cli.finders import Finder, describe, open_finder, settings
-from lmpnet_cli.formats import read_document
+from lmpnet_cli.formats import FORMATS, read_document
 from lmpnet_cli.images import ListedImage, list_images
 from lmpnet_cli.keypoints import Keypoints, coco_text, skipped_entries
 from lmpnet_cli.lmp.network import LMPNet
@@ -27,7 +27,7 @@ from lmpnet_cli.panels import Panels
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import OVERLAY_SIDE, draw_overlay
 from lmpnet_cli.reporting import page
-from lmpnet_cli.runtime import clear_folder, now, prepare_output, seed_everything, write_pieces, write_run
+from lmpnet_cli.runtime import clear_folder, now, prepare_output, seed_everything, takes_turns, write_pieces, write_run
 from lmpnet_cli.shards import take
 
 SHEET = "overview.jpg"
@@ -76,6 +76,8 @@ def discover(
         prepare_output(config.out, RESULTS, config.overwrite)
     film = Film(config.video, config.every) if config.video else None
     files: Sequence[ListedImage] = film or _without_own_results(list_images(config.images), config.out)
+    for name in config.export:
+        FORMATS[name].check([file.name for file in files])
     seed_everything(config.seed)
     finder = open_finder(config, model)
     shard = None
@@ -105,6 +107,8 @@ def discover(
             for picture, each in zip(pictures, results, strict=True):
                 if picture.preview is not None:
                     drawings.add(picture.name, partial(draw_overlay, picture.preview, each))
+            if takes_turns(finder.device):
+                drawings.settle()
             panels.add_batch(pictures, results, answer.relevance)
             del pictures, answer  # as in `Engine.batches`
         drawings.commit()

@@ -63,12 +63,16 @@ class Drawings:
         if self.sheet and number < SHEET:
             self.small[number] = fit(drawing, SHEET_SIDE)
 
+    def settle(self) -> None:
+        """Waits for the drawings that are queued: between two batches all processors are theirs."""
+        while self.waiting:
+            self.waiting.popleft().result()
+
     def commit(self) -> None:
         """Waits for the last drawing and puts all in their place."""
         if self.out is None:
             return
-        for future in self.waiting:
-            future.result()
+        self.settle()
         target = self.out / self.folder
         if target.is_dir():
             target.rename(self._aside("old"))

@@ -72,12 +72,16 @@ class FilmDrawings:
         if not self.writer.isOpened():
             raise OutputError(f"OpenCV cannot write a video into {self.out}. Give --no-overlays.")
 
+    def settle(self) -> None:
+        """Waits for the frames that are queued."""
+        while self.waiting:
+            self.waiting.popleft().result()
+
     def commit(self) -> None:
         """Waits for the last frame and puts the video in its place."""
         if self.out is None:
             return
-        for future in self.waiting:
-            future.result()
+        self.settle()
         clear_folder(self.out / "overlays")
         if self.writer is not None:
             self.writer.release()

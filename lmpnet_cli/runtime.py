@@ -55,16 +55,20 @@ def fast_bfloat16(device: torch.device) -> bool:
     return flags.exists() and any(flag in flags.read_text() for flag in ("avx512_bf16", "amx_bf16"))
 
 
+def takes_turns(device: torch.device) -> bool:
+    """Whether anything done beside the networks would only take turns with them: on one or two processors."""
+    return device.type == "cpu" and (os.cpu_count() or 1) <= 2
+
+
 def resolve_workers(workers: int | None, device: torch.device | None = None) -> int:
     """Decoding processes: one for each two processors, at most eight, unless given.
 
     Args:
-        device: where networks run meanwhile; on one or two processors a worker would only take turns with them, so
-            there is none.
+        device: where networks run meanwhile; there is no worker where it would only take turns with them.
     """
     if workers is not None:
         return workers
-    if device is not None and device.type == "cpu" and (os.cpu_count() or 1) <= 2:
+    if device is not None and takes_turns(device):
         return 0
     return min(8, max(1, (os.cpu_count() or 1) // 2))
 

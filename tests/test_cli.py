@@ -23,6 +23,12 @@ COMMANDS = {
     "salient": SalientConfig,
 }
 SHARED = ("--out", "--overwrite", "--device", "--batch-size", "--workers", "--seed", "--quiet", "--json")
+
+
+def app_commands():
+    return [command.name for command in app.registered_commands if not command.hidden]
+
+
 FAST = ("--workers", "0", "--device", "cpu")
 
 
@@ -198,6 +204,41 @@ def test_interrupted_training_says_how_to_go_on(birds, tmp_path, monkeypatch):
     assert result.exit_code == 130
     assert "--resume" in result.stderr
     assert (tmp_path / "out/lmpnet.safetensors").exists()
+
+
+def test_the_shell_completes_commands_options_and_formats():
+    def complete(words):
+        told = {"_LMPNET_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        program = Path(sys.executable).with_name("lmpnet")
+        return subprocess.run([program], env=os.environ | told, capture_output=True, text=True).stdout.split()
+
+    assert complete("lmpnet disc") == ["discover"]
+    assert "--report" in complete("lmpnet discover --re")
+    assert complete("lmpnet convert x --to l") == ["label-studio"]
+
+
+@pytest.mark.parametrize("command", [name for name in app_commands() if name not in ("doctor", "info")])
+def test_every_command_shows_an_example_and_what_it_writes(command):
+    text = CliRunner().invoke(app, [command, "--help"]).stdout
+    assert f"lmpnet {command} " in text.split("Options")[0] or f"lmpnet {command}\n" in text, text
+
+
+def test_a_log_gets_lines_in_place_of_a_bar(monkeypatch, capsys):
+    from lmpnet_cli import console
+
+    monkeypatch.setattr(console, "SECONDS", 0.0)
+    with console.ConsoleProgress() as progress:
+        progress.start("discover", 40)
+        progress.advance(10, "fine")
+        progress.advance(30)
+    lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"discover: 10 of 40 images, [0-9.]+/s, [0-9:]+ left, fine", lines[0])
+    assert re.fullmatch(r"discover: 40 of 40 images, [0-9.]+/s, fine", lines[1])
+    monkeypatch.setattr(console, "SECONDS", 15.0)
+    with console.ConsoleProgress() as progress:
+        progress.start("discover", 40)
+        progress.advance(40)
+    assert capsys.readouterr().err == ""  # too short to tell of
 
 
 def test_python_m_works(tmp_path):

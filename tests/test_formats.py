@@ -382,6 +382,12 @@ def test_discover_exports_on_the_way(birds, checkpoint, tmp_path):
     assert (exports / "csv" / "keypoints.csv").is_file() and (exports / "yolo-pose" / "data.yaml").is_file()
     discover(pictures, **options, overwrite=True)
     assert not exports.exists()  # of an earlier run
+    (tmp_path / "twins").mkdir()
+    for name in ("a.jpg", "a.png"):
+        Image.new("RGB", (64, 64)).save(tmp_path / "twins" / name)
+    with pytest.raises(DatasetError, match="CVAT cannot tell"):  # before any work
+        discover(tmp_path / "twins", **options | {"out": tmp_path / "none"}, export="cvat")
+    assert not (tmp_path / "none").exists()
     with pytest.raises(OptionError, match="--export pdf is unknown"):
         DiscoverConfig(images=("x",), out="x", export="pdf")
     with pytest.raises(OptionError, match="go into --out"):

@@ -25,6 +25,8 @@ COMMANDS = [
         *blocks("docs/saliency.md"),
         *blocks("docs/identity.md"),
         *blocks("docs/scale.md"),
+        *blocks("docs/formats.md"),
+        *blocks("docs/pages.md"),
     ]
     if kind == "sh"
     for line in text.replace("\\\n", " ").splitlines()

@@ -1,5 +1,7 @@
 """One module for each command; each is one call of the Python function of that name."""
 
+from collections.abc import Callable
+
 import typer
 
 from lmpnet_cli.commands import (
@@ -18,21 +20,20 @@ from lmpnet_cli.commands import (
     vocabulary,
 )
 
+LEARN, FIND, MEASURE, HAND_ON, ABOUT = "Learn", "Find", "Look inside and measure", "Hand on", "About"
+
 
 def add_to(app: typer.Typer) -> None:
     """Registers the commands and their second names."""
-    app.command("train")(train.train)
-    app.command("discover")(discover.discover)
-    app.command("export")(export.export)
-    app.command("vocabulary")(vocabulary.vocabulary)
-    app.command("match")(match.match)
-    app.command("merge")(merge.merge)
-    app.command("convert")(convert.convert)
-    app.command("report")(report.report)
-    app.command("info")(info.info)
-    app.command("doctor")(doctor.doctor)
-    app.command("viz-filters")(viz_filters.viz_filters)
+    panels: dict[str, dict[str, Callable[..., None]]] = {
+        LEARN: {"train": train.train, "vocabulary": vocabulary.vocabulary},
+        FIND: {"discover": discover.discover, "merge": merge.merge, "match": match.match},
+        MEASURE: {"eval": evaluate.evaluate, "viz-filters": viz_filters.viz_filters, "salient": salient.salient},
+        HAND_ON: {"report": report.report, "convert": convert.convert, "export": export.export},
+        ABOUT: {"info": info.info, "doctor": doctor.doctor},
+    }
+    for panel, commands in panels.items():
+        for name, command in commands.items():
+            app.command(name, rich_help_panel=panel)(command)
     app.command("visualize", hidden=True)(viz_filters.viz_filters)
-    app.command("eval")(evaluate.evaluate)
-    app.command("salient")(salient.salient)
     app.command("evaluate", hidden=True)(evaluate.evaluate)

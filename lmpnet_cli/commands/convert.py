@@ -10,12 +10,15 @@ from lmpnet_cli.config import CONVERT_FORMATS
 from lmpnet_cli.config import ConvertConfig as Config
 from lmpnet_cli.console import print_json, print_summary
 
-FORMATS = "|".join(CONVERT_FORMATS)
-
 
 def convert(
     keypoints: Annotated[Path, typer.Argument(help="keypoints.json, or the folder that holds it.")],
-    to: Annotated[str, typer.Option(metavar=FORMATS, help="The format.", rich_help_panel=o.OUTPUT)],
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(CONVERT_FORMATS), help="The format.", autocompletion=o.formats, rich_help_panel=o.OUTPUT
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(

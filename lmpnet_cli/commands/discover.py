@@ -89,6 +89,7 @@ def discover(
         list[str] | None,
         typer.Option(
             metavar="|".join(CONVERT_FORMATS),
+            autocompletion=o.formats,
             help="Also write this format, as `lmpnet convert` does, into exports/; may be given several times.",
             rich_help_panel=o.OUTPUT,
         ),

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from lmpnet_cli.config import CONVERT_FORMATS
+
 INPUT, METHOD, SALIENCY, OUTPUT, RUN = "Input", "Method", "Method saliency", "Output", "Run"
 RAY = "Engine ray"
 
@@ -130,6 +132,11 @@ Size = Annotated[
     int | None, typer.Option(help="Side of the network input in pixels (default: as trained).", rich_help_panel=METHOD)
 ]
 MaxPixels = Annotated[int, typer.Option(help="Larger pictures are skipped and named.", rich_help_panel=INPUT)]
+
+
+def formats(incomplete: str) -> list[str]:
+    """Formats of `convert` that begin like this, for the shell's completion."""
+    return [name for name in CONVERT_FORMATS if name.startswith(incomplete)]
 
 
 def plain(options: dict[str, Any]) -> dict[str, Any]:

@@ -75,9 +75,6 @@ def viz_filters(
             "filters": f"{len(result.filters)} shown",
             "device": result.device,
             "time": f"{result.seconds:.1f} s",
-            "written": ", ".join(
-                str(out / name)
-                for name in ("filters.png", "filters.json", *["comparison.png"] * bool(result.comparison))
-            ),
+            "written": o.written(out, "filters.png", "filters.json", "comparison.png", "report.html"),
         }
         print_summary("viz-filters", facts)

@@ -1,6 +1,6 @@
 """Files that other tools open, one module for each format, all written from one `Document`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ class Format:
         write: takes the document, the file or folder, and where each picture lies; returns what it wrote.
         file: name of its file where it has only one (others may stand beside it); None where it is a folder.
         needs_pictures: whether it names or links the pictures.
+        check: raises `DatasetError` for names of images that the tool cannot tell apart.
         has_prefix: whether `write` takes a `prefix` for the addresses of images.
         next: what to do with it.
     """
@@ -29,6 +30,7 @@ class Format:
     needs_pictures: bool
     next: str
     has_prefix: bool = False
+    check: Callable[[Sequence[str]], None] = lambda _names: None
 
 
 FORMATS = {
@@ -50,6 +52,7 @@ FORMATS = {
         False,
         'in CVAT make a task with the pictures and, under Raw, labels.json; then Upload annotations > "COCO Keypoints '
         '1.0" > annotations.zip',
+        check=cvat.check_names,
     ),
     "fiftyone": Format(
         fiftyone.write,

@@ -7,7 +7,7 @@ label comes as the JSON that CVAT's label constructor takes under "Raw".
 import json
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -27,7 +27,7 @@ def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[P
     Raises:
         DatasetError: when CVAT could not tell two pictures apart.
     """
-    _check_names([result.file_name for result in document.results])
+    check_names([result.file_name for result in document.results])
     archive, labels = out / "annotations.zip", out / "labels.json"
     coco = to_coco(document.results, {"description": document.source}, document.names)
     coco["licenses"] = []
@@ -47,7 +47,7 @@ def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[P
     return [archive, labels]
 
 
-def _check_names(names: list[str]) -> None:
+def check_names(names: Sequence[str]) -> None:
     """CVAT looks for the frame of an annotation by the name without its suffix."""
     first: dict[PurePosixPath, str] = {}
     for name in names:
