@@ -15,13 +15,15 @@ from lmpnet_cli.images import list_images
 
 FEW = 100
 RUN = """
-import resource, sys
+import re, sys
+from pathlib import Path
 from lmpnet_cli.cli import main
 sys.argv = ["lmpnet", "discover", sys.argv[1], "--out", sys.argv[2], "--device", "cpu", "--quiet"]
 try:
     main()
 finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    # not ru_maxrss, which a process inherits from the one that starts it
+    print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 
 

@@ -9,8 +9,9 @@ more than its mean over the picture. Three descriptions of a picture, each read 
 2. aligned: the maps at each keypoint of the vocabulary, side by side, so that beaks are compared with beaks;
 3. positions: where the keypoints lie, in shares of the picture.
 
-With 5 pictures of each of 8 species (mean of ten choices): plain 85.8 %, aligned 90.4, positions 14.9, plain and aligned
-90.8. Where the parts lie tells nothing, since pose is drawn without regard to the species; what they look like does.
+With 5 pictures of each of 8 species (mean of ten choices): plain 85.8 %, aligned 90.4, positions 14.9, plain and
+aligned 90.8. Where the parts lie tells nothing, since pose is drawn without regard to the species; what they look like
+does.
 """
 
 import argparse
