@@ -1,15 +1,18 @@
 """`lmpnet convert`: keypoints as files that other tools open."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from lmpnet_cli.config import ConvertConfig
-from lmpnet_cli.errors import InputError
+from lmpnet_cli.config.convert import OF_FILES
+from lmpnet_cli.errors import DatasetError, InputError
 from lmpnet_cli.formats import FORMATS, Document, read_document
-from lmpnet_cli.results import find_pictures
+from lmpnet_cli.formats.label_studio import LOCAL_FILES
+from lmpnet_cli.results import find_pictures, inputs_of
 from lmpnet_cli.runtime import prepare_output
 
 
@@ -54,7 +57,8 @@ def convert(keypoints: str | Path, *, to: str, **options: Any) -> ConvertResult:
                 f"{len(missing)} of {len(names)} pictures are missing, which {config.to} needs; the first: "
                 f"{missing[0]}. Name the place where they are: --images FOLDER."
             )
-    return write_format(document, config.to, out, pictures, config.overwrite, config.image_prefix)
+    inputs = config.images or inputs_of(config.document.parent)
+    return write_format(document, config.to, out, pictures, config.overwrite, config.image_prefix, inputs)
 
 
 def write_format(
@@ -63,18 +67,30 @@ def write_format(
     out: Path,
     pictures: Mapping[str, Path],
     overwrite: bool = False,
-    image_prefix: str = ConvertConfig.image_prefix,
+    image_prefix: str | None = None,
+    inputs: Sequence[Path] = (),
 ) -> ConvertResult:
     """Writes one format.
 
     Args:
         out: a folder, or the file where the format has one and `out` ends as its name does.
         pictures: where each picture lies, by its name; needed where `Format.needs_pictures`.
+        image_prefix: of `Format.has_prefix`; None takes that of Label Studio's local files.
+        inputs: where the pictures were searched, for that prefix.
 
     Raises:
+        DatasetError: when the format names picture files and the images are frames of a video.
         OutputError: when something is there already, or cannot be written.
     """
+    if to in OF_FILES and any(result.frame is not None for result in document.results):
+        raise DatasetError(
+            f"{to} names picture files, which frames of a video are not. Extract them, and run discover."
+        )
     format = FORMATS[to]
+    format.check([result.file_name for result in document.results])
+    if image_prefix is None:
+        folder = inputs[0].absolute().name if len(inputs) == 1 and inputs[0].is_dir() else ""
+        image_prefix = LOCAL_FILES + (f"{quote(folder, errors='surrogateescape')}/" if folder else "")
     write = partial(format.write, prefix=image_prefix) if format.has_prefix else format.write
     if format.file is not None and (out.suffix != Path(format.file).suffix or out.is_dir()):
         out = out / format.file
@@ -82,6 +98,6 @@ def write_format(
         present = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
         prepare_output(out, present, overwrite)
     else:
-        prepare_output(out.parent, [out.name], overwrite)
+        prepare_output(out.parent, [out.with_suffix(suffix).name for suffix in (out.suffix, *format.beside)], overwrite)
     files = write(document, out, pictures)
     return ConvertResult(len(document.results), document.names, files, format.next.format(out=out))

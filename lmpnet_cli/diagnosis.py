@@ -79,7 +79,10 @@ def _examples() -> str:
 
 def _extra(extra: str, purpose: str) -> Finding:
     """Whether the packages of an extra are there, as the package itself names them."""
-    needed = [Requirement(line) for line in requires("lmpnet-cli") or ()]
+    try:
+        needed = [Requirement(line) for line in requires("lmpnet-cli") or ()]
+    except PackageNotFoundError:  # a clone that is run without being installed
+        needed = []
     names = [each.name for each in needed if each.marker and each.marker.evaluate({"extra": extra})]
     if not names:
         return Finding(f"extra {extra}", "missing", "this installation does not know it: install lmpnet-cli again")

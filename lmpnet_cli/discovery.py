@@ -4,6 +4,7 @@
 2. Overlays are drawn by threads while the next batch runs; `keypoints.json` is written last.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -100,7 +101,7 @@ def discover(
             results = answer.keypoints([config.thr])[0]
             if film:
                 results = [
-                    replace(each, frame=picture.index * film.every, time=round(film.time(picture.index), 4))
+                    replace(each, frame=picture.frame, time=picture.time)
                     for picture, each in zip(pictures, results, strict=True)
                 ]
             found += results
@@ -128,9 +129,10 @@ def _hand_on(out: Path, config: DiscoverConfig, files: Sequence[ListedImage], pr
     """Other formats and the page, from what was written; those of an earlier run go."""
     clear_folder(out / "exports")
     if config.export:
-        document, pictures = read_document(out / "keypoints.json"), {file.name: file.path for file in files}
+        document = read_document(out / "keypoints.json")  # as `lmpnet convert` would read it
+        pictures = {file.name: file.path for file in files}
         for name in config.export:
-            write_format(document, name, out / "exports" / name, pictures)
+            write_format(document, name, out / "exports" / name, pictures, inputs=config.images)
     page(out, config.report, progress)
 
 
@@ -142,15 +144,21 @@ def _without_own_results(files: list[ListedImage], out: Path | None) -> list[Lis
     """
     if out is None:
         return files
-    own = {(out / name).resolve() for name in ("overlays", SHEET, "panels", "exports")}
+    names = ("overlays", SHEET, "panels", "exports")
+    own = {(out / name).resolve() for name in names} | {_plain(out / name) for name in names}
     kept = []
     for file in files:
-        place = file.path.resolve()
-        if own.isdisjoint([place, *place.parents]):
+        # both: exports hold links to the pictures
+        places = (file.path.resolve(), _plain(file.path))
+        if own.isdisjoint(parent for place in places for parent in (place, *place.parents)):
             kept.append(file)
     if not kept:
         raise OutputError(f"All images lie among the results in {out}. Choose another --out.")
     return kept
+
+
+def _plain(path: Path) -> Path:
+    return Path(os.path.normpath(path.absolute()))
 
 
 def _write(out: Path, config: DiscoverConfig, finder: Finder, result: DiscoverResult, more: dict[str, Any]) -> None:

@@ -51,7 +51,7 @@ class Drawings:
         """Queues one drawing."""
         if not self.wanted:
             return
-        path = self._aside("new") / self.files[name]
+        path = self._aside("new") / self.files.get(name, name)
         self.waiting.append(self.pool.submit(self._draw, path, draw, self.count))
         self.count += 1
         while len(self.waiting) > WAITING:

@@ -12,6 +12,7 @@ import cv2
 from lmpnet_cli.drawings import SHEET, SHEET_SIDE, WAITING
 from lmpnet_cli.errors import OutputError
 from lmpnet_cli.films import Film
+from lmpnet_cli.images import evenly
 from lmpnet_cli.rendering import Rgb, contact_sheet, fit, save_jpeg
 from lmpnet_cli.runtime import clear_folder
 
@@ -35,6 +36,7 @@ class FilmDrawings:
         self.writer: Any = None
         self.size = (0, 0)
         self.small: list[Rgb] = []
+        self.step = 1  # between two frames of the contact sheet
         self.count = 0
 
     def __enter__(self) -> Self:
@@ -59,9 +61,14 @@ class FilmDrawings:
         if self.writer is None:
             self._open(drawing)
         width, height = self.size
-        self.writer.write(cv2.cvtColor(drawing[:height, :width], cv2.COLOR_RGB2BGR))
-        if number % -(-len(self.film) // SHEET) == 0:
+        same = drawing.shape[0] in (height, height + 1) and drawing.shape[1] in (width, width + 1)
+        # a codec takes no frame of another size
+        frame = drawing[:height, :width] if same else cv2.resize(drawing, self.size, interpolation=cv2.INTER_AREA)
+        self.writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        if number % self.step == 0:
             self.small.append(fit(drawing, SHEET_SIDE))
+        if len(self.small) > 2 * SHEET:  # how many frames there are is not always known
+            self.small, self.step = self.small[::2], 2 * self.step
 
     def _open(self, drawing: Rgb) -> None:
         height, width = drawing.shape[:2]
@@ -71,6 +78,9 @@ class FilmDrawings:
         self.writer = cv2.VideoWriter(str(self._aside), codec, self.film.rate / self.film.every, self.size)
         if not self.writer.isOpened():
             raise OutputError(f"OpenCV cannot write a video into {self.out}. Give --no-overlays.")
+
+    def _sheet(self) -> list[Rgb]:
+        return [self.small[index] for index in evenly(len(self.small), SHEET)]
 
     def settle(self) -> None:
         """Waits for the frames that are queued."""
@@ -88,7 +98,7 @@ class FilmDrawings:
             target = self.out / "overlays" / self.film.path.with_suffix(".mp4").name
             target.parent.mkdir(parents=True)
             self._aside.replace(target)
-            save_jpeg(self.out / self.sheet, contact_sheet(self.small[:SHEET], side=SHEET_SIDE))
+            save_jpeg(self.out / self.sheet, contact_sheet(self._sheet(), side=SHEET_SIDE))
         else:
             (self.out / self.sheet).unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, overload
@@ -14,7 +15,22 @@ from numpy.typing import NDArray
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.images import ListedImage
 
-Frame = tuple[int, NDArray[np.uint8]]  # its number from 0, and (h, w, 3) RGB
+
+@dataclass(frozen=True)
+class Frame:
+    """A decoded frame.
+
+    Attributes:
+        index: its place among those that are taken, from 0.
+        number: in the video, from 0.
+        time: in seconds, as the video says.
+        rgb: (h, w, 3); None where the frame is damaged.
+    """
+
+    index: int
+    number: int
+    time: float
+    rgb: NDArray[np.uint8] | None
 
 
 class Film(Sequence[ListedImage]):
@@ -61,25 +77,21 @@ class Film(Sequence[ListedImage]):
         """Of the index-th frame that is taken, after its number in the video, as annotation tools name frames."""
         return f"frame_{index * self.every:06d}.jpg"
 
-    def time(self, index: int) -> float:
-        """Of the index-th frame that is taken, in seconds from the beginning."""
-        return index * self.every / self.rate
-
     @property
     def record(self) -> dict[str, Any]:
         """What the results say of the video."""
         return {"name": self.path.name, "rate": round(self.rate, 4), "every": self.every}
 
     def frames(self) -> Iterator[Frame]:
-        """The frames that are taken, each with its place among them."""
+        """The frames that are taken, in order."""
         with self._opened() as capture:
             number = 0
             while capture.grab():
                 if number % self.every == 0:
-                    decoded, frame = capture.retrieve()
-                    if not decoded:
-                        return
-                    yield number // self.every, np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
+                    time = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+                    decoded, bgr = capture.retrieve()
+                    rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8) if decoded else None
+                    yield Frame(number // self.every, number, round(time, 4), rgb)
                 number += 1
 
     def batches(self, size: int) -> Iterator[list[Frame]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -78,14 +79,18 @@ class LayerMaps:
             for pictures, pair in self.engine.batches(files, progress, preview):
                 maps = pair.replica_maps if self.replica else pair.maps
                 if self._module is not None:
-                    maps = self._of_layer(heard)
+                    maps = self._of_layer(heard, len(pictures))
                 assert maps is not None  # __init__ has seen the replica
                 yield pictures, maps.float().relu(), pair
 
-    def _of_layer(self, heard: list[Tensor]) -> Tensor:
+    def _of_layer(self, heard: list[Tensor], count: int) -> Tensor:
         if not heard or heard[-1].ndim != 4:
             raise OptionError(f"The layer {self.layer!r} of this network has no maps to show. Name another.")
-        maps = heard.pop()
+        parts: list[Tensor] = []  # several where memory did not suffice for the whole batch
+        while heard and sum(map(len, parts)) < count:
+            parts.insert(0, heard.pop())
+        heard.clear()  # of a part that ran out of memory further on
+        maps = torch.cat(parts)
         return maps.permute(0, 3, 1, 2) if self._channels_last else maps
 
     @contextmanager

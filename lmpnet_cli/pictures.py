@@ -6,7 +6,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lmpnet_cli.config import ModelConfig
 from lmpnet_cli.errors import InputError
-from lmpnet_cli.films import Film
+from lmpnet_cli.films import Film, Frame
 from lmpnet_cli.images import ListedImage, Picture, UnreadableImage, read_image, to_input
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import OVERLAY_SIDE, Rgb
@@ -32,6 +32,7 @@ class Prepared:
         pixels: (3, S, S) bytes, the network input; an array, since tensors of workers each hold a file descriptor.
         preview: the picture for drawing, at most as large as was asked for.
         width, height: of the file, EXIF orientation applied.
+        frame, time: number and seconds of a frame of a video.
     """
 
     index: int
@@ -41,6 +42,8 @@ class Prepared:
     width: int = 0
     height: int = 0
     reason: str = ""
+    frame: int | None = None
+    time: float | None = None
 
 
 class PictureSet(Dataset[Prepared]):
@@ -111,6 +114,7 @@ class PictureReader:
             InputError: when none could be read, or a decoding process failed.
         """
         self.skipped = []
+        seen = 0
         for batch in _enough_memory(self._prepared(images, preview)):
             readable, pixels = [], []
             for picture in batch:
@@ -125,20 +129,19 @@ class PictureReader:
                 # from pinned memory a GPU copies while it computes
                 yield readable, batch_pixels.pin_memory() if self.device.type == "cuda" else batch_pixels
                 del batch_pixels
+            seen += len(batch)
             progress.advance(len(batch))
             del batch, readable, pixels
-        if len(self.skipped) == len(images):
-            name, reason = self.skipped[0]
-            raise InputError(f"None of the {len(images)} images can be read; the first: {name} ({reason}).")
+        if len(self.skipped) == seen:
+            name, reason = self.skipped[0] if self.skipped else (images[0].name, "the video ends before it")
+            raise InputError(f"None of the {seen} images can be read; the first: {name} ({reason}).")
+        if isinstance(images, Film) and seen < len(images) - 1:
+            progress.warn(f"{images.path} ends after {seen} of the {len(images)} frames that it announces.")
 
     def _prepared(self, images: Sequence[ListedImage], preview: int | None) -> Iterator[list[Prepared]]:
         if isinstance(images, Film):
             for frames in images.batches(self.batch_size):
-                names = ((index, images.name(index), rgb) for index, rgb in frames)
-                yield [
-                    _prepare(Picture(rgb, rgb.shape[1], rgb.shape[0]), index, name, self.size, preview)
-                    for index, name, rgb in names
-                ]
+                yield [self._of_frame(frame, images, preview) for frame in frames]
             return
         workers = min(resolve_workers(self.config.workers, self.device), len(images))
         dataset = PictureSet(images, self.size, self.config.max_pixels, preview)
@@ -149,6 +152,16 @@ class PictureReader:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for start in range(0, len(images), self.batch_size):
                 yield list(pool.map(dataset.__getitem__, range(start, min(start + self.batch_size, len(images)))))
+
+    def _of_frame(self, frame: Frame, film: Film, preview: int | None) -> Prepared:
+        name = film.name(frame.index)
+        if frame.rgb is None:
+            return Prepared(frame.index, name, reason="OpenCV cannot decode this frame")
+        height, width = frame.rgb.shape[:2]
+        if height * width > self.config.max_pixels:
+            return Prepared(frame.index, name, reason=f"{width} x {height} pixels, more than --max-pixels")
+        prepared = _prepare(Picture(frame.rgb, width, height), frame.index, name, self.size, preview)
+        return replace(prepared, frame=frame.number, time=frame.time)
 
 
 def _enough_memory(batches: Iterable[list[Prepared]]) -> Iterator[list[Prepared]]:

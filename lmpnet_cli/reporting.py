@@ -25,12 +25,13 @@ from lmpnet_cli.pages.gallery import gallery_data, gallery_facts
 from lmpnet_cli.pages.page import page_text
 from lmpnet_cli.pages.thumbnails import encode, side_for, small, thumbnails
 from lmpnet_cli.progress import Progress
-from lmpnet_cli.results import find_pictures, read_run
+from lmpnet_cli.results import find_pictures, inputs_of, read_run
 from lmpnet_cli.runtime import prepare_output, write_pieces
 from lmpnet_cli.tables import metric_tables
 
 KINDS = {"keypoints.json": "gallery", "filters.json": "filters", "metrics.json": "metrics"}
 PAGE = "report.html"
+WEBP_SIDE = 16383  # WebP has no more pixels on a side
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def report(result: str | Path, *, progress: Progress | None = None, **options: A
     if not there:
         raise InputError(f"{folder} holds none of {', '.join(KINDS)}. Name the --out of discover, viz-filters or eval.")
     documents = {name: _read(folder / name) for name in there}
-    skipped = [entry for document in documents.values() for entry in document.get("skipped") or ()]
+    skipped = [_skipped(entry) for document in documents.values() for entry in document.get("skipped") or ()]
     pictures = _Pictures(config, progress)
     content: dict[str, Any] = {"gallery": None, "filters": None, "metrics": None}
     facts: list[str] = []
@@ -98,7 +99,7 @@ def report(result: str | Path, *, progress: Progress | None = None, **options: A
         facts=facts,
         sections=sections,
         settings=_settings(folder, documents),
-        skipped=[(str(entry["file_name"]), str(entry["reason"])) for entry in skipped],
+        skipped=skipped,
         left_out=left_out,
         data={name: content[name] for name in ("gallery", "filters")},
         **content,
@@ -121,13 +122,14 @@ class _Pictures:
         self.config, self.progress = config, progress
         self.paths: list[Path | None] = []
         self.film: Film | None = None
-        self.chosen: Sequence[int] = ()
+        self.numbers: set[int | None] = set()
         self.ready: list[tuple[str, str]] = []
 
     def add_gallery(self, document: Document, chosen: Sequence[int]) -> None:
         names = [document.results[index].file_name for index in chosen]
         if video := self._video():
-            self.paths, self.film, self.chosen = [None] * len(names), video, chosen
+            self.paths, self.film = [None] * len(names), video
+            self.numbers = {document.results[index].frame for index in chosen}
             return
         try:
             found = find_pictures(names, self.config.result, self.config.images)
@@ -141,7 +143,7 @@ class _Pictures:
 
     def _video(self) -> Film | None:
         options = read_run(self.config.result).get("options") or {}
-        inputs = [*self.config.images] or [Path(entry) for entry in options.get("images") or ()]
+        inputs = [*self.config.images] or inputs_of(self.config.result)
         if len(inputs) != 1 or inputs[0].suffix.lower() not in VIDEOS or not inputs[0].is_file():
             return None
         return Film(inputs[0], int(options.get("every") or 1))
@@ -157,11 +159,11 @@ class _Pictures:
             if text is not None:
                 yield f"p{place}", text
 
-    def _of_film(self, film: Film, side: int) -> Iterator[str]:
-        wanted = set(self.chosen)
-        for index, rgb in film.frames():
-            if index in wanted:
-                yield small(Image.fromarray(rgb), side)
+    def _of_film(self, film: Film, side: int) -> Iterator[str | None]:
+        wanted = set(self.numbers)
+        for frame in film.frames():
+            if frame.number in wanted:
+                yield None if frame.rgb is None else small(Image.fromarray(frame.rgb), side)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -169,14 +171,26 @@ def _read(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(document, dict):
             raise TypeError("no object")
-    return document
+    # the keypoints are read by `read_document`, and would be in memory twice
+    return (
+        {key: value for key, value in document.items() if key not in ("images", "annotations")}
+        if (path.name == "keypoints.json")
+        else document
+    )
+
+
+def _skipped(entry: Any) -> tuple[str, str]:
+    given = entry if isinstance(entry, dict) else {}
+    return str(given.get("file_name", "")), str(given.get("reason", ""))
 
 
 def _filters(folder: Path, document: dict[str, Any], pictures: _Pictures) -> dict[str, Any]:
     path = folder / "filters.png"
     with reading_document(path, "is damaged or of another version", "Run `lmpnet viz-filters` again."):
         graph = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
-        data = atlas_data(document, graph.size)
+        size = graph.size
+        graph.thumbnail((WEBP_SIDE, WEBP_SIDE))
+        data = atlas_data(document, size)
         network = f"{document['network']}, {document['layer']}"
     pictures.ready.append(("graph", encode(graph)))
     return data | {"network": network}

@@ -28,7 +28,7 @@ def find_pictures(names: Sequence[str], folder: Path, given: Sequence[Path] = ()
     Raises:
         InputError: when no place is known, or none of the pictures is there.
     """
-    inputs = list(given) or _inputs(read_run(folder))
+    inputs = list(given) or inputs_of(folder)
     if not inputs:
         raise InputError(f"{folder} does not say where its pictures are. Name the place: --images FOLDER.")
     try:
@@ -44,7 +44,10 @@ def find_pictures(names: Sequence[str], folder: Path, given: Sequence[Path] = ()
     return found
 
 
-def _inputs(run: dict[str, Any]) -> list[Path]:
+def inputs_of(folder: Path) -> list[Path]:
+    """What the run searched whose results lie in the folder; empty where `run.json` does not say."""
+    run = read_run(folder)
     options = run.get("options")
     images = options.get("images") if isinstance(options, dict) else None
-    return [Path(entry) for entry in images if isinstance(entry, str)] if isinstance(images, list) else []
+    base = Path(run["folder"]) if isinstance(run.get("folder"), str) else Path()
+    return [base / entry for entry in images if isinstance(entry, str)] if isinstance(images, list) else []

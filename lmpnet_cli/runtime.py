@@ -126,14 +126,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
-    write_atomically(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+    write_pieces(path, [text])
 
 
 def write_pieces(path: Path, pieces: Iterable[str]) -> None:
-    """Writes a text file piece by piece, whole or not at all."""
+    """Writes a text file piece by piece, whole or not at all; bytes of file names that are no text become \\udcXX."""
 
     def write(aside: Path) -> None:
-        with aside.open("w", encoding="utf-8") as file:
+        with aside.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(pieces)
 
     write_atomically(path, write)
@@ -186,6 +186,7 @@ def write_run(folder: Path, command: str, options: dict[str, Any], seconds: floa
         {
             "command": command,
             "arguments": sys.argv[1:],
+            "folder": str(Path.cwd()),
             "options": options,
             "date": now(),
             "seconds": round(seconds, 2),

@@ -1,6 +1,8 @@
 """Video: frames by number and time, keypoints as on the same pictures, and an overlay video."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -8,10 +10,14 @@ import pytest
 from PIL import Image
 
 from lmpnet_cli.config import DiscoverConfig
+from lmpnet_cli.converting import convert
 from lmpnet_cli.discovery import discover
-from lmpnet_cli.errors import InputError, OptionError
+from lmpnet_cli.errors import DatasetError, InputError, OptionError
+from lmpnet_cli.film_drawings import FilmDrawings
 from lmpnet_cli.films import Film
 from lmpnet_cli.keypoints import read_keypoints
+from lmpnet_cli.progress import Progress
+from lmpnet_cli.reporting import report
 
 FRAMES, RATE, SIDE = 23, 10.0, 96
 
@@ -34,13 +40,14 @@ def clip(birds, tmp_path_factory):
 def test_every_nth_frame_with_its_number_and_time(clip, every, numbers):
     film = Film(clip, every)
     frames = list(film.frames())
-    assert [round(float(rgb[:8, :8].mean()) / 10) for _, rgb in frames] == list(numbers)
-    assert [index for index, _ in frames] == list(range(len(numbers))) and len(film) == len(numbers)
-    assert [film.name(index) for index, _ in frames] == [f"frame_{number:06d}.jpg" for number in numbers]
-    assert [film.time(index) for index, _ in frames] == pytest.approx([number / RATE for number in numbers])
+    assert [round(float(frame.rgb[:8, :8].mean()) / 10) for frame in frames] == list(numbers)
+    assert [frame.number for frame in frames] == list(numbers) and len(film) == len(numbers)
+    assert [frame.index for frame in frames] == list(range(len(numbers)))
+    assert [film.name(frame.index) for frame in frames] == [f"frame_{number:06d}.jpg" for number in numbers]
+    assert [frame.time for frame in frames] == pytest.approx([number / RATE for number in numbers])
     batched = [frame for batch in film.batches(4) for frame in batch]
-    assert [index for index, _ in batched] == [index for index, _ in frames]
-    assert all((a[1] == b[1]).all() for a, b in zip(batched, frames, strict=True))
+    assert [frame.number for frame in batched] == [frame.number for frame in frames]
+    assert all((a.rgb == b.rgb).all() for a, b in zip(batched, frames, strict=True))
 
 
 def test_keypoints_are_those_of_the_same_frames_as_pictures(clip, checkpoint, tmp_path):
@@ -49,8 +56,8 @@ def test_keypoints_are_those_of_the_same_frames_as_pictures(clip, checkpoint, tm
     film = discover(clip, every=4, out=out, **options, report=True, export="csv")
     stills = tmp_path / "stills"
     stills.mkdir()
-    for index, rgb in Film(clip, 4).frames():
-        Image.fromarray(rgb).save(stills / f"frame_{index:06d}.png")
+    for frame in Film(clip, 4).frames():
+        Image.fromarray(frame.rgb).save(stills / f"frame_{frame.index:06d}.png")
     pictures = discover(stills, **options)
     assert [each.frame for each in film.keypoints] == [0, 4, 8, 12, 16, 20]
     for one, other in zip(film.keypoints, pictures.keypoints, strict=True):
@@ -99,8 +106,58 @@ def test_what_does_not_go_together_is_refused(clip, tmp_path):
         Film(tmp_path / "text.mp4")
 
 
-def test_a_film_that_is_cut_off_ends_where_it_ends(clip, checkpoint, tmp_path):
+class Told(Progress):
+    def __init__(self):
+        self.warnings = []
+
+    def warn(self, message):
+        self.warnings.append(message)
+
+
+def test_a_film_that_is_cut_off_ends_where_it_ends_and_says_so(clip, checkpoint, tmp_path):
     cut = tmp_path / "cut.avi"
     cut.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
-    result = discover(cut, checkpoint=checkpoint, workers=0, device="cpu", out=tmp_path / "out")
+    told = Told()
+    result = discover(cut, checkpoint=checkpoint, workers=0, device="cpu", out=tmp_path / "out", progress=told)
     assert 0 < len(result.keypoints) < FRAMES
+    assert told.warnings == [f"{cut} ends after {len(result.keypoints)} of the {FRAMES} frames that it announces."]
+
+
+def test_frames_that_cannot_be_decoded_are_skipped_and_named(clip, checkpoint, monkeypatch):
+    whole = Film.frames
+
+    def damaged(film):
+        for frame in whole(film):
+            yield replace(frame, rgb=None) if frame.number in broken else frame
+
+    monkeypatch.setattr(Film, "frames", damaged)
+    options = {"checkpoint": checkpoint, "workers": 0, "device": "cpu", "every": 5}
+    broken = {5, 15}
+    result = discover(clip, **options)
+    assert [each.frame for each in result.keypoints] == [0, 10, 20]
+    assert result.skipped == [(f"frame_{n:06d}.jpg", "OpenCV cannot decode this frame") for n in (5, 15)]
+    broken = set(range(FRAMES))
+    with pytest.raises(InputError, match="None of the 5 images"):
+        discover(clip, **options)
+    with pytest.raises(InputError, match="more than --max-pixels"):
+        broken = set()
+        discover(clip, **options, max_pixels=96)
+
+
+def test_frames_of_another_size_stay_in_the_overlay_video(tmp_path):
+    film = SimpleNamespace(path=tmp_path / "odd.webm", rate=10.0, every=1)
+    with FilmDrawings(tmp_path / "out", film, True, "overview.jpg") as drawings:
+        for number in range(100):
+            side = 64 if number % 2 else 97
+            drawings.add("", lambda side=side: np.full((side, side + 7, 3), 200, np.uint8))
+        drawings.commit()
+    assert sum(1 for _ in Film(tmp_path / "out" / "overlays" / "odd.mp4").frames()) == 100
+    assert len(drawings.small) <= 48  # however long the film is
+
+
+def test_a_page_of_frames_needs_the_video_where_it_was(clip, checkpoint, tmp_path):
+    discover(clip, every=10, out=tmp_path / "out", checkpoint=checkpoint, workers=0, device="cpu")
+    with pytest.raises(DatasetError, match="frames of a video are not"):
+        convert(tmp_path / "out", to="label-studio", out=tmp_path / "x")
+    page = report(tmp_path / "out", limit=2).path.read_text()
+    assert page.count('type="text/plain" id="p') == 2

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -137,8 +138,8 @@ def test_label_studio_tasks_fit_their_configuration(found, tmp_path):
     assert [label.get("value") for label in labels] == list(NAMES)
     assert image.get("value") == "$image" and labels.get("toName") == image.get("name") == "image"
     assert [task["data"]["image"] for task in tasks][:2] == [
-        "/data/local-files/?d=a%2C%20b.jpg",
-        "/data/local-files/?d=b/%C3%BC%20%C3%BCnd.png",
+        "/data/local-files/?d=photos/a%2C%20b.jpg",
+        "/data/local-files/?d=photos/b/%C3%BC%20%C3%BCnd.png",
     ]
     regions = [region for task in tasks for region in task["predictions"][0]["result"]]
     assert len(regions) == 6 and len({region["id"] for region in regions}) == 6
@@ -319,10 +320,74 @@ def test_a_missing_picture_is_named_with_what_to_do(found, tmp_path):
         convert(found, to="fiftyone", out=tmp_path / "x", images=tmp_path / "other")
 
 
+def test_names_that_are_no_text_and_empty_files_are_written_all_the_same(found, tmp_path):
+    pytest.importorskip("tables")
+
+    def rename(document):
+        document["images"][0]["file_name"] = os.fsdecode(b"\xff.jpg")
+
+    strange = _changed(found, tmp_path / "strange.json", rename)
+    for to in ("coco-results", "csv", "dlc", "label-studio"):
+        convert(strange, to=to, out=tmp_path / to)
+    assert "\\udcff.jpg" in (tmp_path / "csv" / "keypoints.csv").read_text(encoding="utf-8")
+    assert "%FF.jpg" in (tmp_path / "label-studio" / "tasks.json").read_text()
+    empty = _changed(found, tmp_path / "empty.json", lambda document: document.update(images=[], annotations=[]))
+    for to in ("coco-results", "csv", "dlc", "label-studio", "cvat"):
+        assert convert(empty, to=to, out=tmp_path / f"empty-{to}").images == 0
+
+
+def test_deeplabcut_s_own_files_are_not_overwritten_in_passing(found, tmp_path):
+    (tmp_path / "mine.h5").write_text("ground truth")
+    with pytest.raises(OutputError, match=r"already holds mine\.h5"):
+        convert(found, to="dlc", out=tmp_path / "mine.csv")
+    assert (tmp_path / "mine.h5").read_text() == "ground truth" and not (tmp_path / "mine.csv").exists()
+
+
+def test_yolo_pose_has_one_folder_called_images_on_the_way(found, tmp_path):
+    moved = tmp_path / "moved"
+    (moved / "images").mkdir(parents=True)
+    Image.new("RGB", (200, 100)).save(moved / "images" / "a.jpg")
+
+    def change(document):
+        document["images"] = document["images"][:1]
+        document["annotations"] = document["annotations"][:1]
+        document["images"][0]["file_name"] = "images/a.jpg"
+
+    source = _changed(found, tmp_path / "keypoints.json", change)
+    convert(source, to="yolo-pose", out=tmp_path / "set", images=moved)
+    assert (tmp_path / "set" / "images" / "images_" / "a.jpg").is_file()
+    assert (tmp_path / "set" / "labels" / "images_" / "a.txt").is_file()
+    # another conversion into the same folder leaves nothing of this one to train on
+    convert(found, to="yolo-pose", out=tmp_path / "set", overwrite=True)
+    assert len([path for path in (tmp_path / "set" / "images").rglob("*") if path.is_symlink()]) == 4
+    assert len(list((tmp_path / "set" / "labels").rglob("*.txt"))) == 4
+
+
+def test_one_keypoint_has_a_box_that_training_can_use(found, tmp_path):
+    convert(found, to="yolo-pose", out=tmp_path / "set")
+    row = (tmp_path / "set" / "labels" / "b" / "ü ünd_jpg.txt").read_text().split()
+    assert float(row[3]) == pytest.approx(0.1) and float(row[4]) == pytest.approx(0.1)
+
+
+def test_results_are_found_from_another_folder(found, tmp_path, monkeypatch):
+    run = {"folder": str(found.parent), "options": {"images": ["photos"]}}
+    write_json(tmp_path / "keypoints.json", json.loads((found / "keypoints.json").read_text()))
+    write_json(tmp_path / "run.json", run)
+    monkeypatch.chdir(tmp_path)
+    assert len(json.loads(convert(tmp_path, to="fiftyone", out=tmp_path / "x").files[1].read_text())) == 4
+
+
+def test_options_of_other_formats_and_remote_places_are_refused(found):
+    with pytest.raises(OptionError, match="--image-prefix belongs to --to label-studio"):
+        convert(found, to="csv", image_prefix="x")
+    with pytest.raises(OptionError, match="is no local place"):
+        convert(found, to="csv", out="s3://bucket/x")
+
+
 def _changed(found: Path, path: Path, change) -> Path:
     document = json.loads((found / "keypoints.json").read_text())
     change(document)
-    write_json(path, document)
+    path.write_text(json.dumps(document))  # NaN and infinity, too, as other tools write them
     return path
 
 
@@ -333,7 +398,12 @@ def _changed(found: Path, path: Path, change) -> Path:
         (lambda d: d["annotations"].append(d["annotations"][0]), "several things on an image"),
         (lambda d: d["categories"].append(d["categories"][0]), "several things on an image"),
         (lambda d: d["categories"][0].update(keypoints=["a", "a", "b"]), "one name"),
-        (lambda d: d["categories"][0].update(keypoints=["a", "b"]), "another number"),
+        (lambda d: d["categories"][0].update(keypoints=["a", "b"], skeleton=[]), "another number"),
+        (lambda d: d["categories"][0].update(skeleton=[[0, 1]]), "it counts from 1"),
+        (lambda d: d["images"][0].update(width=0), "0 x 100 pixels"),
+        (lambda d: d["images"][0].update(file_name=""), "200 x 100 pixels"),
+        (lambda d: d["annotations"][0].update(keypoint_scores=[None, 0.5, 0.5]), "is no number"),
+        (lambda d: d["annotations"][0]["keypoints"].__setitem__(0, 1e999), "is no number"),
         (lambda d: d["annotations"][0].update(keypoints=[1, 2]), "is not a COCO keypoint"),
         (lambda d: d["annotations"][0].update(image_id=99), "is not a COCO keypoint"),
     ],

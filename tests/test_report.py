@@ -234,12 +234,41 @@ def test_each_keypoint_has_a_page_of_patches_best_first(gallery_page, visit):
     values = [float(text) for text in page.locator("#patches .card > span").all_inner_texts()]
     assert values == sorted(values, reverse=True)
     page.locator("#tabs button").nth(1).click()
-    assert page.url.endswith("#keypoints/2") and "117 of 130 images" in page.locator("#statistics").inner_text()
+    page.locator("#statistics", has_text="117 of 130 images").wait_for()
+    assert page.url.endswith("#keypoints/2")
     assert page.locator('#patches .point[data-keypoint="0"]').count() == 0
     page.go_back()
+    page.locator("#statistics", has_text="130 of 130 images").wait_for()
     assert page.url.endswith("#keypoints")
     page.locator("#patches .card").first.click()
     assert page.locator("#viewer h2").inner_text() == "129.png"
+
+
+def test_the_viewer_keeps_to_the_list_that_it_was_opened_from(gallery_page, visit):
+    page = visit(gallery_page)
+    page.fill("#find", "nothing has this name")
+    assert page.locator("#cards .card").count() == 0
+    page.goto(f"{gallery_page.as_uri()}#keypoints/2")
+    page.locator("#patches .card").nth(4).click()
+    name = page.locator("#viewer h2").inner_text()
+    page.keyboard.press("1")
+    assert page.locator("#viewer h2").inner_text() == name
+    assert page.locator('#viewer .point[data-keypoint="0"]').count() == 0
+    page.go_back()
+    page.locator("#viewer").wait_for(state="hidden")
+
+
+def test_odd_addresses_and_keys_do_no_harm(gallery_page, visit):
+    page = visit(gallery_page)
+    for part in ("%", "100%", "keypoints/1.5", "keypoints/x", "keypoints/99", "none/3"):
+        page.goto(f"{gallery_page.as_uri()}#{part}")
+        assert page.locator("main > section:not([hidden])").count() == 1
+    page.goto(f"{gallery_page.as_uri()}#keypoints/1.5")
+    assert page.locator("#patches .card").count() == 96
+    page.get_by_role("link", name="Settings").click()
+    page.keyboard.press("PageDown")
+    page.get_by_role("link", name="Gallery").click()
+    assert "1 to 48" in page.locator(".paging").first.inner_text()
 
 
 def test_settings_skipped_and_the_other_theme(gallery_page, visit):
@@ -263,6 +292,16 @@ def test_nothing_is_wider_than_the_screen(gallery_page, visit, width):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_a_graph_larger_than_webp_allows_is_shown_smaller(birds, checkpoint, tmp_path):
+    from lmpnet_cli.filter_views import visualize_filters
+
+    pictures = sorted((birds / "images").rglob("*.jpg"))[:4]
+    options = {"checkpoint": checkpoint, "columns": 40, "rows": 1, "tile": 224, "workers": 0, "device": "cpu"}
+    visualize_filters(pictures, out=tmp_path, report=True, **options)
+    text = (tmp_path / "report.html").read_text()
+    assert json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])["filters"]["width"] > 16383
+
+
 def test_filter_atlas_zooms_and_tells_of_a_filter(birds, checkpoint, tmp_path, visit):
     from lmpnet_cli.filter_views import visualize_filters
 
@@ -277,6 +316,7 @@ def test_filter_atlas_zooms_and_tells_of_a_filter(birds, checkpoint, tmp_path, v
     page.get_by_title("Fit to the width (0)").click()
     page.locator("#sheet button").nth(1).click()
     view = result.filters[1]
+    page.locator("#filter", has_text=f"Filter {view.filter}").wait_for()
     text = page.locator("#filter").inner_text()
     assert f"Filter {view.filter}" in text and f"#{view.rank + 1} by maximum activation" in text
     assert (
@@ -284,6 +324,6 @@ def test_filter_atlas_zooms_and_tells_of_a_filter(birds, checkpoint, tmp_path, v
     )
     assert page.locator("#filter .tiles svg").count() == 3
     page.keyboard.press("ArrowRight")
-    assert f"Filter {result.filters[2].filter}" in page.locator("#filter").inner_text()
+    page.locator("#filter", has_text=f"Filter {result.filters[2].filter}").wait_for()
     narrow = visit(tmp_path / "report.html", 400)
     assert narrow.evaluate("document.documentElement.scrollWidth") <= 400

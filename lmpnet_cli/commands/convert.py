@@ -30,8 +30,11 @@ def convert(
         typer.Option(help="Where the pictures are (default: where run.json says).", rich_help_panel=o.INPUT),
     ] = None,
     image_prefix: Annotated[
-        str,
-        typer.Option(help="label-studio: what stands before an image's name in its address.", rich_help_panel=o.OUTPUT),
+        str | None,
+        typer.Option(
+            help="label-studio: what stands before an image's name in its address (default: its local files).",
+            rich_help_panel=o.OUTPUT,
+        ),
     ] = Config.image_prefix,
     overwrite: o.Overwrite = Config.overwrite,
     quiet: o.Quiet = False,

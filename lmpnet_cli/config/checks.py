@@ -32,6 +32,12 @@ def url_of(path: Path) -> str | None:
     return f"{found[1]}://{found[2]}" if found else None
 
 
+def check_local(out: Path | None) -> None:
+    """Raises `OptionError` for a remote address."""
+    if out is not None and (url := url_of(out)):
+        raise OptionError(f"--out {url} is no local place: name one, and copy the file from there.")
+
+
 def plain(value: Any) -> Any:
     """Paths and tuples as JSON can hold them."""
     if isinstance(value, Path):

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from lmpnet_cli.config.checks import between, one_of, paths
+from lmpnet_cli.config.checks import between, check_local, one_of, paths
+from lmpnet_cli.errors import OptionError
 
 FORMATS = ("coco-results", "csv", "dlc", "label-studio", "cvat", "fiftyone", "yolo-pose")
-OF_FILES = ("fiftyone", "yolo-pose")  # formats that name or link the pictures
-IMAGE_PREFIX = "/data/local-files/?d="  # Label Studio's address of a file below its local storage
+OF_FILES = ("label-studio", "fiftyone", "yolo-pose")  # formats that name or link picture files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,8 @@ class ConvertConfig:
         to: one of `FORMATS`.
         out: the file, or a folder for it; None takes results/convert/FORMAT.
         images: where the pictures are; None takes what `run.json` beside the keypoints says.
-        image_prefix: of label-studio: what stands before the name of an image in its address.
+        image_prefix: of label-studio: what stands before the name of an image in its address; None takes that of its
+            local files, in the folder of the pictures.
         overwrite: replace files that are there.
     """
 
@@ -27,7 +28,7 @@ class ConvertConfig:
     to: str
     out: Path | None = None
     images: tuple[Path, ...] = ()
-    image_prefix: str = IMAGE_PREFIX
+    image_prefix: str | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -36,6 +37,9 @@ class ConvertConfig:
         if self.out is not None:
             object.__setattr__(self, "out", Path(self.out))
         one_of("--to", self.to, FORMATS)
+        check_local(self.out)
+        if self.image_prefix is not None and self.to != "label-studio":
+            raise OptionError("--image-prefix belongs to --to label-studio: leave it out.")
 
     @property
     def document(self) -> Path:
@@ -68,6 +72,7 @@ class ReportConfig:
         object.__setattr__(self, "images", paths(self.images))
         if self.out is not None:
             object.__setattr__(self, "out", Path(self.out))
+        check_local(self.out)
         between("--limit", self.limit, 1, 100_000)
         if self.side is not None:
             between("--side", self.side, 32, 4096)

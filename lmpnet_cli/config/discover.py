@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lmpnet_cli.config.checks import between, check_threshold, one_of, paths, url_of
+from lmpnet_cli.config.checks import between, check_local, check_threshold, one_of, paths, url_of
 from lmpnet_cli.config.convert import FORMATS, OF_FILES
 from lmpnet_cli.config.keypoints import KeypointConfig
 from lmpnet_cli.errors import InputError, OptionError
@@ -54,7 +54,9 @@ class DiscoverConfig(KeypointConfig):
         object.__setattr__(self, "thr", float(self.thr))
         check_threshold(self.thr)
         _ = self.part
-        object.__setattr__(self, "export", (self.export,) if isinstance(self.export, str) else tuple(self.export))
+        object.__setattr__(
+            self, "export", (self.export,) if isinstance(self.export, str) else tuple(dict.fromkeys(self.export))
+        )
         for name in self.export:
             one_of("--export", name, FORMATS)
         between("--every", self.every, 1, 1_000_000)
@@ -225,9 +227,3 @@ class MergeConfig:
         if not self.results:
             raise InputError("Name the folders with the shards of `lmpnet discover --shard`.")
         check_local(self.out)
-
-
-def check_local(out: Path | None) -> None:
-    """Raises `OptionError` for a remote address."""
-    if out is not None and (url := url_of(out)):
-        raise OptionError(f"--out {url} is no local place: name one, and copy the file from there.")

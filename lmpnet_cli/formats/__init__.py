@@ -20,6 +20,7 @@ class Format:
         write: takes the document, the file or folder, and where each picture lies; returns what it wrote.
         file: name of its file where it has only one (others may stand beside it); None where it is a folder.
         needs_pictures: whether it names or links the pictures.
+        beside: suffixes of what may stand beside the one file.
         check: raises `DatasetError` for names of images that the tool cannot tell apart.
         has_prefix: whether `write` takes a `prefix` for the addresses of images.
         next: what to do with it.
@@ -30,6 +31,7 @@ class Format:
     needs_pictures: bool
     next: str
     has_prefix: bool = False
+    beside: tuple[str, ...] = ()
     check: Callable[[Sequence[str]], None] = lambda _names: None
 
 
@@ -38,7 +40,13 @@ FORMATS = {
         coco_results.write, "results.json", False, 'pycocotools: COCO("annotations.json").loadRes("{out}")'
     ),
     "csv": Format(csv_table.write, "keypoints.csv", False, "any spreadsheet opens it"),
-    "dlc": Format(deeplabcut.write, "keypoints.csv", False, 'pandas.read_csv("{out}", header=[0, 1, 2], index_col=0)'),
+    "dlc": Format(
+        deeplabcut.write,
+        "keypoints.csv",
+        False,
+        'pandas.read_csv("{out}", header=[0, 1, 2], index_col=0)',
+        beside=(".h5",),
+    ),
     "label-studio": Format(
         label_studio.write,
         None,

@@ -16,24 +16,31 @@ KEY = "df_with_missing"  # under which DeepLabCut looks
 def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[Path]:
     """Writes the CSV file `out`, and beside it the same as .h5 where pandas and tables are there."""
     write_pieces(out, _lines(document))
+    binary = out.with_suffix(".h5")
+    binary.unlink(missing_ok=True)  # of an earlier conversion
     try:
         import pandas
         import tables  # noqa: F401 (what pandas writes HDF5 with)
     except ImportError:
         return [out]
-    values = np.array([_row(document, index) for index in range(len(document.results))], np.float64)
+    rows = [_row(document, index) for index in range(len(document.results))]
+    values = np.array(rows, np.float64).reshape(len(rows), len(document.names) * len(COORDS))
     columns = pandas.MultiIndex.from_product(
         [[SCORER], document.names, COORDS], names=["scorer", "bodyparts", "coords"]
     )
-    frame = pandas.DataFrame(values, [result.file_name for result in document.results], columns)
-    binary = out.with_suffix(".h5")
+    frame = pandas.DataFrame(values, [shown(result.file_name) for result in document.results], columns)
     write_atomically(binary, lambda aside: frame.to_hdf(aside, key=KEY, mode="w"))
     return [out, binary]
 
 
+def shown(name: str) -> str:
+    """A file name whose bytes are no text, as the CSV has it."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def _row(document: Document, index: int) -> list[float]:
     result = document.results[index]
-    points = np.round(np.column_stack([result.xy, result.scores]), (4))
+    points = np.round(np.column_stack([result.xy, result.scores]), 4)
     points[:, :2] = np.round(points[:, :2], 2)
     row: list[float] = points.reshape(-1).tolist()
     return row

@@ -56,6 +56,14 @@ def read_document(path: Path) -> Document:
         image_ids = [int(image["id"]) for image in document["images"]]
         info = dict(document.get("info") or {})
         weights = (info.get("checkpoint") or {}).get("name")
+        for file, width, height in images:
+            if not file or width < 1 or height < 1:
+                raise ValueError(f"image {file!r} of {width} x {height} pixels")
+        for result in annotated.values():
+            if not np.isfinite(np.column_stack([result.xy, result.scores])[result.found]).all():
+                raise ValueError(f"a keypoint or score of {result.file_name} is no number")
+        if any(not 1 <= end <= len(names) for pair in skeleton for end in pair):
+            raise ValueError("the skeleton joins keypoints that there are not: it counts from 1")
     if categories > 1 or annotations > len(annotated):
         raise DatasetError(f"{path} has {categories} categories and several things on an image: one each is expected.")
     if len(set(names)) < len(names):

@@ -11,15 +11,15 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from lmpnet_cli.colors import web_color
-from lmpnet_cli.config.convert import IMAGE_PREFIX
 from lmpnet_cli.formats.document import Document, mean_score
 from lmpnet_cli.keypoints import Keypoints
 from lmpnet_cli.runtime import write_json, write_text
 
+LOCAL_FILES = "/data/local-files/?d="  # its address of a file, before the path below the document root
 POINT = 0.75  # width of a point, in percent
 
 
-def write(document: Document, out: Path, pictures: Mapping[str, Path], prefix: str = IMAGE_PREFIX) -> list[Path]:
+def write(document: Document, out: Path, pictures: Mapping[str, Path], prefix: str = LOCAL_FILES) -> list[Path]:
     """Writes `tasks.json` and `labeling-config.xml` into the folder `out`.
 
     Args:
@@ -51,7 +51,7 @@ def _task(document: Document, number: int, result: Keypoints, prefix: str) -> di
             }
         )
     prediction = {"model_version": document.source, "score": round(mean_score(result), 4), "result": regions}
-    return {"data": {"image": prefix + quote(result.file_name)}, "predictions": [prediction]}
+    return {"data": {"image": prefix + quote(result.file_name, errors="surrogateescape")}, "predictions": [prediction]}
 
 
 def _config(document: Document) -> str:

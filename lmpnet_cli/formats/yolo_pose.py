@@ -2,7 +2,8 @@
 
 A line is `class cx cy w h` and `x y v` for each keypoint, shares of the picture's width and height, 0 at its edge: the
 centre of pixel x lies at (x + 0.5) / width. The box is the extent of the found keypoints and a tenth of its longer side
-around it: they lie inside the thing, not on its outline. An image without a keypoint has an empty file.
+(at least a twentieth of the picture's) around it: they lie inside the thing, not on its outline. An image without a
+keypoint has an empty file.
 """
 
 import filecmp
@@ -19,7 +20,7 @@ from lmpnet_cli.formats.document import Document
 from lmpnet_cli.keypoints import Keypoints
 from lmpnet_cli.runtime import write_text
 
-MARGIN = 0.1
+MARGIN, LEAST = 0.1, 0.05  # of the extent; of the longer side of the picture
 
 
 def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[Path]:
@@ -29,6 +30,7 @@ def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[P
         pictures: where each image lies, by its name.
     """
     names = _names([result.file_name for result in document.results])
+    _clear(out, set(names.values()))
     for result in document.results:
         write_text((out / "labels" / names[result.file_name]).with_suffix(".txt"), _line(result))
         _link(pictures[result.file_name], out / "images" / names[result.file_name])
@@ -37,16 +39,30 @@ def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[P
 
 
 def _names(files: list[str]) -> dict[str, str]:
-    """a.png beside a.jpg would share a.txt: it becomes a_png.png."""
+    """a.png beside a.jpg would share a.txt: it becomes a_png.png.
+
+    Ultralytics finds a label by the last folder called images on the way, so there may be no other.
+    """
     taken: set[str] = set()
     named = {}
     for file in files:
-        path = PurePosixPath(file)
+        path = PurePosixPath(*("images_" if part == "images" else part for part in PurePosixPath(file).parts))
         while str(path.with_suffix("")) in taken:
             path = path.with_name(f"{path.stem}_{path.suffix[1:] or 'x'}{path.suffix}")
         taken.add(str(path.with_suffix("")))
         named[file] = str(path)
     return named
+
+
+def _clear(out: Path, names: set[str]) -> None:
+    """Takes links and labels of an earlier conversion away, which a training would read as well."""
+    for link in (out / "images").rglob("*"):
+        if link.is_symlink() and link.relative_to(out / "images").as_posix() not in names:
+            link.unlink()
+    wanted = {PurePosixPath(name).with_suffix(".txt").as_posix() for name in names}
+    for label in (out / "labels").rglob("*.txt"):
+        if label.relative_to(out / "labels").as_posix() not in wanted:
+            label.unlink()
 
 
 def _line(result: Keypoints) -> str:
@@ -56,7 +72,7 @@ def _line(result: Keypoints) -> str:
     points = (result.xy + 0.5) / size
     seen = result.xy[result.found] + 0.5
     low, high = seen.min(0), seen.max(0)
-    around = MARGIN * max(float((high - low).max()), 1.0)
+    around = max(MARGIN * float((high - low).max()), LEAST * float(size.max()))
     low, high = np.clip(low - around, 0, size) / size, np.clip(high + around, 0, size) / size
     cells = [*((low + high) / 2), *(high - low)]
     for point, found in zip(points, result.found, strict=True):

@@ -4,7 +4,9 @@ if (DATA.gallery) {
   const { names, colors, images } = DATA.gallery;
   const shown = names.map(() => true);
   let chosen = images; // what the filters leave, in order
-  let viewed = null; // place in `chosen` of the picture in the viewer
+  let opened = []; // what the viewer goes through
+  let viewed = 0; // place in it
+  let patched = null; // the keypoint whose patches were drawn last
 
   const tell = (image, index) => {
     const [x, y, score] = image.points[index];
@@ -56,7 +58,7 @@ if (DATA.gallery) {
       ...part.map((image) =>
         element(
           "button",
-          { type: "button", class: "card", onclick: () => view(chosen.indexOf(image)) },
+          { type: "button", class: "card", onclick: () => view(chosen.indexOf(image), chosen) },
           draw(image, 0.03),
           element("span", {}, image.file),
           element("span", { class: "quiet" }, `${score(image)}, ${image.found} of ${names.length}. ${label(image)}`),
@@ -65,9 +67,10 @@ if (DATA.gallery) {
     );
   };
 
-  const view = (place) => {
-    viewed = Math.max(0, Math.min(chosen.length - 1, place));
-    const image = chosen[viewed];
+  const view = (place, list = opened) => {
+    opened = list;
+    viewed = Math.max(0, Math.min(opened.length - 1, place));
+    const image = opened[viewed];
     const viewer = byId("viewer");
     const rows = names.map((name, index) =>
       element(
@@ -84,8 +87,8 @@ if (DATA.gallery) {
         "div",
         { class: "paging" },
         element("button", { type: "button", disabled: viewed === 0, title: "Before (left)", onclick: () => view(viewed - 1) }, "‹"),
-        element("button", { type: "button", disabled: viewed === chosen.length - 1, title: "Next (right)", onclick: () => view(viewed + 1) }, "›"),
-        element("span", {}, `${viewed + 1} of ${chosen.length}`),
+        element("button", { type: "button", disabled: viewed === opened.length - 1, title: "Next (right)", onclick: () => view(viewed + 1) }, "›"),
+        element("span", {}, `${viewed + 1} of ${opened.length}`),
         element("button", { type: "button", title: "Close (Escape)", onclick: () => viewer.close() }, "Close"),
       ),
       element(
@@ -107,7 +110,7 @@ if (DATA.gallery) {
   const toggle = (index) => {
     shown[index] = !shown[index];
     byId("legend").children[index].setAttribute("aria-pressed", shown[index]);
-    cards();
+    if (current === "gallery") cards();
     if (byId("viewer").open) view(viewed);
   };
 
@@ -141,7 +144,9 @@ if (DATA.gallery) {
 
   // The patch around one keypoint on every image, best first.
   const patches = (rest) => {
-    const index = Math.max(0, Math.min(names.length - 1, Number(rest || 1) - 1 || 0));
+    const index = Math.max(0, Math.min(names.length - 1, Math.trunc(Number(rest || 1)) - 1 || 0));
+    if (index !== patched) pages.keypoints = 0;
+    patched = index;
     const having = images.filter((image) => image.points[index]).sort((a, b) => b.points[index][2] - a.points[index][2]);
     byId("tabs").replaceChildren(
       ...names.map((name, place) =>
@@ -180,10 +185,7 @@ if (DATA.gallery) {
             each.setAttribute("stroke-width", width);
           }
         }
-        const open = () => {
-          chosen = having;
-          view(having.indexOf(image));
-        };
+        const open = () => view(having.indexOf(image), having);
         return element(
           "button",
           { type: "button", class: "card", title: `${image.file}\n${tell(image, index)}`, onclick: open },

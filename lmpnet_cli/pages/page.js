@@ -62,13 +62,15 @@ function shares(rows) {
 let current = null;
 function route() {
   const names = [...document.querySelectorAll("[data-section]")].map((link) => link.dataset.section);
-  const [name, rest] = decodeURIComponent(location.hash.slice(1)).split("/");
+  const [name, rest] = location.hash.slice(1).split("/");
   current = names.includes(name) ? name : names[0];
   for (const link of document.querySelectorAll("[data-section]")) {
     if (link.dataset.section === current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
     byId(`section-${link.dataset.section}`).hidden = link.dataset.section !== current;
   }
+  delete keys.page; // pages belong to the section that draws them
+  if (byId("viewer").open) byId("viewer").close();
   if (sections[current]) sections[current](rest);
 }
 
