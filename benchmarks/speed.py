@@ -2,11 +2,17 @@
 
     python benchmarks/speed.py [IMAGES] [--data DATA] [--many 10000]
 
-Each program that is called here also runs by itself.
+Each program that is called here also runs by itself. Here each has a process of its own, and what is done is kept in
+build/bench/, so that a run that was cut off goes on; another commit, or other pictures, are measured anew.
 """
 
 import argparse
+import json
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import clustering
 import discover
@@ -17,10 +23,12 @@ import occlusion
 import pooling
 import sameness
 import startup
-from timing import RESULTS, facts
+from timing import RESULTS, commit, facts
 
 from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.images import list_images
+
+KEPT = RESULTS.parent.parent / "build" / "bench"
 
 
 def main() -> None:
@@ -32,30 +40,24 @@ def main() -> None:
     given = parser.parse_args()
     files = list_images([given.images])
     sections: list[list[str]] = []
+    folder = KEPT / f"{commit()}-{given.images.name}-{len(files)}-{given.many}"
 
-    def done(lines: list[str]) -> None:
+    def measure(program: Callable[..., Any], *arguments: Any) -> Any:
+        lines, figure = kept(folder / f"{program.__module__}.json", program, *arguments)
         sections.append(lines)
         print("\n".join(lines), end="\n\n", flush=True)
+        return figure
 
-    began = facts()
-    lines, help_seconds = startup.measure()
-    done(lines)
-    lines, clustered = clustering.measure()
-    done(lines)
-    lines, (pooled, step) = pooling.measure()
-    done(lines)
-    lines, ratios = discover.measure(given.images)
-    done(lines)
-    lines, engine = engines.measure(given.images)
-    done(lines)
-    lines, swept = evaluate.measure(given.data)
-    done(lines)
-    lines, occluded = occlusion.measure(files[0].path)
-    done(lines)
-    lines, same = sameness.measure(given.images)
-    done(lines)
-    lines, held = memory.measure(given.images, given.many)
-    done(lines)
+    began = kept(folder / "facts.json", facts)
+    help_seconds = measure(startup.measure)
+    clustered = measure(clustering.measure)
+    pooled, step = measure(pooling.measure)
+    ratios = measure(discover.measure, given.images)
+    engine = measure(engines.measure, given.images)
+    swept = measure(evaluate.measure, given.data)
+    occluded = measure(occlusion.measure, files[0].path)
+    same = measure(sameness.measure, given.images)
+    held = measure(memory.measure, given.images, given.many)
     table = [
         "| ratio | measured | goal |",
         "| --- | --- | --- |",
@@ -82,6 +84,16 @@ def main() -> None:
     ]
     text += [*table, "", "\n\n".join("\n".join(lines) for lines in sections), ""]
     (RESULTS / "speed.md").write_text("\n".join(text), encoding="utf-8")
+
+
+def kept(path: Path, program: Callable[..., Any], *arguments: Any) -> Any:
+    """What the program returned when it was run before, or returns now, in a process of its own."""
+    if not path.exists():
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            result = pool.submit(program, *arguments).result()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result))
+    return json.loads(path.read_text())
 
 
 if __name__ == "__main__":

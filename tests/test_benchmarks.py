@@ -158,3 +158,12 @@ def test_the_benchmark_of_vocabularies_scores_what_the_commands_make(birds, chec
     assert row["threshold"] == same["threshold"]
     for name in ("landmark_regression", "voronoi", "map_based", "consistency", "found", "greedy_pck"):
         assert row[name] == same[name], name
+
+
+def test_a_measurement_is_kept_for_a_run_that_goes_on(tmp_path):
+    import os
+
+    from speed import kept
+
+    first = kept(tmp_path / "x.json", os.getpid)
+    assert first != os.getpid() and kept(tmp_path / "x.json", os.getpid) == first
