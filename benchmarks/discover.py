@@ -1,6 +1,6 @@
 """How much of `discover` is not the forward pass?
 
-    python benchmarks/discover.py [IMAGES] [--repeats 3]
+    python benchmarks/discover.py [IMAGES] [--repeats 5]
 
 The floor is the bare forward pass of the networks that are needed (both for the paper's order, one for a vocabulary) on
 tensors that are ready in memory, same batches, same precision. Both are timed in turn in this process; the figure is
@@ -48,7 +48,7 @@ def reading(engine: Engine, batches: Sequence[Tensor]) -> Callable[[], float]:
     return read
 
 
-def measure(pictures: Path, repeats: int = 3) -> tuple[list[str], dict[str, str]]:
+def measure(pictures: Path, repeats: int = 5) -> tuple[list[str], dict[str, str]]:
     """Lines for the document, and the figures that have goals."""
     files = list_images([pictures])
     config = DiscoverConfig(images=(pictures,), device="cpu")
