@@ -9,11 +9,13 @@ from urllib.parse import quote
 
 from lmpnet_cli.config import ConvertConfig
 from lmpnet_cli.config.convert import OF_FILES
-from lmpnet_cli.errors import DatasetError, InputError
-from lmpnet_cli.formats import FORMATS, Document, read_document
+from lmpnet_cli.errors import DatasetError, InputError, OptionError
+from lmpnet_cli.formats import FORMATS, Document, Format, read_document
 from lmpnet_cli.formats.label_studio import LOCAL_FILES
 from lmpnet_cli.results import find_pictures, inputs_of
 from lmpnet_cli.runtime import prepare_output
+
+FILES = (".csv", ".h5", ".json", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".zip")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def convert(keypoints: str | Path, *, to: str, **options: Any) -> ConvertResult:
     document = read_document(config.document)
     out = config.out or Path("results") / "convert" / config.to
     pictures: Mapping[str, Path] = {}
+    _check_frames(document, config.to)
     if FORMATS[config.to].needs_pictures:
         names = [each.file_name for each in document.results]
         pictures = find_pictures(names, config.document.parent, config.images)
@@ -82,16 +85,16 @@ def write_format(
         DatasetError: when the format names picture files and the images are frames of a video.
         OutputError: when something is there already, or cannot be written.
     """
-    if to in OF_FILES and any(result.frame is not None for result in document.results):
-        raise DatasetError(
-            f"{to} names picture files, which frames of a video are not. Extract them, and run discover."
-        )
+    _check_frames(document, to)
     format = FORMATS[to]
     format.check([result.file_name for result in document.results])
     if image_prefix is None:
         folder = inputs[0].absolute().name if len(inputs) == 1 and inputs[0].is_dir() else ""
         image_prefix = LOCAL_FILES + (f"{quote(folder, errors='surrogateescape')}/" if folder else "")
+    elif not image_prefix.endswith(("/", "=")):
+        image_prefix += "/"
     write = partial(format.write, prefix=image_prefix) if format.has_prefix else format.write
+    _check_out(to, format, out)
     if format.file is not None and (out.suffix != Path(format.file).suffix or out.is_dir()):
         out = out / format.file
     if format.file is None:
@@ -101,3 +104,19 @@ def write_format(
         prepare_output(out.parent, [out.with_suffix(suffix).name for suffix in (out.suffix, *format.beside)], overwrite)
     files = write(document, out, pictures)
     return ConvertResult(len(document.results), document.names, files, format.next.format(out=out))
+
+
+def _check_frames(document: Document, to: str) -> None:
+    if to in OF_FILES and any(result.frame is not None for result in document.results):
+        raise DatasetError(
+            f"{to} names picture files, which frames of a video are not. Extract them (ffmpeg -i VIDEO "
+            "frames/%06d.jpg), and run discover on that folder."
+        )
+
+
+def _check_out(to: str, format: Format, out: Path) -> None:
+    """A name that looks like a file is one."""
+    wanted = "" if format.file is None else Path(format.file).suffix
+    if not out.is_dir() and out.suffix in FILES and out.suffix != wanted:
+        kind = f"a {wanted} file, or a folder for it" if wanted else "a folder"
+        raise OptionError(f"--out {out} does not fit: {to} writes {kind}.")

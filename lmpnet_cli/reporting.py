@@ -63,10 +63,15 @@ def report(result: str | Path, *, progress: Progress | None = None, **options: A
     config = ReportConfig(result=Path(result), **options)
     progress = progress or Progress()
     folder, target = config.result, config.target
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}. Check the spelling and the current folder.")
     prepare_output(target.parent, [target.name], config.overwrite)
     there = [name for name in KINDS if (folder / name).is_file()]
     if not there:
-        raise InputError(f"{folder} holds none of {', '.join(KINDS)}. Name the --out of discover, viz-filters or eval.")
+        merge = f" `lmpnet merge {folder}` makes a keypoints.json of it." if (folder / "manifest.json").exists() else ""
+        raise InputError(
+            f"{folder} holds none of {', '.join(KINDS)}. Name the --out of discover, merge, viz-filters or eval.{merge}"
+        )
     documents = {name: _read(folder / name) for name in there}
     skipped = [_skipped(entry) for document in documents.values() for entry in document.get("skipped") or ()]
     pictures = _Pictures(config, progress)
@@ -131,14 +136,9 @@ class _Pictures:
             self.paths, self.film = [None] * len(names), video
             self.numbers = {document.results[index].frame for index in chosen}
             return
-        try:
-            found = find_pictures(names, self.config.result, self.config.images)
-        except InputError as error:
-            self.progress.warn(f"The page has no pictures: {error}")
-            found = {}
-        else:
-            if missing := len(names) - len(found):
-                self.progress.warn(f"{missing} pictures are not where they were; the page shows their keypoints only.")
+        found = find_pictures(names, self.config.result, self.config.images)
+        if missing := len(names) - len(found):
+            self.progress.warn(f"{missing} pictures are not where they were; the page shows their keypoints only.")
         self.paths = [found.get(name) for name in names]
 
     def _video(self) -> Film | None:
@@ -228,7 +228,9 @@ def _settings(folder: Path, documents: dict[str, dict[str, Any]]) -> list[tuple[
     options = run.pop("options", {}) or {}
     versions = run.pop("versions", {}) or {}
     run.pop("skipped", None)
-    tables = [("Options", options), ("How keypoints were found", info), ("The run", run), ("Versions", versions)]
+    classes = info.pop("classes", None)
+    info |= {"classes": f"{len(classes)}: {', '.join(map(str, classes[:5]))}..."} if isinstance(classes, list) else {}
+    tables = [("How keypoints were found", info), ("The run", run), ("Options", options), ("Versions", versions)]
     return [(title, [(str(key), _plain(value)) for key, value in rows.items()]) for title, rows in tables if rows]
 
 

@@ -34,7 +34,7 @@ def find_pictures(names: Sequence[str], folder: Path, given: Sequence[Path] = ()
     try:
         listed = {image.name: image.path for image in list_images(inputs)}
     except InputError as error:
-        raise InputError(f"{error} Or name the place where the pictures are now: --images FOLDER.") from error
+        raise InputError(f"The pictures are not where they were ({error}) Name the place: --images FOLDER.") from error
     found = {name: listed[name] for name in names if name in listed}
     if names and not found:
         raise InputError(

@@ -78,6 +78,8 @@ def test_keypoints_are_those_of_the_same_frames_as_pictures(clip, checkpoint, tm
     drawn = Film(out / "overlays" / "birds.mp4")
     assert sum(1 for _ in drawn.frames()) == 6 and drawn.rate == pytest.approx(RATE / 4)
     assert (out / "overview.jpg").is_file() and not list(out.glob(".*"))
+    rows = (out / "exports" / "csv" / "keypoints.csv").read_text().splitlines()
+    assert rows[0].endswith(",visible,frame,time") and rows[-1].endswith(",20,2.0")
     page = (out / "report.html").read_text()
     assert page.count('type="text/plain" id="p') == 6
 
@@ -157,7 +159,8 @@ def test_frames_of_another_size_stay_in_the_overlay_video(tmp_path):
 
 def test_a_page_of_frames_needs_the_video_where_it_was(clip, checkpoint, tmp_path):
     discover(clip, every=10, out=tmp_path / "out", checkpoint=checkpoint, workers=0, device="cpu")
-    with pytest.raises(DatasetError, match="frames of a video are not"):
-        convert(tmp_path / "out", to="label-studio", out=tmp_path / "x")
+    for to in ("label-studio", "fiftyone", "yolo-pose"):
+        with pytest.raises(DatasetError, match="frames of a video are not"):
+            convert(tmp_path / "out", to=to, out=tmp_path / "x")
     page = report(tmp_path / "out", limit=2).path.read_text()
     assert page.count('type="text/plain" id="p') == 2

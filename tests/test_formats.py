@@ -377,6 +377,20 @@ def test_results_are_found_from_another_folder(found, tmp_path, monkeypatch):
     assert len(json.loads(convert(tmp_path, to="fiftyone", out=tmp_path / "x").files[1].read_text())) == 4
 
 
+def test_a_name_that_looks_like_a_file_is_no_folder(apart, tmp_path):
+    for to, name in (("csv", "x.txt"), ("csv", "x.json"), ("cvat", "x.zip"), ("label-studio", "tasks.json")):
+        with pytest.raises(OptionError, match=f"{name} does not fit: {to} writes"):
+            convert(apart, to=to, out=tmp_path / name)
+    assert convert(apart, to="csv", out=tmp_path / "v1.2").files == [tmp_path / "v1.2" / "keypoints.csv"]
+
+
+def test_the_prefix_of_an_address_ends_like_one(found, tmp_path):
+    for number, prefix in enumerate(("https://example.org/photos", "https://example.org/photos/", "/data?d=")):
+        tasks = convert(found, to="label-studio", out=tmp_path / str(number), image_prefix=prefix).files[0]
+        address = json.loads(tasks.read_text())[0]["data"]["image"]
+        assert address in ("https://example.org/photos/a%2C%20b.jpg", "/data?d=a%2C%20b.jpg")
+
+
 def test_options_of_other_formats_and_remote_places_are_refused(found):
     with pytest.raises(OptionError, match="--image-prefix belongs to --to label-studio"):
         convert(found, to="csv", image_prefix="x")

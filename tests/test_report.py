@@ -85,11 +85,14 @@ def test_more_pictures_than_the_limit_are_chosen_evenly(found, tmp_path):
     assert "shows 10 of 130 images" in text
 
 
-def test_pictures_that_are_gone_leave_a_page_of_keypoints(found, tmp_path):
+def test_a_page_without_any_picture_is_not_made(found, tmp_path):
     shutil.copy(found / "keypoints.json", tmp_path)
-    told = Told()
-    text = report(tmp_path, progress=told).path.read_text()
-    assert "does not say where its pictures are" in told.warnings[0] and 'type="text/plain"' not in text
+    with pytest.raises(InputError, match=r"does not say where its pictures are.* --images"):
+        report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+    assert report(tmp_path / "keypoints.json", images=found.parent / "photos").images == 130
+    with pytest.raises(InputError, match="There is no folder"):
+        report(tmp_path / "nowhere")
 
 
 def test_folders_without_results_and_damaged_ones(tmp_path):

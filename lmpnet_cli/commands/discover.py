@@ -131,7 +131,9 @@ def discover(
         "images": count,
         "skipped": o.skipped_line(len(result.skipped)),
         "keypoints": f"{found} ({found / count:.2f} of {len(result.names)} an image)",
-        "order": result.order if result.order == "prominence" else f"identity ({', '.join(result.names)})",
+        "order": "prominence (ranks on each picture, no parts)"
+        if result.order == "prominence"
+        else f"identity ({', '.join(result.names)})",
         "device": result.device,
         "time": f"{result.seconds:.1f} s ({count / result.seconds:.1f} images/s)",
         "written": o.written(out, "keypoints.json", "overlays", "overview.jpg", "panels", "exports", "report.html"),

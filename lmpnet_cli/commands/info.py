@@ -1,6 +1,7 @@
 """`lmpnet info [MODEL]`."""
 
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any
 
 import typer
@@ -56,14 +57,14 @@ def _checkpoint(record: dict[str, Any]) -> dict[str, object]:
         "parameters": ", ".join(f"{part} {count:,}" for part, count in parameters.items()),
         "classes": _list(list(spec["classes"])),
         "vocabulary": _list(list(vocabulary["names"]), 16) if vocabulary else "none: `lmpnet vocabulary` makes one",
-        "trained on": ", ".join(map(str, training.get("data") or ())),
+        "trained on": ", ".join(dict.fromkeys(map(str, training.get("data") or ()))),
         "training": ", ".join(
             f"{name.replace('_', ' ')} {training[name]}"
             for name in ("epochs", "replica_epochs", "batch_size", "learning_rate", "seed")
             if name in training
         ),
         "held-out accuracy": ", ".join(f"{part} {value:.3f}" for part, value in accuracy.items() if value is not None),
-        "initial weights": str(record.get("initial_weights") or "")[:300],
+        "initial weights": shorten(str(record.get("initial_weights") or ""), 200, placeholder=" ... (--json has all)"),
         "made with": ", ".join(f"{name} {version}" for name, version in (record.get("versions") or {}).items()),
     }
     return {name: fact for name, fact in facts.items() if fact}

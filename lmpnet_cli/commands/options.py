@@ -36,7 +36,14 @@ class Split(str, Enum):
 
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.", rich_help_panel=OUTPUT)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.", rich_help_panel=OUTPUT)]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace results that are there; a report and exports of the earlier run go.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN)]
 Precise = Annotated[
     Precision,

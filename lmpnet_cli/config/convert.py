@@ -68,7 +68,8 @@ class ReportConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "result", Path(self.result))
+        result = Path(self.result)
+        object.__setattr__(self, "result", result.parent if result.name == "keypoints.json" else result)
         object.__setattr__(self, "images", paths(self.images))
         if self.out is not None:
             object.__setattr__(self, "out", Path(self.out))

@@ -88,7 +88,10 @@ class DiscoverConfig(KeypointConfig):
         if self.shard is not None or self.engine == "ray":
             raise OptionError("A video is read in one go: leave --shard and --engine ray out.")
         if files := [name for name in self.export if name in OF_FILES]:
-            raise OptionError(f"--export {files[0]} names picture files, which frames are not. Extract them first.")
+            raise OptionError(
+                f"--export {files[0]} names picture files, which frames are not. Extract them "
+                "(ffmpeg -i VIDEO frames/%06d.jpg), and run discover on that folder."
+            )
 
     @property
     def video(self) -> Path | None:
@@ -108,12 +111,15 @@ class DiscoverConfig(KeypointConfig):
         for flag, given in (
             ("--method", self.method != "lmpnet"),
             ("--shard", self.shard is not None),
-            ("--report", self.report),
-            ("--export", bool(self.export)),
             (f"--device {self.device}", numbered),
         ):
             if given:
                 raise OptionError(f"{flag} does not go with --engine ray: leave one of them out.")
+        if self.report or self.export:
+            raise OptionError(
+                "--engine ray makes no --report and no --export: `lmpnet merge` its results, then `lmpnet report` or "
+                "`lmpnet convert` them."
+            )
         if self.resume and self.overwrite:
             raise OptionError("--resume goes on, --overwrite begins again: leave one of them out.")
 

@@ -9,6 +9,7 @@ from lmpnet_cli.formats.document import Document
 from lmpnet_cli.runtime import write_pieces
 
 COLUMNS = ("file", "keypoint", "x", "y", "score", "visible")
+OF_VIDEO = ("frame", "time")  # seconds; further columns where the images are frames
 
 
 def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[Path]:
@@ -18,13 +19,13 @@ def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[P
 
 
 def _lines(document: Document) -> Iterator[str]:
-    yield as_line(COLUMNS)
+    film = any(result.frame is not None for result in document.results)
+    yield as_line(COLUMNS + OF_VIDEO if film else COLUMNS)
     for result in document.results:
         for name, (x, y), score in zip(document.names, result.xy.tolist(), result.scores.tolist(), strict=True):
-            found = x == x
-            yield as_line(
-                [result.file_name, name, *((number(x), number(y), number(score, 4), 1) if found else ("", "", "", 0))]
-            )
+            cells = (number(x), number(y), number(score, 4), 1) if x == x else ("", "", "", 0)
+            moment = (result.frame, result.time) if film else ()
+            yield as_line([result.file_name, name, *cells, *moment])
 
 
 def number(value: float, digits: int = 2) -> str:

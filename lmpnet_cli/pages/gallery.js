@@ -39,7 +39,7 @@ if (DATA.gallery) {
   };
 
   const score = (image) => (image.score === null ? "no keypoint" : `score ${image.score.toFixed(2)}`);
-  const label = (image) => (image.label === null ? "" : `${image.label} ${(100 * image.certainty).toFixed(0)} %`);
+  const label = (image) => (image.label === null ? "" : `Predicted: ${image.label}, ${(100 * image.certainty).toFixed(0)} %`);
 
   const orders = {
     name: () => 0,

@@ -36,6 +36,7 @@ function paged(name, items, size, redraw) {
   };
   keys.page = (step) => go(page + step);
   for (const bar of document.querySelectorAll(`[data-pages="${name}"]`)) {
+    bar.hidden = last === 0 && bar !== document.querySelector(`[data-pages="${name}"]`);
     const range = items.length ? `${page * size + 1} to ${Math.min(items.length, (page + 1) * size)} of ${items.length}` : "none";
     bar.replaceChildren(
       element("button", { type: "button", disabled: page === 0, title: "First page", onclick: () => go(0) }, "«"),
