@@ -3,7 +3,7 @@
 import typer
 
 from lmpnet_cli.commands import options as o
-from lmpnet_cli.console import print_json, print_table
+from lmpnet_cli.console import print_json, print_note, print_table
 
 
 def doctor(quiet: o.Quiet = False, json: o.Json = False) -> None:
