@@ -57,8 +57,10 @@ def _devices() -> Finding:
 
 def _processors() -> Finding:
     device = resolve_device("auto")
-    says = f"{os.cpu_count()} processors, {torch.get_num_threads()} threads, {resolve_workers(None, device)} decoding"
-    return Finding("processors", "ok", f"{says} processes")
+    workers = resolve_workers(None, device)
+    decoding = f"pictures are decoded by {workers} processes" if workers else "pictures are decoded between two batches"
+    says = f"{os.cpu_count()} processors, {torch.get_num_threads()} threads; {decoding}"
+    return Finding("processors", "ok", says)
 
 
 def _try(name: str, look: Callable[[], str]) -> Finding:

@@ -3,7 +3,7 @@
 import typer
 
 from lmpnet_cli.commands import options as o
-from lmpnet_cli.console import print_json, print_note, print_table
+from lmpnet_cli.console import print_json, print_note, print_summary
 
 
 def doctor(quiet: o.Quiet = False, json: o.Json = False) -> None:
@@ -20,14 +20,8 @@ def doctor(quiet: o.Quiet = False, json: o.Json = False) -> None:
     if json:
         print_json({finding.name: {"state": finding.state, "says": finding.says} for finding in findings})
     elif not quiet:
-        print_table(
-            "doctor",
-            [
-                "",
-                "state",
-                "",
-            ],
-            [[each.name, each.state, each.says] for each in findings],
-        )
+        facts = {each.name: each.says if each.state == "ok" else f"{each.state}: {each.says}" for each in findings}
+        print_summary("doctor", facts)
+        print_note(f"Broken: {', '.join(broken)}." if broken else "Nothing is broken.")
     if broken:
         raise typer.Exit(1)
