@@ -73,7 +73,7 @@ def write_format(
     image_prefix: str | None = None,
     inputs: Sequence[Path] = (),
 ) -> ConvertResult:
-    """Writes one format.
+    """Writes one format; that it can tell of frames of a video was checked before.
 
     Args:
         out: a folder, or the file where the format has one and `out` ends as its name does.
@@ -82,10 +82,9 @@ def write_format(
         inputs: where the pictures were searched, for that prefix.
 
     Raises:
-        DatasetError: when the format names picture files and the images are frames of a video.
+        DatasetError: when the tool could not tell two pictures apart.
         OutputError: when something is there already, or cannot be written.
     """
-    _check_frames(document, to)
     format = FORMATS[to]
     format.check([result.file_name for result in document.results])
     if image_prefix is None:

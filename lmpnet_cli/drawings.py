@@ -15,7 +15,35 @@ SHEET, SHEET_SIDE = 24, 240  # pictures on a contact sheet, and their size
 WAITING = 32  # drawings in the queue, at most
 
 
-class Drawings:
+class DrawingQueue:
+    """Drawings that threads make, a few waiting; what the files of pictures and the one of a video have in common."""
+
+    def __init__(self, out: Path | None, threads: int) -> None:
+        self.out = out
+        self.pool = ThreadPoolExecutor(threads)
+        self.waiting: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def queue(self, draw: Callable[..., None], *arguments: Any) -> None:
+        """Has a thread call `draw`, and waits while too many wait."""
+        self.waiting.append(self.pool.submit(draw, *arguments))
+        while len(self.waiting) > WAITING:
+            self.waiting.popleft().result()
+
+    def settle(self) -> None:
+        """Waits for the drawings that are queued: between two batches all processors are theirs."""
+        while self.waiting:
+            self.waiting.popleft().result()
+
+    def leave_no_empty_folder(self) -> None:
+        """After a run that was interrupted."""
+        if self.out is not None and self.out.is_dir() and not any(self.out.iterdir()):
+            self.out.rmdir()
+
+
+class Drawings(DrawingQueue):
     """JPEG files in `out/folder`, one for each picture, and perhaps a contact sheet of the first.
 
     They are drawn into a folder aside, which `commit` puts in the place of an earlier one: a run that fails or is
@@ -32,16 +60,12 @@ class Drawings:
             wanted: False draws nothing, and `commit` removes what an earlier run has drawn.
             sheet: file name of the contact sheet in `out`.
         """
-        self.out, self.folder, self.sheet = out, folder, sheet
+        super().__init__(out, threads=2)
+        self.folder, self.sheet = folder, sheet
         self.wanted = wanted and out is not None
         self.files = drawing_names(names)
-        self.pool = ThreadPoolExecutor(2)
-        self.waiting: deque[Future[None]] = deque()
         self.small: dict[int, Rgb] = {}
         self.count = 0
-
-    def __enter__(self) -> Self:
-        return self
 
     def _aside(self, what: str) -> Path:
         assert self.out is not None
@@ -52,21 +76,14 @@ class Drawings:
         if not self.wanted:
             return
         path = self._aside("new") / self.files.get(name, name)
-        self.waiting.append(self.pool.submit(self._draw, path, draw, self.count))
+        self.queue(self._draw, path, draw, self.count)
         self.count += 1
-        while len(self.waiting) > WAITING:
-            self.waiting.popleft().result()
 
     def _draw(self, path: Path, draw: Callable[[], Rgb], number: int) -> None:
         drawing = draw()
         save_jpeg(path, drawing)
         if self.sheet and number < SHEET:
             self.small[number] = fit(drawing, SHEET_SIDE)
-
-    def settle(self) -> None:
-        """Waits for the drawings that are queued: between two batches all processors are theirs."""
-        while self.waiting:
-            self.waiting.popleft().result()
 
     def commit(self) -> None:
         """Waits for the last drawing and puts all in their place."""
@@ -90,8 +107,8 @@ class Drawings:
         if self.out is None:
             return
         shutil.rmtree(self._aside("new"), ignore_errors=True)
-        if kind is not None and self.out.is_dir() and not any(self.out.iterdir()):
-            self.out.rmdir()  # an interrupted run leaves no empty folder
+        if kind is not None:
+            self.leave_no_empty_folder()
 
 
 def drawing_names(names: Sequence[str]) -> dict[str, str]:

@@ -1,15 +1,13 @@
 """The overlay video: frames with their keypoints, drawn and encoded by a thread while the next batch runs."""
 
 import os
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import cv2
 
-from lmpnet_cli.drawings import SHEET, SHEET_SIDE, WAITING
+from lmpnet_cli.drawings import SHEET, SHEET_SIDE, DrawingQueue
 from lmpnet_cli.errors import OutputError
 from lmpnet_cli.films import Film
 from lmpnet_cli.images import evenly
@@ -19,7 +17,7 @@ from lmpnet_cli.runtime import clear_folder
 CODEC = "mp4v"  # what OpenCV's own build can always write
 
 
-class FilmDrawings:
+class FilmDrawings(DrawingQueue):
     """`overlays/<name of the video>.mp4`, and a contact sheet of frames from all of it. Used as `Drawings` is."""
 
     def __init__(self, out: Path | None, film: Film, wanted: bool, sheet: str) -> None:
@@ -29,18 +27,14 @@ class FilmDrawings:
             wanted: False draws nothing, and `commit` removes what an earlier run has drawn.
             sheet: file name of the contact sheet in `out`.
         """
-        self.out, self.film, self.sheet = out, film, sheet
+        super().__init__(out, threads=1)
+        self.film, self.sheet = film, sheet
         self.wanted = wanted and out is not None
-        self.pool = ThreadPoolExecutor(1)
-        self.waiting: deque[Future[None]] = deque()
         self.writer: Any = None
         self.size = (0, 0)
         self.small: list[Rgb] = []
         self.step = 1  # between two frames of the contact sheet
         self.count = 0
-
-    def __enter__(self) -> Self:
-        return self
 
     @property
     def _aside(self) -> Path:
@@ -51,10 +45,8 @@ class FilmDrawings:
         """Queues the next frame."""
         if not self.wanted:
             return
-        self.waiting.append(self.pool.submit(self._draw, draw, self.count))
+        self.queue(self._draw, draw, self.count)
         self.count += 1
-        while len(self.waiting) > WAITING:
-            self.waiting.popleft().result()
 
     def _draw(self, draw: Callable[[], Rgb], number: int) -> None:
         drawing = draw()
@@ -82,11 +74,6 @@ class FilmDrawings:
     def _sheet(self) -> list[Rgb]:
         return [self.small[index] for index in evenly(len(self.small), SHEET)]
 
-    def settle(self) -> None:
-        """Waits for the frames that are queued."""
-        while self.waiting:
-            self.waiting.popleft().result()
-
     def commit(self) -> None:
         """Waits for the last frame and puts the video in its place."""
         if self.out is None:
@@ -109,5 +96,5 @@ class FilmDrawings:
         if self.out is None:
             return
         self._aside.unlink(missing_ok=True)
-        if kind is not None and self.out.is_dir() and not any(self.out.iterdir()):
-            self.out.rmdir()  # an interrupted run leaves no empty folder
+        if kind is not None:
+            self.leave_no_empty_folder()

@@ -29,7 +29,7 @@ from lmpnet_cli.results import find_pictures, inputs_of, read_run
 from lmpnet_cli.runtime import prepare_output, write_pieces
 from lmpnet_cli.tables import metric_tables
 
-KINDS = {"keypoints.json": "gallery", "filters.json": "filters", "metrics.json": "metrics"}
+KINDS = ("keypoints.json", "filters.json", "metrics.json")
 PAGE = "report.html"
 WEBP_SIDE = 16383  # WebP has no more pixels on a side
 
@@ -160,9 +160,8 @@ class _Pictures:
                 yield f"p{place}", text
 
     def _of_film(self, film: Film, side: int) -> Iterator[str | None]:
-        wanted = set(self.numbers)
         for frame in film.frames():
-            if frame.number in wanted:
+            if frame.number in self.numbers:
                 yield None if frame.rgb is None else small(Image.fromarray(frame.rgb), side)
 
 

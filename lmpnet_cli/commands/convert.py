@@ -25,10 +25,7 @@ def convert(
             "--out", "-o", help="The file, or a folder (default: results/convert/FORMAT).", rich_help_panel=o.OUTPUT
         ),
     ] = Config.out,
-    images: Annotated[
-        list[Path] | None,
-        typer.Option(help="Where the pictures are (default: where run.json says).", rich_help_panel=o.INPUT),
-    ] = None,
+    images: o.Pictures = None,
     image_prefix: Annotated[
         str | None,
         typer.Option(

@@ -133,6 +133,10 @@ Panels = Annotated[
     typer.Option("--panels", help="Draw relevance maps and points side by side, as panels/.", rich_help_panel=SALIENCY),
 ]
 Report = Annotated[bool, typer.Option("--report", help="Make report.html of the results, too.", rich_help_panel=OUTPUT)]
+Pictures = Annotated[
+    list[Path] | None,
+    typer.Option(help="Where the pictures are (default: where run.json says).", rich_help_panel=INPUT),
+]
 SplitOption = Annotated[Split, typer.Option("--split", help="Part of an official split.", rich_help_panel=INPUT)]
 Alpha = Annotated[float, typer.Option(help="Tolerance as a share of the shorter image side.", rich_help_panel=METHOD)]
 Size = Annotated[

@@ -16,10 +16,7 @@ def report(
         Path | None,
         typer.Option("--out", "-o", help="The page (default: report.html in that folder).", rich_help_panel=o.OUTPUT),
     ] = Config.out,
-    images: Annotated[
-        list[Path] | None,
-        typer.Option(help="Where the pictures are (default: where run.json says).", rich_help_panel=o.INPUT),
-    ] = None,
+    images: o.Pictures = None,
     limit: Annotated[
         int, typer.Option(help="Pictures in the page; of more, as many are chosen evenly.", rich_help_panel=o.OUTPUT)
     ] = Config.limit,

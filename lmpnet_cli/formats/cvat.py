@@ -14,29 +14,21 @@ from xml.sax.saxutils import quoteattr
 
 from lmpnet_cli.colors import web_color
 from lmpnet_cli.errors import DatasetError
-from lmpnet_cli.formats.document import Document
-from lmpnet_cli.keypoints import to_coco
+from lmpnet_cli.formats.document import Document, as_coco
 from lmpnet_cli.runtime import write_atomically, write_json
 
 ENTRY = "annotations/person_keypoints_default.json"  # CVAT's name, whatever the keypoints are of
 
 
 def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[Path]:
-    """Writes `annotations.zip` and `labels.json` into the folder `out`.
-
-    Raises:
-        DatasetError: when CVAT could not tell two pictures apart.
-    """
-    check_names([result.file_name for result in document.results])
+    """Writes `annotations.zip` and `labels.json` into the folder `out`; `check_names` comes before."""
     archive, labels = out / "annotations.zip", out / "labels.json"
-    coco = to_coco(document.results, {"description": document.source}, document.names)
-    coco["licenses"] = []
-    coco["categories"][0] |= {"name": document.category, "supercategory": "", "skeleton": _edges(document)}
+    coco = as_coco(document) | {"licenses": []}
+    coco["categories"][0]["supercategory"] = ""
     # an annotation without a point would be a skeleton without a place
     coco["annotations"] = [each for each in coco["annotations"] if each["num_keypoints"]]
     for annotation in coco["annotations"]:
         annotation.pop("predicted_class", None)  # CVAT reads attributes as its own
-    del coco["skipped"]
 
     def pack(aside: Path) -> None:
         with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as file:
@@ -48,16 +40,16 @@ def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[P
 
 
 def check_names(names: Sequence[str]) -> None:
-    """CVAT looks for the frame of an annotation by the name without its suffix."""
+    """CVAT looks for the frame of an annotation by the name without its suffix.
+
+    Raises:
+        DatasetError: when it could not tell two pictures apart.
+    """
     first: dict[PurePosixPath, str] = {}
     for name in names:
         other = first.setdefault(PurePosixPath(name).with_suffix(""), name)
         if other != name:
             raise DatasetError(f"CVAT cannot tell {other} and {name} apart: it leaves the suffix out. Rename one.")
-
-
-def _edges(document: Document) -> list[list[int]]:
-    return [list(pair) for pair in document.skeleton]
 
 
 def _label(document: Document) -> dict[str, Any]:

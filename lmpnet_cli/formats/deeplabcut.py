@@ -40,9 +40,7 @@ def shown(name: str) -> str:
 
 def _row(document: Document, index: int) -> list[float]:
     result = document.results[index]
-    points = np.round(np.column_stack([result.xy, result.scores]), 4)
-    points[:, :2] = np.round(points[:, :2], 2)
-    row: list[float] = points.reshape(-1).tolist()
+    row: list[float] = np.column_stack([result.xy.round(2), result.scores.round(4)]).reshape(-1).tolist()
     return row
 
 

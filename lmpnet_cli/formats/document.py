@@ -3,11 +3,12 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lmpnet_cli.errors import DatasetError, reading_document
-from lmpnet_cli.keypoints import Keypoints, keypoint_names, parse_coco
+from lmpnet_cli.keypoints import Keypoints, keypoint_names, parse_coco, to_coco
 
 ADVICE = "Name the keypoints.json of `lmpnet discover`."
 
@@ -77,6 +78,14 @@ def read_document(path: Path) -> Document:
     ]
     source = " ".join(str(part) for part in ("lmpnet", info.get("lmpnet_version"), weights) if part)
     return Document(results, names, name, skeleton, image_ids, category_id, source)
+
+
+def as_coco(document: Document) -> dict[str, Any]:
+    """A COCO annotation document with ids from 1."""
+    coco = to_coco(document.results, {"description": document.source}, document.names)
+    coco["categories"][0] |= {"name": document.category, "skeleton": [list(pair) for pair in document.skeleton]}
+    del coco["skipped"]
+    return coco
 
 
 def mean_score(result: Keypoints) -> float:

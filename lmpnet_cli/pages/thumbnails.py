@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from lmpnet_cli.images import UnreadableImage, read_image
@@ -32,7 +31,7 @@ def encode(picture: Image.Image) -> str:
 def thumbnail(path: Path, side: int, max_pixels: int) -> str | None:
     """One picture, its longer side at most `side`; None where it cannot be read any more."""
     try:
-        picture = Image.fromarray(np.asarray(read_image(path, max_pixels, at_least=side).rgb))
+        picture = Image.fromarray(read_image(path, max_pixels, at_least=side).rgb)
     except (UnreadableImage, OSError):
         return None
     return small(picture, side)
