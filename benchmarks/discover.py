@@ -25,8 +25,8 @@ from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.discovery import discover
 from lmpnet_cli.exporting import export
 from lmpnet_cli.identity_finder import places
-from lmpnet_cli.images import list_images
 from lmpnet_cli.inference import Engine
+from lmpnet_cli.listing import list_images
 from lmpnet_cli.lmp.vocabulary import locate
 from lmpnet_cli.runtime import resolve_workers
 

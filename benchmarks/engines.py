@@ -21,8 +21,8 @@ from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.finders import open_finder
 from lmpnet_cli.graph_finder import export_finder
-from lmpnet_cli.images import list_images
 from lmpnet_cli.inference import Engine
+from lmpnet_cli.listing import list_images
 from lmpnet_cli.lmp.graph import GraphSpec, KeypointGraph
 
 Batches = Sequence[NDArray[np.uint8]]

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from lmpnet_cli.annotations import read_annotations
 from lmpnet_cli.config import EvaluateConfig
-from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine
+from lmpnet_cli.listing import ListedImage
 from lmpnet_cli.lmp.backbone import load_initial_weights
 from lmpnet_cli.metrics import feature_map_entropy
 from lmpnet_cli.progress import Progress

@@ -19,8 +19,8 @@ from lmpnet_cli.annotations import read_annotations
 from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.config import EvaluateConfig
 from lmpnet_cli.evaluation import evaluate
-from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine
+from lmpnet_cli.listing import ListedImage
 
 SWEEP = tuple(np.linspace(0.5, 5, 10).tolist())
 

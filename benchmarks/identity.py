@@ -20,9 +20,9 @@ from lmpnet_cli.checkpoints import load_checkpoint
 from lmpnet_cli.config import EvaluateConfig, VocabularyConfig
 from lmpnet_cli.datasets import training_pictures
 from lmpnet_cli.identity_evaluation import identity_scores
-from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine
 from lmpnet_cli.keypoints import keypoint_names
+from lmpnet_cli.listing import ListedImage
 from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec
 from lmpnet_cli.lmp.vocabulary_learning import Recipe
 from lmpnet_cli.measurement import Measurement

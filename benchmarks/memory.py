@@ -11,7 +11,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from lmpnet_cli.bundled import bundled_examples
-from lmpnet_cli.images import list_images
+from lmpnet_cli.listing import list_images
 
 FEW = 100
 RUN = """

@@ -26,7 +26,7 @@ import startup
 from timing import RESULTS, commit, facts
 
 from lmpnet_cli.bundled import bundled_examples
-from lmpnet_cli.images import list_images
+from lmpnet_cli.listing import list_images
 
 KEPT = RESULTS.parent.parent / "build" / "bench"
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine
+from lmpnet_cli.listing import ListedImage
 from lmpnet_cli.memory import large_pages
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.runtime import now, versions

@@ -6,7 +6,7 @@ Positions are turned into the pixel convention of `keypoints.py`: CUB's are 1-ba
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lmpnet_cli.datasets import cub_image_path, cub_root, read_cub, read_table
 from lmpnet_cli.errors import DatasetError, InputError, reading_document
+from lmpnet_cli.listing import LEADS_OUT, Inside, ListedImage
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class AnnotatedImage:
         bbox: x, y, width, height in pixels, or None.
         class_name: None where there is none.
         size: width, height that the annotations give, or None.
+        refused: why the picture may not be read, where it may not.
     """
 
     id: str
@@ -36,6 +38,12 @@ class AnnotatedImage:
     bbox: tuple[float, float, float, float] | None
     class_name: str | None
     size: tuple[int, int] | None = None
+    refused: str = ""
+
+    @property
+    def listed(self) -> ListedImage:
+        """The picture alone."""
+        return ListedImage(self.path, self.name, self.refused)
 
     @property
     def visible(self) -> NDArray[np.float64]:
@@ -61,31 +69,34 @@ class Annotations:
     left_out: dict[str, int] = field(default_factory=dict)
 
 
-def read_annotations(data: Path, split: str = "test") -> Annotations:
+def read_annotations(data: Path, split: str = "test", follow_links: bool = False) -> Annotations:
     """Reads a CUB folder (part `split` of its official split) or a COCO keypoint file.
+
+    Args:
+        follow_links: read pictures that links lead to, outside the folder too.
 
     Raises:
         InputError: when nothing is there.
         DatasetError: when the files do not fit together, or the split is empty.
     """
     if data.is_file():
-        return _read_coco(data)
+        return _read_coco(data, follow_links)
     if not data.is_dir():
         raise InputError(f"There is no data set {data}. Name a CUB folder, or a COCO keypoint file beside its images.")
     root = cub_root(data)
     if root:
-        return _read_cub(root, split)
+        return _read_cub(root, split, follow_links)
     files = sorted(data.glob("*.json"))
     if len(files) == 1:
-        return _read_coco(files[0])
+        return _read_coco(files[0], follow_links)
     raise DatasetError(
         f"{data} holds no annotations: neither images.txt of the CUB layout nor one COCO keypoint .json. "
         "Name the .json itself if there are several."
     )
 
 
-def _read_cub(root: Path, split: str) -> Annotations:
-    samples = {sample.source: sample for sample in read_cub(root).samples}
+def _read_cub(root: Path, split: str, follow_links: bool) -> Annotations:
+    samples = {sample.source: sample for sample in read_cub(root, follow_links).samples}
     names = tuple(row[1] for row in read_table(root / "parts" / "parts.txt", 2))
     parts: dict[str, NDArray[np.float64]] = {}
     for image_id, (part, x, y, visible) in _numbers(root / "parts" / "part_locs.txt"):
@@ -109,6 +120,7 @@ def _read_cub(root: Path, split: str) -> Annotations:
                 parts.get(image_id, np.full((len(names), 2), np.nan)),
                 (box[0] - 1, box[1] - 1, box[2], box[3]) if box and max(box[2:]) > 0 else None,
                 samples[name].class_name,
+                refused=samples[name].refused,
             )
         )
     images["all"] = sorted(images["train"] + images["test"], key=lambda image: image.name)
@@ -131,7 +143,7 @@ def _numbers(path: Path) -> list[tuple[str, list[float]]]:
     return rows
 
 
-def _read_coco(path: Path) -> Annotations:
+def _read_coco(path: Path, follow_links: bool) -> Annotations:
     """Pictures without keypoints, or with several annotated objects, get no visible part: scores leave them out."""
     left_out: Counter[str] = Counter()
     advice = "Name a CUB folder, or a COCO keypoint .json beside its images."
@@ -157,6 +169,9 @@ def _read_coco(path: Path) -> Annotations:
         images = [_coco_image(path, image, objects[image["id"]], len(names), left_out) for image in document["images"]]
     if not any(objects.values()):
         raise DatasetError(f"{path} holds no annotations with labelled keypoints for its images.")
+    inside = Inside([path.parent])
+    if not follow_links:
+        images = [image if image.path in inside else replace(image, refused=LEADS_OUT) for image in images]
     listed = tuple((image.id, image.name) for image in images)
     return Annotations(
         path.stem, tuple(sorted(images, key=lambda image: image.name)), names, listed, (), dict(+left_out)
@@ -195,6 +210,6 @@ def _coco_image(
 
 def _inside(folder: Path, name: str) -> Path:
     path = folder / name
-    if Path(name).is_absolute() or ".." in Path(name).parts:  # links are the user's own, and may lead elsewhere
+    if Path(name).is_absolute() or ".." in Path(name).parts:
         raise DatasetError(f"An annotation names {name}, which lies outside {folder}.")
     return path if path.exists() or not (folder / "images" / name).exists() else folder / "images" / name

@@ -23,6 +23,7 @@ from lmpnet_cli.lmp.network import LMPNet, NetworkSpec, build
 from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec
 from lmpnet_cli.runtime import resolve_device, versions, write_atomically
 
+MAX_HEADER = 32 * 2**20  # bytes; with ten thousand classes it is one million
 VOCABULARY = "vocabulary"  # in the header, and before the names of its tensors
 
 
@@ -96,7 +97,7 @@ def vocabulary_spec(header: dict[str, Any]) -> VocabularySpec | None:
     try:
         given: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in values.items()}
         return VocabularySpec(**given)
-    except (TypeError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"The checkpoint describes no vocabulary that this lmpnet knows ({error}).") from error
 
 
@@ -107,8 +108,7 @@ def read_header(path: Path) -> dict[str, Any]:
         CheckpointError: when the file is missing, damaged or not one of ours.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+        metadata = read_metadata(path)
         header = json.loads(metadata["lmpnet"])
         version = header["format_version"]
     except FileNotFoundError as error:
@@ -117,14 +117,14 @@ def read_header(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is not a readable safetensors file ({error}). It may be truncated, or another kind of file."
         ) from error
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"{path} was not written by lmpnet. Give a checkpoint of `lmpnet train`; backbone weights go to "
             "`lmpnet train --init FILE`."
         ) from error
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has format version {version}, this lmpnet reads {FORMAT_VERSION}. Update lmpnet."
+            f"{path} has format version {version!r:.80}, this lmpnet reads {FORMAT_VERSION}. Update lmpnet."
         )
     return dict(header)
 
@@ -147,17 +147,45 @@ def load_checkpoint(path: str | Path | None = None, device: str = "cpu") -> LMPN
     path = bundled_checkpoint() if path is None else Path(path)
     header = read_header(path)
     try:
-        words = vocabulary_spec(header)
-        model = build(parse_spec(header["spec"]), replica=bool(header["replica"]), vocabulary=words)
+        spec, replica, words = parse_spec(header["spec"]), bool(header["replica"]), vocabulary_spec(header)
+        with torch.device("meta"):
+            planned = build(spec, replica, vocabulary=words)
         with safe_open(path, framework="pt") as file:
+            _refuse_misfit(planned, file)  # before memory is taken for what a stranger's header promises
+            model = build(spec, replica, vocabulary=words)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         model.load_state_dict(tensors)  # copies into float32
-    except (LmpnetError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LmpnetError, SafetensorError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{path} does not fit its own description: {reason}") from error
-    if not all(bool(value.isfinite().all()) for value in tensors.values()):
+    if not all(bool(value.isfinite().all()) for value in model.state_dict().values()):
         raise CheckpointError(f"{path} holds weights that are not finite numbers: its training had diverged.")
     return place(model.eval().requires_grad_(False), target)
+
+
+def _refuse_misfit(model: LMPNet, file: Any) -> None:
+    planned, there = model.state_dict(), set(file.keys())
+    for key in sorted(planned.keys() | there):
+        shapes = [list(planned[key].shape) if key in planned else None]
+        shapes.append(file.get_slice(key).get_shape() if key in there else None)
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"tensor {key:.80} should be {shapes[0]} and is {shapes[1]}")
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file.
+
+    Raises:
+        FileNotFoundError, OSError, SafetensorError: when it is none that can be read, or says too much of itself.
+    """
+    if path.exists() and not path.is_file():
+        raise SafetensorError("not a regular file")
+    with path.open("rb") as raw:
+        length = int.from_bytes(raw.read(8), "little")
+    if length > MAX_HEADER:
+        raise SafetensorError(f"its header is said to have {length} bytes")
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
 
 
 def place(model: LMPNet, device: torch.device) -> LMPNet:

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 an error that the user can mend, 2 wrong usage, 130 interr
 """
 
 import errno
+import signal
 from typing import Annotated, Any
 
 import typer
@@ -69,7 +70,12 @@ def _root(
 commands.add_to(app)
 
 
+def _stop_like_ctrl_c(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
-    """The `lmpnet` program."""
+    """The `lmpnet` program. Schedulers end programs with SIGTERM: that is as good as Ctrl-C, and tidies up like it."""
+    signal.signal(signal.SIGTERM, _stop_like_ctrl_c)
     large_pages()
     app()

@@ -76,7 +76,7 @@ def discover_on_ray(images: Any, *, progress: Progress | None = None, **options:
     ray = load_ray()
     started = time.perf_counter()
     store = Store(out)
-    places = list_places(config.images)
+    places = list_places(config.images, config.follow_links)
     for _, name in places:
         if not name.isprintable() or name.encode(errors="replace").decode() != name:
             raise InputError(

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from lmpnet_cli.claims import LOCK, claim
 from lmpnet_cli.config import ConvertConfig
 from lmpnet_cli.config.convert import OF_FILES
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
 from lmpnet_cli.formats import FORMATS, Document, Format, read_document
 from lmpnet_cli.formats.label_studio import LOCAL_FILES
 from lmpnet_cli.results import find_pictures, inputs_of
-from lmpnet_cli.runtime import prepare_output
 
 FILES = (".csv", ".h5", ".json", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".zip")
 
@@ -54,14 +54,16 @@ def convert(keypoints: str | Path, *, to: str, **options: Any) -> ConvertResult:
     _check_frames(document, config.to)
     if FORMATS[config.to].needs_pictures:
         names = [each.file_name for each in document.results]
-        pictures = find_pictures(names, config.document.parent, config.images)
+        pictures = find_pictures(names, config.document.parent, config.images, config.follow_links)
         if missing := [name for name in names if name not in pictures]:
             raise InputError(
                 f"{len(missing)} of {len(names)} pictures are missing, which {config.to} needs; the first: "
                 f"{missing[0]}. Name the place where they are: --images FOLDER."
             )
     inputs = config.images or inputs_of(config.document.parent)
-    return write_format(document, config.to, out, pictures, config.overwrite, config.image_prefix, inputs)
+    out, folder, names = _place(config.to, out)
+    with claim(folder, names, config.overwrite):
+        return write_format(document, config.to, out, pictures, config.image_prefix, inputs)
 
 
 def write_format(
@@ -69,11 +71,10 @@ def write_format(
     to: str,
     out: Path,
     pictures: Mapping[str, Path],
-    overwrite: bool = False,
     image_prefix: str | None = None,
     inputs: Sequence[Path] = (),
 ) -> ConvertResult:
-    """Writes one format; that it can tell of frames of a video was checked before.
+    """Writes one format; that it can tell of frames of a video, and that nothing is lost, was checked before.
 
     Args:
         out: a folder, or the file where the format has one and `out` ends as its name does.
@@ -93,16 +94,21 @@ def write_format(
     elif not image_prefix.endswith(("/", "=")):
         image_prefix += "/"
     write = partial(format.write, prefix=image_prefix) if format.has_prefix else format.write
-    _check_out(to, format, out)
-    if format.file is not None and (out.suffix != Path(format.file).suffix or out.is_dir()):
-        out = out / format.file
-    if format.file is None:
-        present = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else []
-        prepare_output(out, present, overwrite)
-    else:
-        prepare_output(out.parent, [out.with_suffix(suffix).name for suffix in (out.suffix, *format.beside)], overwrite)
+    out, _, _ = _place(to, out)
     files = write(document, out, pictures)
     return ConvertResult(len(document.results), document.names, files, format.next.format(out=out))
+
+
+def _place(to: str, out: Path) -> tuple[Path, Path, list[str]]:
+    """The file or folder of a format, the folder that holds what is written, and what would be replaced in it."""
+    format = FORMATS[to]
+    _check_out(to, format, out)
+    if format.file is None:
+        present = [entry.name for entry in out.iterdir()] if out.is_dir() else []
+        return out, out, sorted(name for name in present if name != LOCK)
+    if out.suffix != Path(format.file).suffix or out.is_dir():
+        out = out / format.file
+    return out, out.parent, [out.with_suffix(suffix).name for suffix in (out.suffix, *format.beside)]
 
 
 def _check_frames(document: Document, to: str) -> None:

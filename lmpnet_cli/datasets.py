@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from lmpnet_cli.errors import DatasetError, InputError
-from lmpnet_cli.images import ListedImage, list_images
+from lmpnet_cli.listing import LEADS_OUT, Inside, ListedImage, list_images
 
 Split = Literal["train", "val", "test"]
 _SPLIT_FOLDERS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "test": "test"}
@@ -21,12 +21,21 @@ _SPLIT_FOLDERS: dict[str, Split] = {"train": "train", "val": "val", "valid": "va
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled picture. `source` is its identity within the data set, the same wherever the folder lies."""
+    """One labelled picture. `source` is its identity within the data set, the same wherever the folder lies.
+
+    `refused` says why the picture may not be read, where it may not.
+    """
 
     path: Path
     class_name: str
     split: Split
     source: str
+    refused: str = ""
+
+    @property
+    def listed(self) -> ListedImage:
+        """The picture alone."""
+        return ListedImage(self.path, self.source, self.refused)
 
 
 @dataclass(frozen=True)
@@ -52,13 +61,16 @@ def cub_root(folder: Path) -> Path | None:
     return next((root for root in (folder, folder / "CUB_200_2011") if (root / "images.txt").is_file()), None)
 
 
-def read_classes(folders: Iterable[Path]) -> ClassData:
+def read_classes(folders: Iterable[Path], follow_links: bool = False) -> ClassData:
     """Reads one or several data sets and merges them by class name.
+
+    Args:
+        follow_links: read pictures that links lead to, outside the folders too.
 
     Raises:
         DatasetError, InputError: when a folder is missing, has no class folders, or a class file does not fit.
     """
-    parts = [_read_one(folder) for folder in folders]
+    parts = [_read_one(folder, follow_links) for folder in folders]
     samples = tuple(sample for part in parts for sample in part.samples)
     classes = tuple(sorted({sample.class_name for sample in samples}))
     if len(classes) < 2:
@@ -69,13 +81,13 @@ def read_classes(folders: Iterable[Path]) -> ClassData:
     return ClassData(samples, classes, any(part.official for part in parts))
 
 
-def _read_one(folder: Path) -> ClassData:
+def _read_one(folder: Path, follow_links: bool) -> ClassData:
     if not folder.is_dir():
         raise InputError(
             f"There is no folder {folder}. DATA is a folder with one sub-folder for each class, or a CUB folder."
         )
     root = cub_root(folder)
-    return read_cub(root) if root else _read_folders(folder)
+    return read_cub(root, follow_links) if root else _read_folders(folder, follow_links)
 
 
 def read_table(path: Path, columns: int) -> list[list[str]]:
@@ -103,7 +115,7 @@ def cub_image_path(root: Path, name: str) -> Path:
     return root / "images" / pure
 
 
-def read_cub(root: Path) -> ClassData:
+def read_cub(root: Path, follow_links: bool = False) -> ClassData:
     """The samples of a CUB folder, with its official split."""
     images = read_table(root / "images.txt", 2)
     labels = dict(read_table(root / "image_class_labels.txt", 2))
@@ -113,17 +125,20 @@ def read_cub(root: Path) -> ClassData:
     if twice:
         raise DatasetError(f"{root / 'images.txt'} lists {twice[0]} twice. Give each image its own line and id.")
     samples = []
+    inside = Inside([root])
     for image_id, name in images:
         if image_id not in labels or labels[image_id] not in names or image_id not in training:
             raise DatasetError(
                 f"{root}: image {image_id} ({name}) has no class or no split. The text files do not fit together."
             )
         split: Split = "train" if training[image_id] == "1" else "test"
-        samples.append(Sample(cub_image_path(root, name), names[labels[image_id]], split, name))
+        path = cub_image_path(root, name)
+        refused = "" if follow_links or path in inside else LEADS_OUT
+        samples.append(Sample(path, names[labels[image_id]], split, name, refused))
     return ClassData(tuple(samples), tuple(sorted(set(names.values()))), official=True)
 
 
-def _read_folders(folder: Path) -> ClassData:
+def _read_folders(folder: Path, follow_links: bool) -> ClassData:
     inner = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     splits = {entry: _SPLIT_FOLDERS[entry.name.lower()] for entry in inner if entry.name.lower() in _SPLIT_FOLDERS}
     if splits and "train" not in splits.values():
@@ -133,7 +148,7 @@ def _read_folders(folder: Path) -> ClassData:
     for base, split in splits.items():
         for entry in sorted(base.iterdir()):
             if entry.is_dir() and not entry.name.startswith("."):
-                samples += _class_samples(entry, folder, split)
+                samples += _class_samples(entry, folder, split, follow_links)
     if not samples:
         raise DatasetError(
             f"{folder} has no class folders with images. Put the pictures of each class into a sub-folder of its own: "
@@ -143,15 +158,18 @@ def _read_folders(folder: Path) -> ClassData:
     return ClassData(tuple(samples), classes, official=len(splits) > 1)
 
 
-def _class_samples(entry: Path, folder: Path, split: Split) -> list[Sample]:
+def _class_samples(entry: Path, folder: Path, split: Split, follow_links: bool) -> list[Sample]:
     try:
-        listed = list_images([entry])
+        listed = list_images([entry], follow_links, within=folder)
     except InputError:
         return []  # an empty folder is no class
-    return [Sample(image.path, entry.name, split, image.path.relative_to(folder).as_posix()) for image in listed]
+    return [
+        Sample(image.path, entry.name, split, image.path.relative_to(folder).as_posix(), image.refused)
+        for image in listed
+    ]
 
 
-def training_pictures(folders: Iterable[Path]) -> list[ListedImage]:
+def training_pictures(folders: Iterable[Path], follow_links: bool = False) -> list[ListedImage]:
     """All pictures of folders, of data sets with splits the training part; no classes are needed.
 
     Raises:
@@ -161,12 +179,12 @@ def training_pictures(folders: Iterable[Path]) -> list[ListedImage]:
     for folder in folders:
         root = cub_root(folder) if folder.is_dir() else None
         if root:
-            samples = ClassData(read_cub(root).samples, (), True).of("train")
-            found += [ListedImage(sample.path, sample.source) for sample in samples]
+            samples = ClassData(read_cub(root, follow_links).samples, (), True).of("train")
+            found += [sample.listed for sample in samples]
             continue
         inner = [entry for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
         training = [entry for entry in inner if _SPLIT_FOLDERS.get(entry.name.lower()) == "train"]
-        found += list_images(training or [folder])
+        found += list_images(training or [folder], follow_links, within=folder if training else None)
     return found
 
 

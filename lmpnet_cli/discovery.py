@@ -4,7 +4,6 @@
 2. Overlays are drawn by threads while the next batch runs; `keypoints.json` is written last.
 """
 
-import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,23 +12,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lmpnet_cli.claims import claim, clear_folder
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.converting import write_format
 from lmpnet_cli.drawings import Drawings
-from lmpnet_cli.errors import OptionError, OutputError
+from lmpnet_cli.errors import InputError, OptionError, OutputError
 from lmpnet_cli.film_drawings import FilmDrawings
 from lmpnet_cli.films import Film
 from lmpnet_cli.finders import Finder, describe, open_finder, settings
 from lmpnet_cli.formats import FORMATS, read_document
-from lmpnet_cli.images import ListedImage, list_images
+from lmpnet_cli.journal import JOURNAL, Journal, refuse_unfinished
 from lmpnet_cli.keypoints import Keypoints, coco_text, skipped_entries
+from lmpnet_cli.listing import ListedImage, absolute, list_images
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.panels import Panels
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import OVERLAY_SIDE, draw_overlay
 from lmpnet_cli.reporting import page
-from lmpnet_cli.runtime import clear_folder, now, prepare_output, seed_everything, takes_turns, write_pieces, write_run
-from lmpnet_cli.shards import take
+from lmpnet_cli.runtime import now, seed_everything, takes_turns, write_pieces, write_run
+from lmpnet_cli.shards import names_sha256, take
 
 SHEET = "overview.jpg"
 RESULTS = ("keypoints.json", "overlays", SHEET, "panels", "run.json", "exports", "report.html")
@@ -72,11 +73,18 @@ def discover(
     config = DiscoverConfig(images=images, **options)
     if config.engine == "ray":
         raise OptionError("From Python a cluster is `lmpnet_cli.discover_on_ray`: its results do not fit into a list.")
-    progress = progress or Progress()
-    if config.out:
-        prepare_output(config.out, RESULTS, config.overwrite)
+    if not (config.resume or config.overwrite):
+        refuse_unfinished(config.out)
+    goes_on = config.resume and config.out is not None and (config.out / JOURNAL).exists()
+    with claim(config.out, RESULTS, config.overwrite or goes_on):
+        return _discover(config, model, progress or Progress())
+
+
+def _discover(config: DiscoverConfig, model: LMPNet | None, progress: Progress) -> DiscoverResult:
     film = Film(config.video, config.every) if config.video else None
-    files: Sequence[ListedImage] = film or _without_own_results(list_images(config.images), config.out)
+    files: Sequence[ListedImage] = film or _without_own_results(
+        list_images(config.images, config.follow_links), config.out
+    )
     for name in config.export:
         FORMATS[name].check([file.name for file in files])
     seed_everything(config.seed)
@@ -85,44 +93,101 @@ def discover(
     if config.part:
         files, shard = take(list(files), config.part, settings(finder, config))
     started = time.perf_counter()
-    found: list[Keypoints] = []
     names = [file.name for file in files]
+    journal = Journal(None if film else config.out, _run(config, finder, names), config.resume)
     progress.start("discover", len(files))
+    progress.advance(journal.images)
     with ExitStack() as stack:
+        stack.callback(journal.close)
+        panels = Panels(config, names)
         drawings: Drawings | FilmDrawings = (
             FilmDrawings(config.out, film, config.overlays, SHEET)
             if film
             else Drawings(config.out, "overlays", names, config.overlays, SHEET)
         )
-        stack.enter_context(drawings)
-        panels = stack.enter_context(Panels(config, names))
-        shown = OVERLAY_SIDE if drawings.wanted or panels.wanted else None
-        for pictures, answer in finder.batches(files, progress, shown):
+        for each in (drawings, panels):
+            each.take_up(len(journal.keypoints))
+            each.kept = journal.kept
+            stack.enter_context(each)
+        _find(config, finder, files, progress, journal, drawings, panels)
+        drawings.commit()
+        panels.commit()
+        seconds = time.perf_counter() - started
+        result = DiscoverResult(
+            journal.keypoints,
+            journal.skipped,
+            tuple(finder.names),
+            finder.order,
+            config.out,
+            seconds,
+            str(finder.device),
+        )
+        if config.out:
+            more = {"video": film.record} if film else {"shard": asdict(shard)} if shard else {}
+            _write(config.out, config, finder, result, more)
+            _hand_on(config.out, config, files, progress)
+        journal.remove()
+    return result
+
+
+def _run(config: DiscoverConfig, finder: Finder, names: Sequence[str]) -> dict[str, Any]:
+    """What decides the results: it must be the same when a run goes on."""
+    return {
+        "images": len(names),
+        "names_sha256": names_sha256(names),
+        "info": describe(finder, config),
+        "options": settings(finder, config),
+        "batch_size": finder.reader.batch_size,  # sums of floating point numbers hang on it, in the last digits
+        "device": str(finder.device),
+        "drawn": [config.overlays, config.panels],
+    }
+
+
+def _find(
+    config: DiscoverConfig,
+    finder: Finder,
+    files: Sequence[ListedImage],
+    progress: Progress,
+    journal: Journal,
+    drawings: Drawings | FilmDrawings,
+    panels: Panels,
+) -> None:
+    """Batch by batch, from where the journal ends: keypoints into the journal, pictures into the drawings."""
+    film = files if isinstance(files, Film) else None
+    rest = files if film else files[journal.images :]
+    if not rest:
+        return
+    shown = OVERLAY_SIDE if drawings.wanted or panels.wanted else None
+    begun, size = journal.images, finder.reader.batch_size
+    skipped = 0  # of the rest, those that the journal has already
+    try:
+        for pictures, answer in finder.batches(rest, progress, shown):
             results = answer.keypoints([config.thr])[0]
             if film:
                 results = [
                     replace(each, frame=picture.frame, time=picture.time)
                     for picture, each in zip(pictures, results, strict=True)
                 ]
-            found += results
             for picture, each in zip(pictures, results, strict=True):
                 if picture.preview is not None:
                     drawings.add(picture.name, partial(draw_overlay, picture.preview, each))
             if takes_turns(finder.device):
                 drawings.settle()
             panels.add_batch(pictures, results, answer.relevance)
+            # batches without a readable picture are not handed on, and go with the next one
+            end = begun + min((pictures[-1].index // size + 1) * size, len(rest))
+            new, skipped = finder.reader.skipped[skipped:], len(finder.reader.skipped)
+            journal.add(end - journal.images, results, new, len(journal.keypoints) + len(results))
+            journal.write(min([each.done for each in (drawings, panels) if each.wanted] or [len(journal.keypoints)]))
+            drawings.kept = panels.kept = journal.kept
             del pictures, answer  # as in `Engine.batches`
-        drawings.commit()
-        panels.commit()
-        seconds = time.perf_counter() - started
-        result = DiscoverResult(
-            found, finder.reader.skipped, tuple(finder.names), finder.order, config.out, seconds, str(finder.device)
-        )
-        if config.out:
-            more = {"video": film.record} if film else {"shard": asdict(shard)} if shard else {}
-            _write(config.out, config, finder, result, more)
-            _hand_on(config.out, config, files, progress)
-    return result
+    except InputError:
+        if not journal.keypoints or len(finder.reader.skipped) < len(rest):
+            raise  # unreadable pictures alone are no reason to stop, where an earlier run has read others
+    journal.add(len(files) - journal.images, [], finder.reader.skipped[skipped:], len(journal.keypoints))
+    drawings.settle()
+    panels.settle()
+    journal.write(len(journal.keypoints))
 
 
 def _hand_on(out: Path, config: DiscoverConfig, files: Sequence[ListedImage], progress: Progress) -> None:
@@ -145,20 +210,16 @@ def _without_own_results(files: list[ListedImage], out: Path | None) -> list[Lis
     if out is None:
         return files
     names = ("overlays", SHEET, "panels", "exports")
-    own = {(out / name).resolve() for name in names} | {_plain(out / name) for name in names}
+    own = {(out / name).resolve() for name in names} | {absolute(out / name) for name in names}
     kept = []
     for file in files:
         # both: exports hold links to the pictures
-        places = (file.path.resolve(), _plain(file.path))
+        places = (file.path.resolve(), absolute(file.path))
         if own.isdisjoint(parent for place in places for parent in (place, *place.parents)):
             kept.append(file)
     if not kept:
         raise OutputError(f"All images lie among the results in {out}. Choose another --out.")
     return kept
-
-
-def _plain(path: Path) -> Path:
-    return Path(os.path.normpath(path.absolute()))
 
 
 def _write(out: Path, config: DiscoverConfig, finder: Finder, result: DiscoverResult, more: dict[str, Any]) -> None:

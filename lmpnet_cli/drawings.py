@@ -1,6 +1,5 @@
 """Pictures drawn by threads while the next batch runs, into a folder that appears when all are there."""
 
-import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -8,20 +7,32 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
+import numpy as np
+from PIL import Image
+
+from lmpnet_cli.claims import clear_folder
 from lmpnet_cli.rendering import Rgb, contact_sheet, fit, save_jpeg
-from lmpnet_cli.runtime import clear_folder
+from lmpnet_cli.runtime import ASIDE
 
 SHEET, SHEET_SIDE = 24, 240  # pictures on a contact sheet, and their size
 WAITING = 32  # drawings in the queue, at most
 
 
 class DrawingQueue:
-    """Drawings that threads make, a few waiting; what the files of pictures and the one of a video have in common."""
+    """Drawings that threads make, a few waiting; what the files of pictures and the one of a video have in common.
+
+    Attributes:
+        count: drawings that were asked for.
+        kept: whether drawings of pictures stay aside when the run ends before they are put in their place, for another
+            run to take up.
+    """
 
     def __init__(self, out: Path | None, threads: int) -> None:
         self.out = out
         self.pool = ThreadPoolExecutor(threads)
         self.waiting: deque[Future[None]] = deque()
+        self.count = 0
+        self.kept = False
 
     def __enter__(self) -> Self:
         return self
@@ -37,10 +48,13 @@ class DrawingQueue:
         while self.waiting:
             self.waiting.popleft().result()
 
-    def leave_no_empty_folder(self) -> None:
-        """After a run that was interrupted."""
-        if self.out is not None and self.out.is_dir() and not any(self.out.iterdir()):
-            self.out.rmdir()
+    def take_up(self, count: int) -> None:
+        """Goes on behind the first `count` drawings, which an earlier run has made; 0 begins anew."""
+
+    @property
+    def done(self) -> int:
+        """Drawings that are there: the first so many of those that were asked for."""
+        return self.count - len(self.waiting)
 
 
 class Drawings(DrawingQueue):
@@ -64,51 +78,64 @@ class Drawings(DrawingQueue):
         self.folder, self.sheet = folder, sheet
         self.wanted = wanted and out is not None
         self.files = drawing_names(names)
-        self.small: dict[int, Rgb] = {}
-        self.count = 0
 
     def _aside(self, what: str) -> Path:
         assert self.out is not None
-        return self.out / f".{self.folder}-{what}-{os.getpid()}"
+        return self.out / f".{self.folder}-{what}"
+
+    def take_up(self, count: int) -> None:
+        if self.out is None:
+            return
+        self.count = count if self.wanted else 0
+        if not self.count:
+            clear_folder(self._aside("new"))
+        for left in self._aside("new").rglob(f"{ASIDE}*"):  # half-written, by a run that was killed
+            left.unlink()
 
     def add(self, name: str, draw: Callable[[], Rgb]) -> None:
         """Queues one drawing."""
         if not self.wanted:
             return
         path = self._aside("new") / self.files.get(name, name)
-        self.queue(self._draw, path, draw, self.count)
         self.count += 1
+        self.queue(self._draw, path, draw)
 
-    def _draw(self, path: Path, draw: Callable[[], Rgb], number: int) -> None:
-        drawing = draw()
-        save_jpeg(path, drawing)
-        if self.sheet and number < SHEET:
-            self.small[number] = fit(drawing, SHEET_SIDE)
+    @staticmethod
+    def _draw(path: Path, draw: Callable[[], Rgb]) -> None:
+        save_jpeg(path, draw())
 
     def commit(self) -> None:
         """Waits for the last drawing and puts all in their place."""
         if self.out is None:
             return
         self.settle()
-        target = self.out / self.folder
-        if target.is_dir():
-            target.rename(self._aside("old"))
-        if self.count:
-            self._aside("new").rename(target)
-        if self.sheet and self.small:
-            pictures = [self.small[number] for number in sorted(self.small)]
-            save_jpeg(self.out / self.sheet, contact_sheet(pictures, side=SHEET_SIDE))
+        target, new, old = self.out / self.folder, self._aside("new"), self._aside("old")
+        clear_folder(old)  # of a run that was killed here
+        if target.is_dir() and (new.is_dir() or not self.count):  # else a run that was killed had come as far as this
+            target.rename(old)
+        if new.is_dir():
+            new.rename(target)
+        if self.sheet and self.count:
+            save_jpeg(self.out / self.sheet, self._contact_sheet(target))
         elif self.sheet:
             (self.out / self.sheet).unlink(missing_ok=True)
-        clear_folder(self._aside("old"))
+        clear_folder(old)
+
+    def _contact_sheet(self, target: Path) -> Rgb:
+        """Of the first drawings, as they were written: they may be of an earlier run."""
+        pictures = []
+        for name in self.files.values():
+            if (target / name).is_file():
+                with Image.open(target / name) as drawing:
+                    pictures.append(fit(np.asarray(drawing.convert("RGB")), SHEET_SIDE))
+            if len(pictures) == SHEET:
+                break
+        return contact_sheet(pictures, side=SHEET_SIDE)
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         self.pool.shutdown(cancel_futures=kind is not None)
-        if self.out is None:
-            return
-        shutil.rmtree(self._aside("new"), ignore_errors=True)
-        if kind is not None:
-            self.leave_no_empty_folder()
+        if self.out is not None and not self.kept:
+            shutil.rmtree(self._aside("new"), ignore_errors=True)
 
 
 def drawing_names(names: Sequence[str]) -> dict[str, str]:

@@ -18,12 +18,14 @@ from lmpnet_cli.baselines import (
 )
 from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.charts import draw_metrics
+from lmpnet_cli.claims import claim
 from lmpnet_cli.config import EvaluateConfig
 from lmpnet_cli.errors import CheckpointError
 from lmpnet_cli.finders import Finder, open_finder
 from lmpnet_cli.identity_evaluation import identity_scores, noise, stability_scores, watch
-from lmpnet_cli.images import UnreadableImage, image_size
+from lmpnet_cli.images import image_size
 from lmpnet_cli.keypoints import skipped_entries
+from lmpnet_cli.listing import UnreadableImage
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.measurement import Measurement, measure_finder, measure_predictions, refuse_nothing, with_points
 from lmpnet_cli.metrics import Points, score
@@ -31,7 +33,7 @@ from lmpnet_cli.panels import Panels
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import save_png
 from lmpnet_cli.reporting import page
-from lmpnet_cli.runtime import prepare_output, seed_everything, write_json, write_run
+from lmpnet_cli.runtime import seed_everything, write_json, write_run
 from lmpnet_cli.witness import Witness
 
 RESULTS = ("metrics.json", "metrics.png", "panels", "run.json", "report.html")
@@ -68,9 +70,12 @@ def evaluate(
     """
     config = EvaluateConfig(data=None if data is None else Path(data), **options)
     progress = progress or Progress()
-    if config.out:
-        prepare_output(config.out, RESULTS, config.overwrite)
-    annotations = read_annotations(config.data or bundled_examples(), config.split)
+    with claim(config.out, RESULTS, config.overwrite):
+        return _evaluate(config, model, progress)
+
+
+def _evaluate(config: EvaluateConfig, model: LMPNet | None, progress: Progress) -> EvaluateResult:
+    annotations = read_annotations(config.data or bundled_examples(), config.split, config.follow_links)
     images = with_points(annotations)
     seed_everything(config.seed)
     started = time.perf_counter()
@@ -195,7 +200,7 @@ def _shape(training: Sequence[AnnotatedImage]) -> Points | None:
     parts, sizes = [], []
     for image in training:
         try:
-            sizes.append(image_size(image.path))
+            sizes.append(image_size(image.listed.readable))
         except UnreadableImage:
             continue
         parts.append(image.parts)

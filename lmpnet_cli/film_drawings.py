@@ -1,18 +1,18 @@
 """The overlay video: frames with their keypoints, drawn and encoded by a thread while the next batch runs."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 
+from lmpnet_cli.claims import clear_folder
 from lmpnet_cli.drawings import SHEET, SHEET_SIDE, DrawingQueue
 from lmpnet_cli.errors import OutputError
 from lmpnet_cli.films import Film
 from lmpnet_cli.images import evenly
 from lmpnet_cli.rendering import Rgb, contact_sheet, fit, save_jpeg
-from lmpnet_cli.runtime import clear_folder
+from lmpnet_cli.runtime import ASIDE
 
 CODEC = "mp4v"  # what OpenCV's own build can always write
 
@@ -34,12 +34,11 @@ class FilmDrawings(DrawingQueue):
         self.size = (0, 0)
         self.small: list[Rgb] = []
         self.step = 1  # between two frames of the contact sheet
-        self.count = 0
 
     @property
     def _aside(self) -> Path:
         assert self.out is not None
-        return self.out / f".overlays-new-{os.getpid()}.mp4"
+        return self.out / f"{ASIDE}overlays.mp4"
 
     def add(self, name: str, draw: Callable[[], Rgb]) -> None:
         """Queues the next frame."""
@@ -96,5 +95,3 @@ class FilmDrawings(DrawingQueue):
         if self.out is None:
             return
         self._aside.unlink(missing_ok=True)
-        if kind is not None:
-            self.leave_no_empty_folder()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmpnet_cli.errors import InputError
-from lmpnet_cli.images import ListedImage
+from lmpnet_cli.listing import ListedImage
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from lmpnet_cli.errors import OptionError
 from lmpnet_cli.filter_votes import Votes
-from lmpnet_cli.images import ListedImage, evenly
+from lmpnet_cli.images import evenly
 from lmpnet_cli.inference import Engine
+from lmpnet_cli.listing import ListedImage
 from lmpnet_cli.lmp.network import PairMaps
 from lmpnet_cli.metrics import feature_map_entropy
 from lmpnet_cli.pictures import Prepared

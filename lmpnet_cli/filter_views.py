@@ -19,16 +19,17 @@ from typing import Any
 import numpy as np
 
 from lmpnet_cli.bundled import bundled_examples
+from lmpnet_cli.claims import claim
 from lmpnet_cli.config import VisualizeConfig
 from lmpnet_cli.filter_ranking import FilterView, LayerMaps, Ranking, choose, ranking, significant
-from lmpnet_cli.images import ListedImage, list_images
 from lmpnet_cli.inference import Engine
 from lmpnet_cli.keypoints import skipped_entries
+from lmpnet_cli.listing import ListedImage, list_images
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import Rgb, fit, gallery, heat_overlay, muted, save_png, stack, tile_grid
 from lmpnet_cli.reporting import page
-from lmpnet_cli.runtime import prepare_output, seed_everything, write_json, write_run
+from lmpnet_cli.runtime import seed_everything, write_json, write_run
 
 RESULTS = ("filters.png", "filters.json", "comparison.png", "run.json", "report.html")
 
@@ -81,9 +82,12 @@ def visualize_filters(
     """
     config = VisualizeConfig(images=images, **options)
     progress = progress or Progress()
-    if config.out:
-        prepare_output(config.out, RESULTS, config.overwrite)
-    files = list_images(config.images or (bundled_examples() / "images",))
+    with claim(config.out, RESULTS, config.overwrite):
+        return _visualize(config, model, progress)
+
+
+def _visualize(config: VisualizeConfig, model: LMPNet | None, progress: Progress) -> VisualizeResult:
+    files = list_images(config.images or (bundled_examples() / "images",), config.follow_links)
     seed_everything(config.seed)
     started = time.perf_counter()
     engines = [Engine(config, model, config.replica)]

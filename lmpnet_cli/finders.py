@@ -18,8 +18,8 @@ from lmpnet_cli.config import GRAPH_SUFFIX, DiscoverConfig, KeypointConfig, Mode
 from lmpnet_cli.errors import OptionError
 from lmpnet_cli.graph_finder import GraphFinder
 from lmpnet_cli.identity_finder import IdentityFinder
-from lmpnet_cli.images import ListedImage
 from lmpnet_cli.keypoints import FORMAT_VERSION, Keypoints
+from lmpnet_cli.listing import ListedImage
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.lmp.vocabulary import VocabularySpec
 from lmpnet_cli.lmpnet_finder import LmpnetFinder

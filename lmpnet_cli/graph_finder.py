@@ -18,8 +18,8 @@ from lmpnet_cli.config import GRAPH_SUFFIX, DiscoverConfig
 from lmpnet_cli.errors import CheckpointError, DeviceError, OptionError, missing_package
 from lmpnet_cli.graphs import GraphHeader, parse_header, write_graph
 from lmpnet_cli.identity_finder import IdentityFinder
-from lmpnet_cli.images import ListedImage
 from lmpnet_cli.keypoints import Keypoints, positions_in_image
+from lmpnet_cli.listing import ListedImage
 from lmpnet_cli.lmp.graph import GraphSpec
 from lmpnet_cli.lmpnet_finder import LmpnetFinder
 from lmpnet_cli.pictures import PictureReader, Prepared

@@ -26,7 +26,6 @@ from lmpnet_cli.identity_metrics import (
     visibility,
     voronoi,
 )
-from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.measurement import Measurement
@@ -50,7 +49,7 @@ def watch(
     witness = Witness(model.vocabulary)
     run = Measurement("lmpnet", model.vocabulary.spec.k, {})
     progress.start(task, len(images))
-    listed = [ListedImage(image.path, image.name) for image in images]
+    listed = [image.listed for image in images]
     with torch.inference_mode():
         for pictures, pixels in engine.reader.batches(listed, Progress()):
             own = [(images[each.index], (each.width, each.height)) for each in pictures]

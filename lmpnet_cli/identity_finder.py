@@ -10,9 +10,9 @@ from torch import Tensor
 
 from lmpnet_cli.config import ModelConfig
 from lmpnet_cli.errors import CheckpointError
-from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine
 from lmpnet_cli.keypoints import Keypoints, positions_in_image
+from lmpnet_cli.listing import ListedImage
 from lmpnet_cli.lmp.network import LMPNet, PairMaps
 from lmpnet_cli.lmp.vocabulary import Located, Vocabulary, locate
 from lmpnet_cli.pictures import Prepared

@@ -1,41 +1,44 @@
-"""From names to pixels: list images in a fixed order, decode them safely, turn them into network input.
+"""From files to pixels: decode pictures safely, whoever made them, and turn them into network input.
 
-Nothing here raises on one bad picture: `read_image` says what is wrong in one `UnreadableImage`, and callers skip and
-name it.
+Whatever is wrong with a picture, `read_image` says so in one `UnreadableImage`, and callers skip and name it. What a
+picture may cost is bounded by its number of pixels: at most `BYTES_A_PIXEL` of memory for each.
 """
 
-import os
+import re
 import stat
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 
-from lmpnet_cli.errors import InputError
+from lmpnet_cli.config import MAX_PIXELS
+from lmpnet_cli.listing import UnreadableImage
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-_SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF values that turn the picture by 90 degrees
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # no others: some decoders run programs
+SCANS = 200  # of a progressive JPEG file; usual ones have ten, and each takes as long as a whole picture
+BYTES_A_PIXEL = 17  # of memory, at most: WebP takes four copies of the picture; docs/results/trust.md has the others
+_ANY_FILE = 64 * 2**20  # bytes that a file of any number of pixels may have
+_LONGEST = 16  # times the shorter side that is needed: longer pictures, such as panoramas, are reduced on that side
+_TURNS = {  # EXIF orientation: what brings the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # those that turn it by 90 degrees
 _ORIENTATION_TAG = 0x0112
 
 Image.MAX_IMAGE_PIXELS = None  # read_image has its own limit, which can be set and gives a reason
-
-
-class UnreadableImage(Exception):  # noqa: N818 (a reason to skip one picture, no error of the run)
-    """A picture that cannot be decoded; the message is the reason, without the file name."""
-
-
-@dataclass(frozen=True)
-class ListedImage:
-    """A file and the POSIX name under which results list it."""
-
-    path: Path
-    name: str
 
 
 @dataclass(frozen=True)
@@ -52,34 +55,6 @@ class Picture:
     height: int
 
 
-def list_images(inputs: Iterable[str | Path]) -> list[ListedImage]:
-    """All images of folders (searched in depth) and single files, sorted by their POSIX relative path.
-
-    Names are relative to the folder; with several inputs, to the folder that holds them all, so that no two are equal.
-    Hidden files and folders are left out; a file named by itself is taken whatever its extension.
-
-    Raises:
-        InputError: when an input does not exist or nothing was found.
-    """
-    paths = [Path(entry) for entry in inputs]
-    files: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            files.update(dict.fromkeys(_walk(path)))
-        elif path.exists():
-            files[path] = None
-        else:
-            raise InputError(f"There is no image or folder {path}. Check the spelling and the current folder.")
-    if not files:
-        looked = ", ".join(map(str, paths))
-        raise InputError(
-            f"No images in {looked} (looked for {', '.join(EXTENSIONS)}, sub-folders included). Name another folder."
-        )
-    root = os.path.commonpath([_absolute(path) if path.is_dir() else _absolute(path).parent for path in paths])
-    listed = {_absolute(path).relative_to(root).as_posix(): path for path in files}
-    return [ListedImage(listed[name], name) for name in sorted(listed)]
-
-
 def evenly(count: int, wanted: int) -> list[int]:
     """So many indices out of `count`, evenly spaced, first and last included.
 
@@ -89,20 +64,7 @@ def evenly(count: int, wanted: int) -> list[int]:
     return sorted({round(position) for position in np.linspace(0, count - 1, min(count, wanted)).tolist()})
 
 
-def _absolute(path: Path) -> Path:
-    """Without `..`, which would lead a result out of its folder; links stay as they are named."""
-    return Path(os.path.normpath(path.absolute()))
-
-
-def _walk(folder: Path) -> list[Path]:
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, n) for n in names if n.lower().endswith(EXTENSIONS) and not n.startswith(".")]
-    return found
-
-
-def read_image(path: Path, max_pixels: int = 500_000_000, at_least: int | None = None) -> Picture:
+def read_image(path: Path, max_pixels: int = MAX_PIXELS, at_least: int | None = None) -> Picture:
     """Decodes one picture to RGB as a viewer shows it.
 
     Transparent pixels lie on white, 16-bit grey is scaled to 8 bit, an animation gives its first frame.
@@ -115,17 +77,17 @@ def read_image(path: Path, max_pixels: int = 500_000_000, at_least: int | None =
     Raises:
         UnreadableImage: with the reason.
     """
-    with _opened(path) as image:
-        return _decode(image, max_pixels, at_least)
+    with _opened(path, max_pixels) as image:
+        return _decode(image, at_least)
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Width and height as a viewer shows the picture, from its header (a TIFF file is decoded).
 
     Raises:
         UnreadableImage: with the reason.
     """
-    with _opened(path) as image:
+    with _opened(path, max_pixels) as image:
         return _upright_size(image)
 
 
@@ -157,50 +119,87 @@ _NO_WARNINGS = _NoWarnings()
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
     """The opened file; whatever goes wrong with it until the end is `UnreadableImage`."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise UnreadableImage("not a regular file")
-        with _NO_WARNINGS, Image.open(path) as image:
+        if status.st_size > _ANY_FILE + BYTES_A_PIXEL * max_pixels:  # some decoders read the whole file first
+            raise UnreadableImage(f"a file of {status.st_size} bytes, too large for a picture of --max-pixels")
+        with _NO_WARNINGS, Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                raise UnreadableImage(f"{image.width} x {image.height} pixels, more than --max-pixels {max_pixels}")
+            _check_scans(path, image)
             yield image
     except UnreadableImage:
         raise
     except MemoryError as error:
         raise UnreadableImage("too large for the memory of this machine") from error
+    except UnidentifiedImageError as error:
+        raise UnreadableImage("not a JPEG, PNG, WebP, BMP, GIF or TIFF file that can be read") from error
     except Exception as error:  # decoders raise whatever they like on damaged files
         reason = (isinstance(error, OSError) and error.strerror) or str(error).replace(f" {str(path)!r}", "")
         raise UnreadableImage(reason or type(error).__name__) from error
 
 
+def _check_scans(path: Path, image: Image.Image) -> None:
+    if image.info.get("progressive"):
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            scans = sum(1 for _ in re.finditer(b"\xff\xda", content))  # the data within a scan hold none
+        if scans > SCANS:
+            raise UnreadableImage(f"a progressive JPEG file of {scans} scans, which would take very long")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # EXIF data are often damaged, and the picture is not
+        return 1
+
+
 def _upright_size(image: Image.Image) -> tuple[int, int]:
-    if image.format == "TIFF":
-        image.load()  # Pillow turns TIFF files itself as it loads them, and then forgets the orientation
-    turned = image.getexif().get(_ORIENTATION_TAG) in _SWAPPED_ORIENTATIONS
+    if image.format in ("TIFF", "PNG"):
+        # Pillow turns TIFF files itself as it loads them, and then forgets the orientation; EXIF data of PNG files may
+        # stand behind the pixels
+        image.load()
+    turned = _orientation(image) in _SWAPPED_ORIENTATIONS
     return (image.height, image.width) if turned else (image.width, image.height)
 
 
-def _decode(image: Image.Image, max_pixels: int, at_least: int | None) -> Picture:
-    if image.width * image.height > max_pixels:
-        raise UnreadableImage(f"{image.width} x {image.height} pixels, more than --max-pixels {max_pixels}")
+def _decode(image: Image.Image, at_least: int | None) -> Picture:
     width, height = _upright_size(image)
     picture = image
+    turn = _TURNS.get(_orientation(image))
     if at_least:
         image.draft("RGB", (at_least, at_least))
-        if image.mode in ("1", "P"):
-            picture = image.convert("RGBA" if image.has_transparency_data else "RGB")
-        factor = min(image.size) // at_least
-        if factor > 1 and picture.mode in ("RGB", "RGBA", "LA", "L", "CMYK", "I", "F"):
-            picture = picture.reduce(factor)
-    return Picture(np.ascontiguousarray(_to_rgb(ImageOps.exif_transpose(picture))), width, height)
+        picture = _reduced(image, at_least)
+    if turn is not None:
+        picture = picture.transpose(turn)
+    return Picture(np.ascontiguousarray(_to_rgb(picture)), width, height)
+
+
+def _reduced(image: Image.Image, at_least: int) -> Image.Image:
+    """Both sides divided by the whole number that leaves the shorter one `at_least` pixels, before anything else."""
+    factor = max(1, min(image.size) // at_least)
+    longest = max(factor, max(image.size) // (_LONGEST * at_least))
+    factors = (longest, factor) if image.width > image.height else (factor, longest)
+    if factors == (1, 1):
+        return image
+    if image.mode in ("1", "P", "PA"):
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    elif image.mode.startswith("I;16"):
+        image = image.convert("I")
+    return image.reduce(factors)
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float32)
-        top = 65535.0 if image.mode != "F" else float(np.nanmax(values, initial=0.0))
-        grey = np.nan_to_num(np.clip(values / (top or 1.0), 0, 1)) * 255
-        return np.repeat(grey.round().astype(np.uint8)[..., None], 3, axis=2)
+        values = np.array(image, dtype=np.float32)
+        top = 65535.0 if image.mode != "F" else float(np.max(values, initial=0.0, where=np.isfinite(values)))
+        values /= top or 1.0
+        grey = (np.nan_to_num(values.clip(0, 1, out=values), copy=False) * 255).round().astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))

@@ -14,7 +14,7 @@ from lmpnet_cli.bundled import bundled_checkpoint
 from lmpnet_cli.checkpoints import file_sha256, load_checkpoint
 from lmpnet_cli.config import ModelConfig
 from lmpnet_cli.errors import DeviceError
-from lmpnet_cli.images import ListedImage
+from lmpnet_cli.listing import ListedImage
 from lmpnet_cli.lmp.network import LMPNet, PairMaps, concatenate
 from lmpnet_cli.pictures import PictureReader, Prepared
 from lmpnet_cli.progress import Progress

@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from lmpnet_cli.config import KeypointConfig
-from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine
 from lmpnet_cli.keypoints import Keypoints, keypoint_names, positions_in_image
+from lmpnet_cli.listing import ListedImage
 from lmpnet_cli.lmp.fusion import Detections, ballot, fuse_sweep
 from lmpnet_cli.lmp.network import LMPNet, PairMaps
 from lmpnet_cli.pictures import Prepared

@@ -10,16 +10,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lmpnet_cli.claims import claim
 from lmpnet_cli.colors import identity_color
 from lmpnet_cli.config import MatchConfig
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.identity_finder import IdentityFinder
-from lmpnet_cli.images import list_images
 from lmpnet_cli.keypoints import Keypoints
+from lmpnet_cli.listing import list_images
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import GAP, Rgb, disc, fit, label, save_png
-from lmpnet_cli.runtime import prepare_output, seed_everything, write_run
+from lmpnet_cli.runtime import seed_everything, write_run
 
 RESULTS = ("match.png", "run.json")
 SIDE = 420  # pixels of a picture in the drawing
@@ -58,9 +59,12 @@ def match(images: Any, *, model: LMPNet | None = None, progress: Progress | None
     """
     config = MatchConfig(images=images, **options)
     progress = progress or Progress()
-    if config.out:
-        prepare_output(config.out, RESULTS, config.overwrite)
-    files = list_images(config.images)
+    with claim(config.out, RESULTS, config.overwrite):
+        return _match(config, model, progress)
+
+
+def _match(config: MatchConfig, model: LMPNet | None, progress: Progress) -> MatchResult:
+    files = list_images(config.images, config.follow_links)
     if len(files) > MOST:
         raise InputError(
             f"There are {len(files)} pictures, and one drawing takes {MOST}. Name fewer; `lmpnet discover` writes a "

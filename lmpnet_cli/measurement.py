@@ -19,7 +19,8 @@ from lmpnet_cli.annotations import AnnotatedImage, Annotations
 from lmpnet_cli.config import KeypointConfig
 from lmpnet_cli.errors import DatasetError, InputError
 from lmpnet_cli.finders import Answer, Finder
-from lmpnet_cli.images import ListedImage, UnreadableImage, image_size
+from lmpnet_cli.images import image_size
+from lmpnet_cli.listing import UnreadableImage
 from lmpnet_cli.metrics import Points, Scene, feature_map_entropy
 from lmpnet_cli.panels import Panels
 from lmpnet_cli.pictures import Prepared
@@ -144,7 +145,7 @@ def measure_finder(
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1) as pool:
         shown = PREVIEW if panels.wanted else None
-        listed = [ListedImage(image.path, image.name) for image in images]
+        listed = [image.listed for image in images]
         for pictures, answer in finder.batches(listed, progress, shown):
             own = [images[picture.index] for picture in pictures]
             waiting.append(pool.submit(_measure_batch, run, pictures, answer, own, finder.classes, panels, witness))
@@ -210,7 +211,7 @@ def measure_predictions(
     for image in images:
         progress.advance(1)
         try:
-            size = image_size(image.path)
+            size = image_size(image.listed.readable)
         except UnreadableImage as error:
             run.skipped.append((image.name, str(error)))
             progress.warn(f"{image.name} is skipped: {error}")

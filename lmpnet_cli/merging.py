@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lmpnet_cli.claims import claim
 from lmpnet_cli.cluster import MANIFEST, read_manifest
 from lmpnet_cli.cluster_worker import part_name
 from lmpnet_cli.config import MergeConfig
@@ -15,7 +16,7 @@ from lmpnet_cli.keypoints import Keypoints, coco_text, read_keypoints, to_coco
 from lmpnet_cli.parts import from_parquet
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.remote import Store
-from lmpnet_cli.runtime import now, prepare_output, write_pieces, write_run
+from lmpnet_cli.runtime import now, write_pieces, write_run
 from lmpnet_cli.shards import Shard, check_complete, names_sha256, read_shard
 
 RESULTS = ("keypoints.json", "run.json")
@@ -62,8 +63,11 @@ def merge(results: Any, *, progress: Progress | None = None, **options: Any) -> 
     """
     config = MergeConfig(results=results, **options)
     progress = progress or Progress()
-    if config.out:
-        prepare_output(config.out, RESULTS, config.overwrite)
+    with claim(config.out, RESULTS, config.overwrite):
+        return _merge(config, progress)
+
+
+def _merge(config: MergeConfig, progress: Progress) -> MergeResult:
     started = time.perf_counter()
     if len(config.results) == 1 and MANIFEST in (store := Store(config.results[0])).names():
         return _merge_blocks(store, config, progress)

@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 from lmpnet_cli.config import ModelConfig
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.films import Film, Frame
-from lmpnet_cli.images import ListedImage, Picture, UnreadableImage, read_image, to_input
+from lmpnet_cli.images import Picture, read_image, to_input
+from lmpnet_cli.listing import ListedImage, UnreadableImage
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import OVERLAY_SIDE, Rgb
 from lmpnet_cli.runtime import resolve_workers
@@ -64,7 +65,7 @@ class PictureSet(Dataset[Prepared]):
         image = self.images[index]
         try:
             # the same pixels reach the network whether pictures are drawn or not
-            picture = read_image(image.path, self.max_pixels, at_least=max(2 * self.size, OVERLAY_SIDE))
+            picture = read_image(image.readable, self.max_pixels, at_least=max(2 * self.size, OVERLAY_SIDE))
         except UnreadableImage as error:
             return Prepared(index, image.name, reason=str(error))
         return _prepare(picture, index, image.name, self.size, self.preview)

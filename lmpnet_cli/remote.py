@@ -18,22 +18,29 @@ import fsspec
 
 from lmpnet_cli.config import url_of
 from lmpnet_cli.errors import InputError, OutputError
-from lmpnet_cli.images import EXTENSIONS, ListedImage, list_images
+from lmpnet_cli.listing import EXTENSIONS, ListedImage, list_images
 
 THREADS = 16  # pictures that are fetched at the same time
 TRIES = 3
 Place = tuple[str, str]  # path in its file system, and the name under which results list it
 
 
-def list_places(inputs: Sequence[Path]) -> list[Place]:
+def list_places(inputs: Sequence[Path], follow_links: bool = False) -> list[Place]:
     """All images of local or remote folders, sorted by name; names are those of `list_images`.
 
     Raises:
-        InputError: when nothing is there, a place cannot be reached, or local and remote folders are mixed.
+        InputError: when nothing is there, a place cannot be reached, a local picture may not be read, or local and
+            remote folders are mixed.
     """
     urls = [url_of(path) for path in inputs]
     if not any(urls):
-        return [(str(file.path.absolute()), file.name) for file in list_images(inputs)]
+        files = list_images(inputs, follow_links)
+        if refused := [file for file in files if file.refused]:
+            raise InputError(
+                f"{len(refused)} of {len(files)} pictures may not be read, {refused[0].name} first: "
+                f"{refused[0].refused}. Take them out of the folder, or use --engine torch, which skips and names them."
+            )
+        return [(str(file.path.absolute()), file.name) for file in files]
     if len(urls) > 1 or urls[0] is None:
         raise InputError("Name one remote folder at a time, and no local one beside it.")
     url = urls[0]

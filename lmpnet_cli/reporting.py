@@ -15,7 +15,8 @@ from typing import Any
 from PIL import Image
 
 from lmpnet_cli import __version__
-from lmpnet_cli.config import VIDEOS, ModelConfig, ReportConfig
+from lmpnet_cli.claims import claim
+from lmpnet_cli.config import MAX_PIXELS, VIDEOS, ReportConfig
 from lmpnet_cli.errors import InputError, reading_document
 from lmpnet_cli.films import Film
 from lmpnet_cli.formats import Document, read_document
@@ -25,8 +26,8 @@ from lmpnet_cli.pages.gallery import gallery_data, gallery_facts
 from lmpnet_cli.pages.page import page_text
 from lmpnet_cli.pages.thumbnails import encode, side_for, small, thumbnails
 from lmpnet_cli.progress import Progress
-from lmpnet_cli.results import find_pictures, inputs_of, read_run
-from lmpnet_cli.runtime import prepare_output, write_pieces
+from lmpnet_cli.results import find_pictures, inputs_of, options_of, read_run
+from lmpnet_cli.runtime import write_pieces
 from lmpnet_cli.tables import metric_tables
 
 KINDS = ("keypoints.json", "filters.json", "metrics.json")
@@ -62,10 +63,14 @@ def report(result: str | Path, *, progress: Progress | None = None, **options: A
     """
     config = ReportConfig(result=Path(result), **options)
     progress = progress or Progress()
+    if not config.result.is_dir():
+        raise InputError(f"There is no folder {config.result}. Check the spelling and the current folder.")
+    with claim(config.target.parent, [config.target.name], config.overwrite):
+        return _report(config, progress)
+
+
+def _report(config: ReportConfig, progress: Progress) -> ReportResult:
     folder, target = config.result, config.target
-    if not folder.is_dir():
-        raise InputError(f"There is no folder {folder}. Check the spelling and the current folder.")
-    prepare_output(target.parent, [target.name], config.overwrite)
     there = [name for name in KINDS if (folder / name).is_file()]
     if not there:
         merge = f" `lmpnet merge {folder}` makes a keypoints.json of it." if (folder / "manifest.json").exists() else ""
@@ -117,7 +122,7 @@ def page(folder: Path, wanted: bool, progress: Progress) -> None:
     """The page of results that were written just now; that of an earlier run goes."""
     (folder / PAGE).unlink(missing_ok=True)
     if wanted:
-        report(folder, progress=progress)
+        _report(ReportConfig(result=folder), progress)
 
 
 class _Pictures:
@@ -136,13 +141,13 @@ class _Pictures:
             self.paths, self.film = [None] * len(names), video
             self.numbers = {document.results[index].frame for index in chosen}
             return
-        found = find_pictures(names, self.config.result, self.config.images)
+        found = find_pictures(names, self.config.result, self.config.images, self.config.follow_links)
         if missing := len(names) - len(found):
             self.progress.warn(f"{missing} pictures are not where they were; the page shows their keypoints only.")
         self.paths = [found.get(name) for name in names]
 
     def _video(self) -> Film | None:
-        options = read_run(self.config.result).get("options") or {}
+        options = options_of(self.config.result)
         inputs = [*self.config.images] or inputs_of(self.config.result)
         if len(inputs) != 1 or inputs[0].suffix.lower() not in VIDEOS or not inputs[0].is_file():
             return None
@@ -153,7 +158,7 @@ class _Pictures:
         if self.paths:
             self.progress.start("report", len(self.paths))
         side = self.config.side or side_for(len(self.paths))
-        texts = self._of_film(self.film, side) if self.film else thumbnails(self.paths, side, ModelConfig.max_pixels)
+        texts = self._of_film(self.film, side) if self.film else thumbnails(self.paths, side, MAX_PIXELS)
         for place, text in enumerate(texts):
             self.progress.advance(1)
             if text is not None:

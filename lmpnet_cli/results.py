@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lmpnet_cli.errors import InputError
-from lmpnet_cli.images import list_images
+from lmpnet_cli.listing import list_images
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -18,12 +18,15 @@ def read_run(folder: Path) -> dict[str, Any]:
     return run if isinstance(run, dict) else {}
 
 
-def find_pictures(names: Sequence[str], folder: Path, given: Sequence[Path] = ()) -> dict[str, Path]:
+def find_pictures(
+    names: Sequence[str], folder: Path, given: Sequence[Path] = (), follow_links: bool = False
+) -> dict[str, Path]:
     """Where the pictures of a result lie, by their names; those that are not there any more are left out.
 
     Args:
         folder: of the result, whose `run.json` says where they were.
         given: folders and files that take its place.
+        follow_links: those of the pictures that links lead to are there, too; always so where the run followed them.
 
     Raises:
         InputError: when no place is known, or none of the pictures is there.
@@ -32,7 +35,8 @@ def find_pictures(names: Sequence[str], folder: Path, given: Sequence[Path] = ()
     if not inputs:
         raise InputError(f"{folder} does not say where its pictures are. Name the place: --images FOLDER.")
     try:
-        listed = {image.name: image.path for image in list_images(inputs)}
+        follow_links = follow_links or options_of(folder).get("follow_links") is True
+        listed = {image.name: image.path for image in list_images(inputs, follow_links) if not image.refused}
     except InputError as error:
         raise InputError(f"The pictures are not where they were ({error}) Name the place: --images FOLDER.") from error
     found = {name: listed[name] for name in names if name in listed}
@@ -44,10 +48,15 @@ def find_pictures(names: Sequence[str], folder: Path, given: Sequence[Path] = ()
     return found
 
 
+def options_of(folder: Path) -> dict[str, Any]:
+    """The options of the run whose results lie in the folder; empty where `run.json` does not say."""
+    options = read_run(folder).get("options")
+    return options if isinstance(options, dict) else {}
+
+
 def inputs_of(folder: Path) -> list[Path]:
     """What the run searched whose results lie in the folder; empty where `run.json` does not say."""
     run = read_run(folder)
-    options = run.get("options")
-    images = options.get("images") if isinstance(options, dict) else None
+    images = options_of(folder).get("images")
     base = Path(run["folder"]) if isinstance(run.get("folder"), str) else Path()
     return [base / entry for entry in images if isinstance(entry, str)] if isinstance(images, list) else []

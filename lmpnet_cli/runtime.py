@@ -5,7 +5,6 @@ import os
 import platform
 import random
 import re
-import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -20,6 +19,7 @@ import torch
 
 from lmpnet_cli.errors import DeviceError, OutputError
 
+ASIDE = ".lmpnet-"  # begins the names of files that are being written; what a killed run leaves of them goes
 # read once: it can only be read by changing it, for all threads
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -111,7 +111,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         OutputError: when the folder cannot be written.
     """
-    aside = path.with_name(f".{os.getpid()}-{threading.get_ident()}{path.suffix}")
+    aside = path.with_name(f"{ASIDE}{os.getpid()}-{threading.get_ident()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(aside)
@@ -142,41 +142,6 @@ def write_pieces(path: Path, pieces: Iterable[str]) -> None:
 def write_json(path: Path, document: Any) -> None:
     """Writes indented JSON; NaN and infinity are errors."""
     write_text(path, json.dumps(document, indent=2, allow_nan=False, default=str) + "\n")
-
-
-def prepare_output(folder: Path, results: Iterable[str], overwrite: bool) -> None:
-    """Checks, before any work, that `folder` can take the results. What is there stays until it is replaced.
-
-    Raises:
-        OutputError: when the path is no folder, a result is there already, or nothing can be written.
-    """
-    try:
-        present = [name for name in results if (folder / name).exists()]
-        if present and not overwrite:
-            raise OutputError(
-                f"{folder} already holds {', '.join(present)}. Choose another --out, or add --overwrite to replace "
-                "them."
-            )
-        # nothing is made yet: a run that fails later leaves no empty folder behind
-        nearest = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-        probe = nearest / f".write-test-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(f"Cannot write into {folder}: {error.strerror or error}. Choose another --out.") from error
-
-
-def clear_folder(folder: Path) -> None:
-    """Removes an old folder of results, just before the new one is made.
-
-    Raises:
-        OutputError: when it cannot be removed.
-    """
-    try:
-        if folder.is_dir():
-            shutil.rmtree(folder)
-    except OSError as error:
-        raise OutputError(f"Cannot replace {folder}: {error.strerror or error}. Choose another --out.") from error
 
 
 def write_run(folder: Path, command: str, options: dict[str, Any], seconds: float, **facts: Any) -> None:

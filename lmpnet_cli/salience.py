@@ -14,6 +14,7 @@ import numpy as np
 from lmpnet_cli.annotations import Annotations, read_annotations
 from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.charts import draw_salience
+from lmpnet_cli.claims import claim
 from lmpnet_cli.config import SalientConfig
 from lmpnet_cli.finders import open_finder
 from lmpnet_cli.keypoints import skipped_entries
@@ -22,7 +23,7 @@ from lmpnet_cli.measurement import Measurement, measure_finder, refuse_nothing, 
 from lmpnet_cli.panels import Panels
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import save_png
-from lmpnet_cli.runtime import prepare_output, seed_everything, write_json, write_run
+from lmpnet_cli.runtime import seed_everything, write_json, write_run
 from lmpnet_cli.saliency.histogram import Histogram, histogram, matched
 
 RESULTS = ("salient.json", "salient.png", "panels", "run.json")
@@ -59,9 +60,12 @@ def salient(
     """
     config = SalientConfig(data=None if data is None else Path(data), **options)
     progress = progress or Progress()
-    if config.out:
-        prepare_output(config.out, RESULTS, config.overwrite)
-    annotations = read_annotations(config.data or bundled_examples(), config.split)
+    with claim(config.out, RESULTS, config.overwrite):
+        return _salient(config, model, progress)
+
+
+def _salient(config: SalientConfig, model: LMPNet | None, progress: Progress) -> SalientResult:
+    annotations = read_annotations(config.data or bundled_examples(), config.split, config.follow_links)
     images = with_points(annotations)
     seed_everything(config.seed)
     started = time.perf_counter()

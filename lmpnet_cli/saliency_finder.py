@@ -14,9 +14,9 @@ from torch import Tensor
 from lmpnet_cli.classifiers import lmpnet_classifier, timm_classifier
 from lmpnet_cli.config import KeypointConfig
 from lmpnet_cli.errors import OptionError
-from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine, evaluating
 from lmpnet_cli.keypoints import Keypoints, keypoint_names, positions_in_image
+from lmpnet_cli.listing import ListedImage
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.pictures import PictureReader, Prepared
 from lmpnet_cli.progress import Progress

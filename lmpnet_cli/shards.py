@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lmpnet_cli.errors import InputError
-from lmpnet_cli.images import ListedImage
+from lmpnet_cli.listing import ListedImage
 
 
 @dataclass(frozen=True)

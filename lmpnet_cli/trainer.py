@@ -89,7 +89,12 @@ class Trainer:
             bare.backbone.freeze_through(config.freeze)
         samples = self.data.of("train")
         dataset = TrainingSet(
-            samples, self.data.classes, config.size, config.seed + (phase == "replica"), config.background
+            samples,
+            self.data.classes,
+            config.size,
+            config.seed + (phase == "replica"),
+            config.background,
+            config.max_pixels,
         )
         sampler = EpochSampler(len(samples), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
         batches = loader(dataset, sampler, resolve_workers(config.workers), fabric.device.type == "cuda")
@@ -177,7 +182,7 @@ class Trainer:
         for buffer in network.buffers():
             buffer.copy_(self.fabric.broadcast(buffer))  # the statistics of the process that writes
         self.model.eval()
-        dataset = PlainSet(samples, self.data.classes, self.config.size)
+        dataset = PlainSet(samples, self.data.classes, self.config.size, self.config.max_pixels)
         own = Subset(dataset, range(self.fabric.global_rank, len(samples), self.fabric.world_size))
         sums = torch.zeros(3)
         with torch.no_grad():

@@ -18,17 +18,16 @@ from lightning.fabric import Fabric
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from lmpnet_cli import errors
+from lmpnet_cli.claims import claim
 from lmpnet_cli.config import TrainConfig, VocabularyConfig, default_out
 from lmpnet_cli.datasets import ClassData, hold_out, read_classes
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
-from lmpnet_cli.images import ListedImage
 from lmpnet_cli.keypoints import skipped_entries
 from lmpnet_cli.lmp.backbone import BackboneSpec, load_initial_weights, provenance
 from lmpnet_cli.lmp.network import LMPNet, NetworkSpec, build
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.runtime import (
     fast_bfloat16,
-    prepare_output,
     resolve_device,
     seed_everything,
     write_run,
@@ -75,11 +74,15 @@ def train(data: Any, *, progress: Progress | None = None, **options: Any) -> Tra
     config = TrainConfig(data=data, **options)
     progress = progress or Progress()
     out = config.out or default_out("train")
-    if config.resume:
-        config = TrainingState.stored_config(out, config)
-    else:
-        prepare_output(out, RESULTS, config.overwrite)
-    classes, skipped = _readable(read_classes(config.data), progress)
+    first = int(os.environ.get("RANK", "0")) == 0  # of the processes that torchrun started, one claims the folder
+    with claim(out if first else None, RESULTS, config.overwrite or config.resume):
+        if config.resume:
+            config = TrainingState.stored_config(out, config)
+        return _train(config, out, progress)
+
+
+def _train(config: TrainConfig, out: Path, progress: Progress) -> TrainResult:
+    classes, skipped = _readable(read_classes(config.data, config.follow_links), config.max_pixels, progress)
     classes = hold_out(classes, config.val_fraction, config.seed)
     started = time.perf_counter()
     for name in ("lightning.fabric", "lightning.pytorch"):  # they announce their defaults
@@ -128,8 +131,9 @@ def _end_with_vocabulary(config: TrainConfig, out: Path, classes: ClassData, pro
         precision=config.precision,
         workers=config.workers,
         seed=config.seed,
+        max_pixels=config.max_pixels,
     )
-    pictures = [ListedImage(sample.path, sample.source) for sample in classes.of("train")]
+    pictures = [sample.listed for sample in classes.of("train")]
     try:
         write_vocabulary(out, best, learn_vocabulary(settings, pictures, progress))
     except DatasetError as error:  # the model itself is whole
@@ -162,19 +166,26 @@ def _precision(config: TrainConfig, device: torch.device) -> Any:
     return "bf16-mixed"
 
 
-def _readable(data: ClassData, progress: Progress) -> tuple[ClassData, dict[Path, str]]:
-    skipped = unreadable(data.samples)
+def _readable(data: ClassData, max_pixels: int, progress: Progress) -> tuple[ClassData, dict[Path, str]]:
+    skipped = unreadable(data.samples, max_pixels)
     for path, reason in skipped.items():
         progress.warn(f"{path} is skipped: {reason}")
     samples = tuple(sample for sample in data.samples if sample.path not in skipped)
     if not any(sample.split == "train" for sample in samples):
-        raise InputError("None of the training images can be read." if skipped else "There are no training images.")
+        raise InputError(_none(skipped))
     trained = {sample.class_name for sample in samples if sample.split == "train"}
     if len(trained) < 2:
         raise DatasetError(f"Only the class {', '.join(trained)} has training images that can be read; two are needed.")
     return ClassData(
         tuple(s for s in samples if s.class_name in trained), tuple(sorted(trained)), data.official
     ), skipped
+
+
+def _none(skipped: dict[Path, str]) -> str:
+    if not skipped:
+        return "There are no training images."
+    path, reason = next(iter(skipped.items()))
+    return f"None of the training images can be read; the first: {path} ({reason})."
 
 
 def initial_model(config: TrainConfig, classes: tuple[str, ...]) -> tuple[LMPNet, str]:

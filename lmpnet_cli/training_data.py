@@ -4,7 +4,6 @@ The sampler hands (epoch, index) to the workers, so a sample's random numbers de
 the number of workers or processes, and not on whether the run was interrupted.
 """
 
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lmpnet_cli.augmentation import Augmentation, Rgb, corner_background, paste
 from lmpnet_cli.datasets import Sample
 from lmpnet_cli.errors import InputError
-from lmpnet_cli.images import UnreadableImage, read_image, to_input
+from lmpnet_cli.images import read_image, to_input
+from lmpnet_cli.listing import ListedImage, UnreadableImage
 from lmpnet_cli.runtime import resolve_workers
 
 Key = tuple[int, int]  # epoch, index
@@ -28,11 +28,17 @@ class TrainingSet(Dataset[tuple[Tensor, int]]):
     """Augmented samples; with `background`, pasted and empty ones among them. The label len(classes) means "none"."""
 
     def __init__(
-        self, samples: Sequence[Sample], classes: Sequence[str], size: int, seed: int, background: float
+        self,
+        samples: Sequence[Sample],
+        classes: Sequence[str],
+        size: int,
+        seed: int,
+        background: float,
+        max_pixels: int,
     ) -> None:
         self.samples = list(samples)
         self.labels = {name: index for index, name in enumerate(classes)}
-        self.size, self.seed, self.background = size, seed, background
+        self.size, self.seed, self.background, self.max_pixels = size, seed, background, max_pixels
         self.augmentation = Augmentation(size)
 
     def __len__(self) -> int:
@@ -61,7 +67,7 @@ class TrainingSet(Dataset[tuple[Tensor, int]]):
         for step in range(len(self.samples)):
             sample = self.samples[(index + step) % len(self.samples)]
             try:
-                return read_image(sample.path, at_least=2 * self.size).rgb, sample
+                return read_image(sample.path, self.max_pixels, at_least=2 * self.size).rgb, sample
             except UnreadableImage:
                 continue
         raise InputError("None of the training images can be read.")
@@ -70,10 +76,10 @@ class TrainingSet(Dataset[tuple[Tensor, int]]):
 class PlainSet(Dataset[tuple[Tensor, int]]):
     """Samples without augmentation, the whole picture warped to the input, for validation."""
 
-    def __init__(self, samples: Sequence[Sample], classes: Sequence[str], size: int) -> None:
+    def __init__(self, samples: Sequence[Sample], classes: Sequence[str], size: int, max_pixels: int) -> None:
         self.samples = list(samples)
         self.labels = {name: index for index, name in enumerate(classes)}
-        self.size = size
+        self.size, self.max_pixels = size, max_pixels
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -81,7 +87,7 @@ class PlainSet(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         sample = self.samples[index]
         try:
-            rgb = to_input(read_image(sample.path, at_least=2 * self.size).rgb, self.size)
+            rgb = to_input(read_image(sample.path, self.max_pixels, at_least=2 * self.size).rgb, self.size)
         except UnreadableImage:
             return torch.zeros(3, self.size, self.size, dtype=torch.uint8), -1  # -1 counts for nothing
         return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))), self.labels[sample.class_name]
@@ -120,17 +126,16 @@ def loader(dataset: Dataset[Any], sampler: EpochSampler, workers: int, pin: bool
     )
 
 
-def unreadable(samples: Sequence[Sample]) -> dict[Path, str]:
+def unreadable(samples: Sequence[Sample], max_pixels: int) -> dict[Path, str]:
     """Files that cannot be decoded, with the reason: all are read once, JPEG files at an eighth of their size."""
 
-    def reason(path: Path) -> str | None:
+    def reason(image: ListedImage) -> str | None:
         try:
-            read_image(path, at_least=32)
+            read_image(image.readable, max_pixels, at_least=32)
         except UnreadableImage as error:
             return str(error)
         return None
 
-    files = list(dict.fromkeys(sample.path for sample in samples))
-    # `read_image` silences warnings, which threads do in each other's way: what they leave behind is put back here
-    with warnings.catch_warnings(), ThreadPoolExecutor(resolve_workers(None) + 1) as pool:
-        return {path: why for path, why in zip(files, pool.map(reason, files), strict=True) if why is not None}
+    files = list({sample.path: sample.listed for sample in samples}.values())
+    with ThreadPoolExecutor(resolve_workers(None) + 1) as pool:
+        return {file.path: why for file, why in zip(files, pool.map(reason, files), strict=True) if why is not None}

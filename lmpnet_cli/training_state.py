@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from lmpnet_cli.charts import draw_curves
-from lmpnet_cli.checkpoints import load_checkpoint, model_tensors, save_checkpoint, write_tensors
+from lmpnet_cli.checkpoints import load_checkpoint, model_tensors, read_metadata, save_checkpoint, write_tensors
 from lmpnet_cli.config import TrainConfig
 from lmpnet_cli.errors import CheckpointError, TrainingError
 from lmpnet_cli.lmp.network import LMPNet
@@ -54,7 +54,10 @@ class TrainingState:
         """
         stored = _read_state(out)["options"]
         own = {field.name for field in fields(TrainConfig)} - set(_OF_THE_RUN)
-        return replace(given, **{name: value for name, value in stored.items() if name in own})
+        try:
+            return replace(given, **{name: value for name, value in stored.items() if name in own})
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{out / STATE} has settings that are none ({error}).") from error
 
     def load(self) -> None:
         """Takes up the run in `out`: weights, momentum, history and position."""
@@ -64,9 +67,15 @@ class TrainingState:
                 f"{self.out} was begun with other pictures, classes or splits than this data holds now. "
                 "Name the data that the training began with, or train anew with --overwrite."
             )
-        tensors = load_file(self.out / STATE)
-        weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
-        self.model.load_state_dict(weights)
+        try:
+            tensors = load_file(self.out / STATE)
+            weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
+            self.model.load_state_dict(weights)
+        except (SafetensorError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"{self.out / STATE} does not fit ({reason}). Train again with --overwrite."
+            ) from error
         self.phase, self.epoch = header["phase"], header["epoch"]
         self.history, self.best = header["history"], header["best"]
         self._momentum = {key: value for key, value in tensors.items() if key.startswith("momentum.")}
@@ -165,10 +174,19 @@ class TrainingState:
 
 def _read_state(out: Path) -> dict[str, Any]:
     try:
-        with safe_open(out / STATE, framework="pt") as file:
-            header: dict[str, Any] = json.loads((file.metadata() or {})["lmpnet"])
+        header: dict[str, Any] = json.loads(read_metadata(out / STATE)["lmpnet"])
+        phases, epoch = ("network", "replica"), header["epoch"]
+        if (
+            header["phase"] not in phases
+            or not isinstance(epoch, int)
+            or epoch < 0
+            or set(header["best"]) != set(phases)
+        ):
+            raise ValueError("no position in a training")
+        if not isinstance(header["options"], dict) or not all(isinstance(row, dict) for row in header["history"]):
+            raise ValueError("no settings, or no history")
     except FileNotFoundError as error:
         raise TrainingError(f"There is no training to resume in {out}. Leave --resume out to begin one.") from error
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, LookupError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{out / STATE} cannot be read ({error}). Train again with --overwrite.") from error
     return header

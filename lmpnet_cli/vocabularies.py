@@ -7,13 +7,14 @@ from typing import Any
 
 from lmpnet_cli.bundled import bundled_checkpoint
 from lmpnet_cli.checkpoints import attach_vocabulary, read_header, vocabulary_spec
+from lmpnet_cli.claims import claim
 from lmpnet_cli.config import VocabularyConfig
 from lmpnet_cli.datasets import training_pictures
 from lmpnet_cli.errors import CheckpointError, OptionError
 from lmpnet_cli.lmp.vocabulary import VocabularySpec
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import save_png
-from lmpnet_cli.runtime import prepare_output, write_json, write_run
+from lmpnet_cli.runtime import write_json, write_run
 from lmpnet_cli.vocabulary_making import Learned, learn_vocabulary
 
 CHECKPOINT = "lmpnet.safetensors"
@@ -50,12 +51,15 @@ def vocabulary(data: Any = None, *, progress: Progress | None = None, **options:
     config = VocabularyConfig(data=data, **options)
     progress = progress or Progress()
     source = config.checkpoint or bundled_checkpoint()
-    if config.out:
-        prepare_output(config.out, RESULTS, config.overwrite)
+    with claim(config.out, RESULTS, config.overwrite):
+        return _vocabulary(config, source, progress)
+
+
+def _vocabulary(config: VocabularyConfig, source: Path, progress: Progress) -> VocabularyResult:
     started = time.perf_counter()
     if config.data is None:
         return _name(config, source, started)
-    learned = learn_vocabulary(config, training_pictures(config.data), progress)
+    learned = learn_vocabulary(config, training_pictures(config.data, config.follow_links), progress)
     result = VocabularyResult(
         learned.vocabulary.spec, learned.document, learned.skipped, config.out, time.perf_counter() - started
     )

@@ -12,9 +12,9 @@ from torch import Tensor
 from lmpnet_cli.checkpoints import load_checkpoint
 from lmpnet_cli.config import VocabularyConfig
 from lmpnet_cli.errors import DatasetError, OptionError
-from lmpnet_cli.images import ListedImage
 from lmpnet_cli.inference import Engine
 from lmpnet_cli.keypoints import keypoint_names, skipped_entries
+from lmpnet_cli.listing import ListedImage
 from lmpnet_cli.lmp.turning import random_turns, turn
 from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec
 from lmpnet_cli.lmp.vocabulary_learning import Material, Recipe, learn

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from lmpnet_cli.colors import identity_color
-from lmpnet_cli.images import ListedImage, UnreadableImage, read_image
+from lmpnet_cli.images import read_image
+from lmpnet_cli.listing import ListedImage, UnreadableImage
 from lmpnet_cli.rendering import GAP, Rgb, disc, label
 
 SIDE, LEFT = 112, 150  # pixels of a patch, and of the names before the rows

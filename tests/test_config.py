@@ -58,7 +58,7 @@ RANGES = [  # configuration, field, flag, values at the borders, values beyond
     (RunConfig, "workers", "--workers", [None, 0, 256], [-1, 257]),
     (RunConfig, "precision", "--precision", ["auto", "32", "bf16"], ["16", "BF16", ""]),
     (ModelConfig, "size", "--size", [None, 32, 2048], [31, 2049, -224]),
-    (ModelConfig, "max_pixels", "--max-pixels", [1], [0]),
+    (RunConfig, "max_pixels", "--max-pixels", [1], [0]),
     (DiscoverConfig, "every", "--every", [1], [0, -1, 1_000_001]),
     (ReportConfig, "limit", "--limit", [1, 100_000], [0, 100_001]),
     (ReportConfig, "side", "--side", [None, 32, 4096], [31, 4097]),

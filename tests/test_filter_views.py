@@ -9,8 +9,8 @@ from lmpnet_cli.config import VisualizeConfig
 from lmpnet_cli.errors import InputError, OptionError
 from lmpnet_cli.filter_ranking import evenly, significant
 from lmpnet_cli.filter_views import visualize_filters
-from lmpnet_cli.images import list_images
 from lmpnet_cli.inference import Engine
+from lmpnet_cli.listing import list_images
 from lmpnet_cli.progress import Progress
 
 OPTIONS = {"device": "cpu", "workers": 0, "rows": 3, "columns": 4, "tile": 32}

@@ -6,7 +6,8 @@ import skimage.data
 from PIL import Image, ImageCms
 
 from lmpnet_cli.errors import InputError
-from lmpnet_cli.images import UnreadableImage, image_size, list_images, read_image, to_input
+from lmpnet_cli.images import image_size, read_image, to_input
+from lmpnet_cli.listing import UnreadableImage, list_images
 
 RANDOM = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 ORIENTED = {  # EXIF value: what a viewer makes of the stored pixels
@@ -196,8 +197,8 @@ def truncated(path):
 DAMAGE = {
     "truncated.jpg": (truncated, "truncated"),
     "truncated.png": (truncated, "truncated"),
-    "empty.jpg": (lambda path: path.touch(), "cannot identify image file"),
-    "text.jpg": (lambda path: path.write_text("no picture"), "cannot identify image file"),
+    "empty.jpg": (lambda path: path.touch(), "not a JPEG, PNG"),
+    "text.jpg": (lambda path: path.write_text("no picture"), "not a JPEG, PNG"),
     "folder.jpg": (lambda path: path.mkdir(), "not a regular file"),
     "fifo.jpg": (os.mkfifo, "not a regular file"),
     "link.jpg": (lambda path: path.symlink_to("nowhere.jpg"), "No such file or directory"),

@@ -12,7 +12,7 @@ from lmpnet_cli.cli import app
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.discovery import discover
 from lmpnet_cli.errors import InputError, OptionError, OutputError
-from lmpnet_cli.images import ListedImage
+from lmpnet_cli.listing import ListedImage
 from lmpnet_cli.merging import merge
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.shards import names_sha256, take

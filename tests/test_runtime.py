@@ -11,9 +11,7 @@ import torch
 from lmpnet_cli import runtime
 from lmpnet_cli.errors import DeviceError, OutputError
 from lmpnet_cli.runtime import (
-    clear_folder,
     fast_bfloat16,
-    prepare_output,
     resolve_device,
     resolve_workers,
     seed_everything,
@@ -153,68 +151,6 @@ def test_json_is_indented_and_finite(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "b.json", {"b": float("nan")})
     assert contents(tmp_path) == ["a.json"]
-
-
-RESULTS = ("keypoints.json", "overlays", "run.json")
-
-
-@pytest.fixture
-def earlier(tmp_path):
-    folder = tmp_path / "out"
-    (folder / "overlays" / "sub").mkdir(parents=True)
-    for name in ("keypoints.json", "overlays/sub/old.jpg", "mine.txt"):
-        (folder / name).touch()
-    return folder
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_new_folder_is_not_made_before_there_is_something_to_write(tmp_path, overwrite):
-    prepare_output(tmp_path / "a" / "b", RESULTS, overwrite)
-    assert contents(tmp_path) == []
-
-
-def test_files_that_are_no_results_do_not_matter(tmp_path):
-    (tmp_path / "mine.txt").touch()
-    prepare_output(tmp_path, RESULTS, overwrite=False)
-    assert contents(tmp_path) == ["mine.txt"]
-
-
-def test_existing_results_are_refused_by_name_and_left_alone(earlier):
-    with pytest.raises(OutputError, match=r"already holds keypoints\.json, overlays\. .*--overwrite"):
-        prepare_output(earlier, RESULTS, overwrite=False)
-    assert (earlier / "overlays" / "sub" / "old.jpg").exists()
-
-
-def test_overwrite_removes_nothing_before_the_work(earlier):
-    before = contents(earlier)
-    prepare_output(earlier, RESULTS, overwrite=True)
-    assert contents(earlier) == before
-
-
-def test_an_old_folder_is_cleared_when_its_turn_comes(earlier, monkeypatch):
-    clear_folder(earlier / "overlays")
-    clear_folder(earlier / "overlays")
-    assert contents(earlier) == ["keypoints.json", "mine.txt"]
-    monkeypatch.setattr("shutil.rmtree", refuse)
-    with pytest.raises(OutputError, match="Cannot replace"):
-        clear_folder(earlier)
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_file_in_place_of_the_folder_is_refused(tmp_path, overwrite):
-    (tmp_path / "out").touch()
-    for folder in (tmp_path / "out", tmp_path / "out" / "sub"):
-        with pytest.raises(OutputError, match=r"Cannot write into .*out"):
-            prepare_output(folder, RESULTS, overwrite)
-    assert (tmp_path / "out").is_file()
-
-
-@pytest.mark.parametrize("step", ["touch", "unlink"])
-def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_lost(earlier, monkeypatch, step):
-    monkeypatch.setattr(Path, step, refuse)
-    with pytest.raises(OutputError, match=r"Cannot write into .*: Permission denied\. Choose another --out"):
-        prepare_output(earlier, RESULTS, overwrite=True)
-    assert (earlier / "overlays" / "sub" / "old.jpg").exists()
 
 
 def test_run_json_holds_what_repeats_a_run(tmp_path, monkeypatch):

@@ -19,8 +19,8 @@ from lmpnet_cli.discovery import discover
 from lmpnet_cli.errors import CheckpointError, OptionError
 from lmpnet_cli.evaluation import evaluate
 from lmpnet_cli.finders import open_finder
-from lmpnet_cli.images import list_images
 from lmpnet_cli.keypoints import read_keypoints
+from lmpnet_cli.listing import list_images
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.saliency import detection
 from lmpnet_cli.saliency_finder import SaliencyFinder

@@ -20,9 +20,9 @@ from lmpnet_cli.datasets import training_pictures
 from lmpnet_cli.discovery import discover
 from lmpnet_cli.errors import CheckpointError, DatasetError, InputError, OptionError, OutputError
 from lmpnet_cli.evaluation import evaluate
-from lmpnet_cli.images import ListedImage, list_images
 from lmpnet_cli.inference import Engine
 from lmpnet_cli.keypoints import read_keypoints
+from lmpnet_cli.listing import ListedImage, list_images
 from lmpnet_cli.lmp.vocabulary import locate
 from lmpnet_cli.matching import match
 from lmpnet_cli.progress import Progress
@@ -198,7 +198,8 @@ def test_discover_gives_identities_where_there_are_some(birds, named, tmp_path):
 
 
 def test_positions_and_scores_are_those_of_the_vocabulary(birds, named):
-    from lmpnet_cli.images import list_images, read_image, to_input
+    from lmpnet_cli.images import read_image, to_input
+    from lmpnet_cli.listing import list_images
 
     file = list_images([birds / "images"])[5]
     picture = read_image(file.path)

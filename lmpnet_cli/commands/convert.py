@@ -33,6 +33,7 @@ def convert(
             rich_help_panel=o.OUTPUT,
         ),
     ] = Config.image_prefix,
+    follow_links: o.FollowLinks = Config.follow_links,
     overwrite: o.Overwrite = Config.overwrite,
     quiet: o.Quiet = False,
     json: o.Json = False,
@@ -50,6 +51,7 @@ def convert(
         "images": images or (),
         "image_prefix": image_prefix,
         "overwrite": overwrite,
+        "follow_links": follow_links,
     }
     Config(keypoints=keypoints, **given)
     from lmpnet_cli.converting import convert as run

@@ -8,7 +8,7 @@ import typer
 from lmpnet_cli.commands import options as o
 from lmpnet_cli.config import CONVERT_FORMATS, default_out, url_of
 from lmpnet_cli.config import DiscoverConfig as Config
-from lmpnet_cli.console import ConsoleProgress, print_json, print_summary
+from lmpnet_cli.console import ConsoleProgress, print_json, print_note, print_summary
 
 
 def discover(
@@ -61,9 +61,6 @@ def discover(
             rich_help_panel=o.RAY,
         ),
     ] = Config.actors,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that was cut off.", rich_help_panel=o.RAY)
-    ] = Config.resume,
     method: o.MethodOption = o.Method(Config.method),
     classifier: o.Classifier = Config.classifier,
     classifier_weights: o.ClassifierWeights = Config.classifier_weights,
@@ -78,6 +75,9 @@ def discover(
     size: o.Size = Config.size,
     out: o.Out = default_out("discover"),
     overwrite: o.Overwrite = Config.overwrite,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out that was cut off.", rich_help_panel=o.OUTPUT)
+    ] = Config.resume,
     overlays: Annotated[
         bool,
         typer.Option(
@@ -95,6 +95,7 @@ def discover(
         ),
     ] = None,
     max_pixels: o.MaxPixels = Config.max_pixels,
+    follow_links: o.FollowLinks = Config.follow_links,
     device: o.Device = Config.device,
     precision: o.Precise = o.Precision(Config.precision),
     batch_size: o.BatchSize = Config.batch_size,
@@ -123,8 +124,12 @@ def discover(
         return
     from lmpnet_cli.discovery import discover as run
 
-    with ConsoleProgress(quiet or json) as progress:
-        result = run(progress=progress, **given)
+    try:
+        with ConsoleProgress(quiet or json) as progress:
+            result = run(progress=progress, **given)
+    except KeyboardInterrupt:
+        _tell_how_to_go_on(out)
+        raise
     found = sum(int(each.found.sum()) for each in result.keypoints)
     count = len(result.keypoints)
     facts = {
@@ -152,6 +157,13 @@ def discover(
         )
     elif not quiet:
         print_summary("discover", facts)
+
+
+def _tell_how_to_go_on(out: Path) -> None:
+    from lmpnet_cli.journal import JOURNAL
+
+    if (out / JOURNAL).exists():
+        print_note(f"What is done is kept in {out}: the same command with --resume goes on from there.")
 
 
 def _on_ray(given: dict[str, Any], quiet: bool, json: bool) -> None:

@@ -81,6 +81,7 @@ def evaluate(
     overwrite: o.Overwrite = Config.overwrite,
     report: o.Report = Config.report,
     max_pixels: o.MaxPixels = Config.max_pixels,
+    follow_links: o.FollowLinks = Config.follow_links,
     device: o.Device = Config.device,
     precision: o.Precise = o.Precision(Config.precision),
     batch_size: o.BatchSize = Config.batch_size,

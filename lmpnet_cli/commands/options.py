@@ -143,6 +143,14 @@ Size = Annotated[
     int | None, typer.Option(help="Side of the network input in pixels (default: as trained).", rich_help_panel=METHOD)
 ]
 MaxPixels = Annotated[int, typer.Option(help="Larger pictures are skipped and named.", rich_help_panel=INPUT)]
+FollowLinks = Annotated[
+    bool,
+    typer.Option(
+        "--follow-links",
+        help="Read what links lead to outside the folder, too; else it is skipped and named.",
+        rich_help_panel=INPUT,
+    ),
+]
 
 
 def formats(incomplete: str) -> list[str]:

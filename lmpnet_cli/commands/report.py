@@ -26,6 +26,7 @@ def report(
             help="Longer side of the pictures in the page (default: by their number).", rich_help_panel=o.OUTPUT
         ),
     ] = Config.side,
+    follow_links: o.FollowLinks = Config.follow_links,
     overwrite: o.Overwrite = Config.overwrite,
     quiet: o.Quiet = False,
     json: o.Json = False,
@@ -37,7 +38,14 @@ def report(
     lmpnet report results/viz-filters -o filters.html
     lmpnet report all --images photos/ --limit 2000
     """
-    given: dict[str, Any] = {"out": out, "images": images or (), "limit": limit, "side": side, "overwrite": overwrite}
+    given: dict[str, Any] = {
+        "out": out,
+        "images": images or (),
+        "limit": limit,
+        "side": side,
+        "overwrite": overwrite,
+        "follow_links": follow_links,
+    }
     Config(result=result, **given)
     from lmpnet_cli.reporting import report as run
 

@@ -118,6 +118,8 @@ def train(
         float,
         typer.Option(help="Part of the training images held out to choose the best epoch.", rich_help_panel=o.INPUT),
     ] = Config.val_fraction,
+    max_pixels: o.MaxPixels = Config.max_pixels,
+    follow_links: o.FollowLinks = Config.follow_links,
     device: o.Device = Config.device,
     devices: Annotated[int, typer.Option(help="Processes on this machine.", rich_help_panel=o.RUN)] = Config.devices,
     num_nodes: Annotated[int, typer.Option(help="Machines (with torchrun).", rich_help_panel=o.RUN)] = Config.num_nodes,

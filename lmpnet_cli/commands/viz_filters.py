@@ -42,6 +42,7 @@ def viz_filters(
     overwrite: o.Overwrite = Config.overwrite,
     report: o.Report = Config.report,
     max_pixels: o.MaxPixels = Config.max_pixels,
+    follow_links: o.FollowLinks = Config.follow_links,
     device: o.Device = Config.device,
     precision: o.Precise = o.Precision(Config.precision),
     batch_size: o.BatchSize = Config.batch_size,

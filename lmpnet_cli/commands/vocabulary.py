@@ -39,6 +39,7 @@ def vocabulary(
     out: o.Out = default_out("vocabulary"),
     overwrite: o.Overwrite = Config.overwrite,
     max_pixels: o.MaxPixels = Config.max_pixels,
+    follow_links: o.FollowLinks = Config.follow_links,
     device: o.Device = Config.device,
     precision: o.Precise = o.Precision(Config.precision),
     batch_size: o.BatchSize = Config.batch_size,

@@ -3,7 +3,7 @@
 Each checks its own ranges, with messages that name the option.
 """
 
-from lmpnet_cli.config.base import ModelConfig, RunConfig, default_out
+from lmpnet_cli.config.base import MAX_PIXELS, ModelConfig, RunConfig, default_out
 from lmpnet_cli.config.checks import url_of
 from lmpnet_cli.config.convert import FORMATS as CONVERT_FORMATS
 from lmpnet_cli.config.convert import ConvertConfig, ReportConfig
@@ -16,6 +16,7 @@ from lmpnet_cli.config.vocabulary import MatchConfig, VocabularyConfig
 __all__ = [
     "CONVERT_FORMATS",
     "GRAPH_SUFFIX",
+    "MAX_PIXELS",
     "VIDEOS",
     "ConvertConfig",
     "DiscoverConfig",

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from lmpnet_cli.config.checks import at_least, between, one_of, plain
 
 MAX_SEED = 2**32 - 1
+MAX_PIXELS = 2**27  # 134 million, more than most cameras make; in memory a picture of so many takes 0.6 GB, rarely 2.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,8 @@ class RunConfig:
         batch_size: images in one forward pass (for each process, in training).
         workers: decoding processes; None decides by the number of processors, 0 decodes in the main process.
         seed: of everything that is left to chance.
+        max_pixels: larger pictures are skipped and named.
+        follow_links: read what links in folders lead to, wherever that is; else such pictures are skipped and named.
     """
 
     out: Path | None = None
@@ -31,6 +34,8 @@ class RunConfig:
     batch_size: int = 16
     workers: int | None = None
     seed: int = 0
+    max_pixels: int = MAX_PIXELS
+    follow_links: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -41,6 +46,7 @@ class RunConfig:
         if self.workers is not None:
             between("--workers", self.workers, 0, 256)
         one_of("--precision", self.precision, ("auto", "32", "bf16"))
+        at_least("--max-pixels", self.max_pixels, 1)
 
     def options(self) -> dict[str, Any]:
         """All fields with plain values, for `run.json`."""
@@ -54,18 +60,15 @@ class ModelConfig(RunConfig):
     Attributes:
         checkpoint: None takes the bundled model.
         size: side of the network input in pixels; None takes the one of the training.
-        max_pixels: larger pictures are skipped and named.
     """
 
     checkpoint: Path | None = None
     size: int | None = None
-    max_pixels: int = 500_000_000
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.size is not None:
             between("--size", self.size, 32, 2048)
-        at_least("--max-pixels", self.max_pixels, 1)
 
 
 def default_out(command: str) -> Path:

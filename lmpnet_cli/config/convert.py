@@ -22,6 +22,7 @@ class ConvertConfig:
         image_prefix: of label-studio: what stands before the name of an image in its address; None takes that of its
             local files, in the folder of the pictures.
         overwrite: replace files that are there.
+        follow_links: read pictures that links in folders lead to; True where `run.json` says that `discover` did.
     """
 
     keypoints: Path
@@ -30,6 +31,7 @@ class ConvertConfig:
     images: tuple[Path, ...] = ()
     image_prefix: str | None = None
     overwrite: bool = False
+    follow_links: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keypoints", Path(self.keypoints))
@@ -58,6 +60,7 @@ class ReportConfig:
         limit: pictures in the page; of more, as many are chosen evenly.
         side: longer side of the pictures in the page, in pixels; None decides by their number.
         overwrite: replace the page where it is there.
+        follow_links: as for `convert`.
     """
 
     result: Path
@@ -66,6 +69,7 @@ class ReportConfig:
     limit: int = 10_000
     side: int | None = None
     overwrite: bool = False
+    follow_links: bool = False
 
     def __post_init__(self) -> None:
         result = Path(self.result)

@@ -32,7 +32,7 @@ class DiscoverConfig(KeypointConfig):
             result of all N.
         block: images in one file, of ray.
         actors: workers with a model each, of ray; None takes one for each GPU, or one for every four processors.
-        resume: go on with a run of ray that was cut off.
+        resume: go on with the run in `out` that was cut off.
     """
 
     images: tuple[Path, ...]
@@ -85,8 +85,8 @@ class DiscoverConfig(KeypointConfig):
             return
         if len(self.images) > 1:
             raise OptionError(f"{self.video} is a video: name it alone, and run `lmpnet discover` for each.")
-        if self.shard is not None or self.engine == "ray":
-            raise OptionError("A video is read in one go: leave --shard and --engine ray out.")
+        if self.shard is not None or self.engine == "ray" or self.resume:
+            raise OptionError("A video is read in one go: leave --shard, --engine ray and --resume out.")
         if files := [name for name in self.export if name in OF_FILES]:
             raise OptionError(
                 f"--export {files[0]} names picture files, which frames are not. Extract them "
@@ -127,7 +127,7 @@ class DiscoverConfig(KeypointConfig):
         for path in (*self.images, *(() if self.out is None else (self.out,))):
             if url := url_of(path):
                 raise OptionError(f"{url} is no local place: --engine ray reads and writes it.")
-        for name in ("block", "actors", "resume"):
+        for name in ("block", "actors"):
             if getattr(self, name) != getattr(DiscoverConfig, name):
                 raise OptionError(f"--{name} belongs to --engine ray. Add that, or leave --{name} out.")
 

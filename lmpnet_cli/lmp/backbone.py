@@ -124,13 +124,15 @@ class Backbone(nn.Module):
 
 
 def _probe(spec: BackboneSpec) -> Any:
+    if not timm.is_model(spec.name):  # addresses of hubs and folders neither, which timm would follow
+        near = difflib.get_close_matches(str(spec.name), timm.list_models(), n=3, cutoff=0.4)
+        raise OptionError(f"timm has no backbone {spec.name!r:.80}. Near: {', '.join(near) or 'none'}.")
     try:
         # a probe on the meta device costs no memory and no time for weights
         with torch.device("meta"):
             return timm.create_model(spec.name, pretrained=False, features_only=True)
     except RuntimeError as error:
-        near = difflib.get_close_matches(spec.name, timm.list_models(), n=3, cutoff=0.4)
-        raise OptionError(f"timm has no usable backbone {spec.name!r} ({error}). Near: {', '.join(near)}.") from error
+        raise OptionError(f"{spec.name} is no backbone that feature maps can be taken from ({error}).") from error
 
 
 def _layer_index(spec: BackboneSpec, probe: Any) -> int:

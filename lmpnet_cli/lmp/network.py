@@ -17,6 +17,8 @@ from lmpnet_cli.lmp.pooling import POOLINGS, pooling
 from lmpnet_cli.lmp.selection import propose
 from lmpnet_cli.lmp.vocabulary import GRID, Vocabulary, VocabularySpec
 
+MAX_SIZE = 4096  # side of the input in pixels
+
 
 @dataclass(frozen=True)
 class NetworkSpec:
@@ -45,6 +47,17 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             raise ValueError(f"expected a pooling out of {POOLINGS}, received {self.pooling!r}")
+        # a checkpoint may be a stranger's
+        if not self.classes or not all(isinstance(name, str) for name in self.classes):
+            raise ValueError(f"expected names of classes, received {self.classes!r:.80}")
+        if not (isinstance(self.input_size, int) and 1 <= self.input_size <= MAX_SIZE):
+            raise ValueError(f"expected an input size of 1 to {MAX_SIZE}, received {self.input_size!r:.80}")
+        for name, values, low in (("mean", self.mean, -1e3), ("std", self.std, 1e-6)):
+            if len(values) != 3 or not all(low <= value <= 1e3 for value in values):
+                raise ValueError(f"expected a {name} of three numbers, received {values!r:.80}")
+        for name, number in (("epsilon", self.epsilon), ("mask_radius", self.mask_radius)):
+            if not 0 <= number <= 1e3:
+                raise ValueError(f"expected {name} of 0 or more, received {number!r:.80}")
 
 
 class KeypointNetwork(nn.Module):

@@ -53,6 +53,16 @@ class VocabularySpec:
     threshold: float = 0.5
     learned_from: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # a checkpoint may be a stranger's
+        if not self.names or not all(isinstance(name, str) for name in self.names):
+            raise ValueError(f"expected names of keypoints, received {self.names!r:.80}")
+        for number in (self.channels, self.directions, self.backgrounds, *self.windows):
+            if not isinstance(number, int) or number < 1:
+                raise ValueError(f"expected whole numbers above 0, received {number!r:.80}")
+        if not self.windows or max(self.windows) > 4 * GRID or not 0 <= self.threshold <= 1:
+            raise ValueError(f"windows {self.windows!r:.80} or threshold {self.threshold!r:.80} out of range")
+
     @property
     def k(self) -> int:
         """Keypoints."""

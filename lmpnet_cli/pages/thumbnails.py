@@ -9,7 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from lmpnet_cli.images import UnreadableImage, read_image
+from lmpnet_cli.images import read_image
+from lmpnet_cli.listing import UnreadableImage
 
 QUALITY = 78
 AT_ONCE = 64  # pictures that are prepared ahead

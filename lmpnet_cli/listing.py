@@ -1,0 +1,139 @@
+"""Which pictures there are: folders searched in depth, in a fixed order, and no link followed out of them.
+
+Nothing is passed over in silence: what may not be read is listed with the reason, and callers name it as skipped.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmpnet_cli.errors import InputError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+LEADS_OUT = "a link that leads out of the folder (--follow-links follows it)"
+
+
+class UnreadableImage(Exception):  # noqa: N818 (a reason to skip one picture, no error of the run)
+    """A picture that cannot be read; the message is the reason, without the file name."""
+
+
+@dataclass(frozen=True)
+class ListedImage:
+    """A file and the POSIX name under which results list it; `refused` says why where it may not be read."""
+
+    path: Path
+    name: str
+    refused: str = ""
+
+    @property
+    def readable(self) -> Path:
+        """The file, where it may be read.
+
+        Raises:
+            UnreadableImage: where not.
+        """
+        if self.refused:
+            raise UnreadableImage(self.refused)
+        return self.path
+
+
+def list_images(
+    inputs: Iterable[str | Path], follow_links: bool = False, within: Path | None = None
+) -> list[ListedImage]:
+    """All images of folders (searched in depth) and single files, sorted by their POSIX relative path.
+
+    Names are relative to the folder; with several inputs, to the folder that holds them all, so that no two are equal.
+    Hidden files and folders are left out; a file named by itself is taken whatever its extension.
+
+    Args:
+        follow_links: read what links lead to, wherever that is; else only inside the inputs.
+        within: the folder that links may not lead out of, in place of the inputs.
+
+    Raises:
+        InputError: when an input does not exist or nothing was found.
+    """
+    paths = [Path(entry) for entry in inputs]
+    folders = [path for path in paths if _looked_at(path) and path.is_dir()]
+    inside = None if follow_links else Inside([within] if within else folders)
+    files: dict[Path, str] = {}
+    for path in paths:
+        if path in folders:
+            files.update(_walk(path, inside))
+        elif path.exists():
+            files[path] = ""
+        else:
+            raise InputError(f"There is no image or folder {path}. Check the spelling and the current folder.")
+    if not files:
+        looked = ", ".join(map(str, paths))
+        raise InputError(
+            f"No images in {looked} (looked for {', '.join(EXTENSIONS)}, sub-folders included). Name another folder."
+        )
+    root = os.path.commonpath([absolute(path) if path in folders else absolute(path).parent for path in paths])
+    listed = {absolute(path).relative_to(root).as_posix(): (path, reason) for path, reason in files.items()}
+    return [ListedImage(listed[name][0], name, listed[name][1]) for name in sorted(listed)]
+
+
+def absolute(path: Path) -> Path:
+    """Without `..`, which would lead a result out of its folder; links stay as they are named."""
+    return Path(os.path.normpath(path.absolute()))
+
+
+def _looked_at(path: Path) -> bool:
+    """True, unless the system will not even look: a name that is too long, a folder that is closed."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"Cannot look at {str(path)[:200]}: {reason}. Check the name and its permissions.") from error
+    return True
+
+
+class Inside:
+    """Whether paths lead into one of some folders, all links resolved: `path in Inside(folders)`."""
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self.roots = {os.path.realpath(folder) for folder in folders}
+
+    def __contains__(self, path: Path) -> bool:
+        real = os.path.realpath(path)
+        return any(real == root or real.startswith(root.rstrip(os.sep) + os.sep) for root in self.roots)
+
+
+def _walk(folder: Path, inside: Inside | None) -> Iterator[tuple[Path, str]]:
+    """Pictures in depth, each with the reason why it may not be read, or none; `inside` of None follows all links."""
+    if inside is not None and folder not in inside:
+        yield folder, LEADS_OUT
+        return
+    seen, waiting = {os.path.realpath(folder)}, [folder]
+    while waiting:
+        current = waiting.pop()
+        try:
+            with os.scandir(current) as scan:
+                entries = [entry for entry in scan if not entry.name.startswith(".")]
+        except OSError as error:
+            yield current, f"a folder that cannot be read: {error.strerror}"
+            continue
+        for entry in entries:
+            path = current / entry.name
+            leads_out = inside is not None and entry.is_symlink() and path not in inside
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(path)
+            elif _leads_to_folder(entry):
+                real = os.path.realpath(path)
+                if leads_out:
+                    yield path, LEADS_OUT
+                elif inside is None and real not in seen:
+                    seen.add(real)  # each only once: links can go round in circles
+                    waiting.append(path)
+            elif entry.name.lower().endswith(EXTENSIONS):
+                yield path, LEADS_OUT if leads_out else ""
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

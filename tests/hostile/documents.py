@@ -1,0 +1,234 @@
+"""Checkpoints, annotations and results of strangers: whole ones, damaged in every way, and what reads them."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mutations import CHANGES, Random
+
+WEIRD: tuple[Any, ...] = (
+    None, True, "", -1, 0, 1, 3, 2**31, 2**63, 10**30, 1e308, -1e308, 0.5, float("nan"), float("inf"), [], {}, [[]],
+    "../../outside.jpg", "/etc/passwd", "a\0b", "x" * 5000, "\ud800", "line\nbreak", "<script>alert(1)</script>",
+    [1, 2, 3], {"a": 1}, [None], "hf-hub:stranger/network", "vit_giant_patch14_dinov2", ["x"] * 3, 1e-320, "1", "auto",
+)  # fmt: skip
+
+
+def _places(document: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner: list[tuple[Any, ...]] = []
+    if isinstance(document, dict):
+        inner = [place for key in document for place in _places(document[key], (*at, key))]
+    elif isinstance(document, list):
+        inner = [place for index in range(min(len(document), 4)) for place in _places(document[index], (*at, index))]
+    return [at, *inner]
+
+
+def damaged(document: Any, random: Random) -> Any:
+    """The document with one to three of its parts replaced, taken out, or put in twice."""
+    document = json.loads(json.dumps(document))
+    for _ in range(int(random.choice([1, 1, 2, 3]))):
+        places = [place for place in _places(document) if place]
+        if not places:
+            break
+        *way, last = places[int(random.integers(len(places)))]
+        inside = document
+        for step in way:
+            inside = inside[step]
+        action = random.random()
+        if action < 0.7:
+            inside[last] = WEIRD[int(random.integers(len(WEIRD)))]
+        elif action < 0.85:
+            del inside[last]
+        elif isinstance(inside, list):
+            inside.append(inside[last])
+        else:
+            inside[f"{last}2"] = inside[last]
+    return document
+
+
+def _bytes(data: bytes, random: Random) -> bytes:
+    changed = bytearray(data)
+    for _ in range(int(random.choice([1, 2, 4]))):
+        changed = CHANGES[int(random.integers(len(CHANGES)))](changed, random, data) or bytearray(b"\0")
+    return bytes(changed)
+
+
+class Documents:
+    """Whole files in a folder, and for each kind how to damage and to read it."""
+
+    def __init__(self, folder: Path) -> None:
+        from draw_birds import write_cub
+
+        from lmpnet_cli.checkpoints import save_checkpoint
+        from lmpnet_cli.config import TrainConfig
+        from lmpnet_cli.discovery import discover
+        from lmpnet_cli.lmp.backbone import BackboneSpec
+        from lmpnet_cli.lmp.network import NetworkSpec, build
+        from lmpnet_cli.lmp.vocabulary import VocabularySpec
+        from lmpnet_cli.training_state import STATE, TrainingState
+
+        self.folder = folder
+        shutil.rmtree(folder, ignore_errors=True)
+        write_cub(folder / "cub", per_species=2, seed=3, size=40, species=2)
+        spec = NetworkSpec(BackboneSpec("test_resnet", "layer3"), ("a", "b"), input_size=64)
+        model = build(spec, replica=False, vocabulary=VocabularySpec(("x", "y"), 96, 4))
+        self.checkpoint = folder / "whole.safetensors"
+        save_checkpoint(self.checkpoint, model.eval(), {"training": {}})
+        model = build(spec, replica=True)
+        state = TrainingState(folder, TrainConfig(data=(folder / "cub",), out=folder), model, "none", "0" * 64, True)
+        state.history = [{"phase": "network", "epoch": 1, "val_accuracy": None}]
+        state.write()
+        self.state = folder / STATE
+        self.model = model
+        pictures = [folder / "cub" / "images"]
+        options = {"checkpoint": self.checkpoint, "device": "cpu", "workers": 0, "identity": False}
+        discover(pictures, out=folder / "found", shard="1/1", **options)
+        self.found = json.loads((folder / "found" / "keypoints.json").read_text())
+        self.run = json.loads((folder / "found" / "run.json").read_text())
+        shutil.rmtree(folder / "found" / "overlays")
+        self.kinds: tuple[tuple[str, Callable[[Random], None]], ...] = (
+            ("checkpoint", self._checkpoint), ("checkpoint", self._checkpoint), ("checkpoint", self._checkpoint),
+            ("state", self._state), ("coco", self._coco), ("cub", self._cub), ("keypoints", self._keypoints),
+            ("results", self._results), ("journal", self._journal),
+        )  # fmt: skip
+
+    def attempt(self, number: int) -> str:
+        """Damages and reads one file; its kind."""
+        kind, read = self.kinds[number % len(self.kinds)]
+        read(np.random.default_rng(number))
+        return kind
+
+    def _tensors(self, source: Path, random: Random) -> Path:
+        """A safetensors file whose bytes, whose header or whose own description is damaged."""
+        data = source.read_bytes()
+        place = self.folder / f"damaged{source.suffix}"
+        length = int.from_bytes(data[:8], "little")
+        header, rest = json.loads(data[8 : 8 + length]), data[8 + length :]
+        how = random.random()
+        if how < 0.2:
+            place.write_bytes(_bytes(data, random))
+            return place
+        if how < 0.7:
+            own = damaged(json.loads(header["__metadata__"]["lmpnet"]), random)
+            header["__metadata__"]["lmpnet"] = json.dumps(own)
+        elif how < 0.8:
+            values = np.frombuffer(rest[: len(rest) // 4 * 4], np.float32).copy()
+            values[int(random.integers(len(values)))] = random.choice([np.nan, np.inf, -np.inf])
+            rest = values.tobytes()
+        elif how < 0.85:
+            header["__metadata__"]["lmpnet"] = "[" * 100_000
+        else:
+            header = damaged(header, random)
+        text = json.dumps(header).encode()
+        place.write_bytes(len(text).to_bytes(8, "little") + text + rest)
+        return place
+
+    def _checkpoint(self, random: Random) -> None:
+        from lmpnet_cli.checkpoints import load_checkpoint
+        from lmpnet_cli.inspecting import info
+
+        place = self._tensors(self.checkpoint, random)
+        model = load_checkpoint(place)
+        assert all(bool(value.isfinite().all()) for value in model.state_dict().values())
+        info(place)
+
+    def _state(self, random: Random) -> None:
+        from lmpnet_cli.config import TrainConfig
+        from lmpnet_cli.training_state import STATE, TrainingState
+
+        out = self.folder / "resumed"
+        out.mkdir(exist_ok=True)
+        shutil.move(self._tensors(self.state, random), out / STATE)
+        config = TrainConfig(data=(self.folder / "cub",), out=out, resume=True)
+        TrainingState.stored_config(out, config)
+        TrainingState(out, config, self.model, "none", "0" * 64, writes=False).load()
+
+    def _json(self, document: Any, random: Random, place: Path) -> Path:
+        place.parent.mkdir(exist_ok=True)
+        if random.random() < 0.2:
+            place.write_bytes(_bytes(json.dumps(document).encode(), random))
+        else:
+            place.write_text(json.dumps(damaged(document, random)))
+        return place
+
+    def _coco(self, random: Random) -> None:
+        from lmpnet_cli.annotations import read_annotations
+        from lmpnet_cli.predictions import read_predictions
+
+        place = self._json(self.found, random, self.folder / "cub" / "images" / "damaged.json")
+        found = read_annotations(place)
+        for image in found.images:
+            image.path.resolve().relative_to(self.folder.resolve())
+            assert np.isfinite(image.visible).all()
+        read_predictions(place, found.listed, {image.name for image in found.images})
+
+    def _cub(self, random: Random) -> None:
+        from lmpnet_cli.annotations import read_annotations
+        from lmpnet_cli.datasets import read_classes
+
+        copy = self.folder / "damaged-cub"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self.folder / "cub", copy)
+        tables = sorted(copy.rglob("*.txt"))
+        table = tables[int(random.integers(len(tables)))]
+        if random.random() < 0.4:
+            table.write_bytes(_bytes(table.read_bytes(), random))
+        else:
+            cells = [line.split() for line in table.read_text().splitlines()]
+            row = cells[int(random.integers(len(cells)))]
+            row[int(random.integers(len(row)))] = str(WEIRD[int(random.integers(len(WEIRD)))])
+            table.write_text("\n".join(map(" ".join, cells)), encoding="utf-8", errors="surrogateescape")
+        for sample in read_classes([copy]).samples:
+            sample.path.resolve().relative_to(copy.resolve())
+        for image in read_annotations(copy, "all").images:
+            image.path.resolve().relative_to(copy.resolve())
+
+    def _keypoints(self, random: Random) -> None:
+        from lmpnet_cli.config import CONVERT_FORMATS
+        from lmpnet_cli.converting import convert
+        from lmpnet_cli.keypoints import read_keypoints
+        from lmpnet_cli.merging import merge
+
+        place = self._json(self.found, random, self.folder / "damaged" / "keypoints.json")
+        out = self.folder / "converted"
+        shutil.rmtree(out, ignore_errors=True)
+        if random.random() < 0.3:
+            merge(place)
+            read_keypoints(place)
+            return
+        name = CONVERT_FORMATS[int(random.integers(len(CONVERT_FORMATS)))]
+        convert(place, to=name, out=out, images=[self.folder / "cub" / "images"])
+
+    def _results(self, random: Random) -> None:
+        from lmpnet_cli.reporting import report
+
+        folder = self.folder / "damaged-results"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.folder / "found", folder)
+        which = ("keypoints.json", "run.json")[int(random.random() < 0.5)]
+        self._json(self.found if which == "keypoints.json" else self.run, random, folder / which)
+        page = report(folder, limit=3).path.read_text(encoding="utf-8", errors="replace")
+        assert "<script>alert" not in page
+
+    def _journal(self, random: Random) -> None:
+        from lmpnet_cli.journal import JOURNAL, Journal
+        from lmpnet_cli.keypoints import read_keypoints
+
+        folder = self.folder / "journal"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        whole = Journal(folder, {"images": 4}, resume=False)
+        for each in read_keypoints(self.folder / "found" / "keypoints.json"):
+            whole.add(1, [each], [], 0)
+        whole.write(0)
+        whole.close()
+        lines = (folder / JOURNAL).read_bytes().splitlines(keepends=True)
+        at = int(random.integers(len(lines)))
+        if random.random() < 0.3:
+            lines[at] = _bytes(lines[at], random)
+        else:
+            lines[at] = json.dumps(damaged(json.loads(lines[at]), random)).encode() + b"\n"
+        (folder / JOURNAL).write_bytes(b"".join(lines))
+        Journal(folder, {"images": 4}, resume=True)

@@ -1,0 +1,173 @@
+"""`kill -9` at random moments: `make kill`, or `python tests/hostile/kill.py --kills 50`.
+
+`discover` and `train` are killed again and again, each time at another moment, and gone on with by `--resume`. After
+every kill each file that can be seen must be whole; at the end the results must be those of a run that nobody
+disturbed: the same keypoints, drawings and weights, byte for byte. Exit code 1 when anything was not so.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
+LMPNET = [sys.executable, "-m", "lmpnet_cli"]
+TRAIN = [
+    *("--backbone", "test_resnet", "--layer", "layer3", "--init", "none", "--size", "64", "--precision", "32"),
+    *("--device", "cpu", "--batch-size", "16", "--workers", "1", "--vocabulary", "0", "--quiet"),
+]
+
+
+def start(arguments: list[str]) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    return subprocess.Popen(
+        [*LMPNET, *arguments], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def run(arguments: list[str]) -> float:
+    """Runs to the end; the seconds it took."""
+    began = time.monotonic()
+    process = start(arguments)
+    told = process.communicate()[1].decode(errors="replace")
+    if process.returncode:
+        raise SystemExit(f"lmpnet {' '.join(arguments)} ended with {process.returncode}: {told}")
+    return time.monotonic() - began
+
+
+def check_whole(path: Path) -> str:
+    """What is wrong with a file; empty where it is whole."""
+    from PIL import Image
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix in (".jpg", ".png"):
+            with Image.open(path) as image:
+                image.load()
+        elif path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix in (".safetensors", ".state"):
+            load_file(path)
+        elif path.suffix == ".csv":
+            lines = path.read_text()
+            if not lines.endswith("\n") or len({line.count(",") for line in lines.splitlines()}) != 1:
+                return "rows of different length"
+    except Exception as error:  # whatever a half-written file makes its reader say
+        return repr(error)
+    return ""
+
+
+def visible(out: Path) -> list[Path]:
+    """Files that a user sees: names with a dot in front are ours."""
+    return [
+        path
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(out).parts)
+    ]
+
+
+def contents(out: Path, forget: Callable[[Path], bytes]) -> dict[str, bytes]:
+    return {path.relative_to(out).as_posix(): forget(path) for path in visible(out)}
+
+
+def of_discover(path: Path) -> bytes:
+    """Everything but the time."""
+    if path.name == "keypoints.json":
+        document = json.loads(path.read_text())
+        del document["info"]["date_created"]
+        return json.dumps(document).encode()
+    return b"" if path.name == "run.json" else path.read_bytes()
+
+
+def of_train(path: Path) -> bytes:
+    """Weights and momentum; the accuracies of all epochs without their seconds."""
+    from safetensors.torch import load_file
+
+    if path.suffix in (".safetensors", ".state"):
+        tensors = load_file(path)
+        return b"".join(key.encode() + tensors[key].numpy().tobytes() for key in sorted(tensors))
+    if path.name == "history.csv":
+        rows = [line.split(",") for line in path.read_text().splitlines()]
+        seconds = [rows[0].index("seconds"), rows[0].index("images_per_second")]
+        return repr([[cell for at, cell in enumerate(row) if at not in seconds] for row in rows]).encode()
+    return b"" if path.name in ("run.json", "curves.png") else path.read_bytes()
+
+
+def torture(name: str, command: list[str], kills: int, forget: Callable[[Path], bytes], folder: Path) -> list[str]:
+    """Kills `command` so often, at moments from its first second to its last; what was found wrong."""
+    seconds = run([*command, "--out", str(folder / "undisturbed")])
+    expected = contents(folder / "undisturbed", forget)
+    dice, faults, killed, finished, round_ = random.Random(0), [], 0, 0, 0
+    out = folder / "0"
+    while killed < kills:
+        process = start([*command, "--out", str(out), "--resume"] if has_begun(out) else [*command, "--out", str(out)])
+        try:
+            process.wait(dice.uniform(0.2, 1.0) * seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            killed += 1
+        told = process.communicate()[1].decode(errors="replace")
+        for path in visible(out) if out.exists() else ():
+            if wrong := check_whole(path):
+                faults.append(f"{name}, kill {killed}: {path.name}: {wrong}")
+        if process.returncode == -signal.SIGKILL:
+            continue
+        if process.returncode:
+            faults.append(f"{name}, after kill {killed}: exit {process.returncode}: {told}")
+        else:
+            finished += 1
+            found = contents(out, forget)
+            differing = [key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)]
+            if differing:
+                faults.append(f"{name}, after kill {killed}: {', '.join(sorted(differing)[:5])} differ")
+        round_ += 1
+        shutil.rmtree(out, ignore_errors=True)
+        out = folder / str(round_)
+    run([*command, "--out", str(out), *(["--resume"] if has_begun(out) else [])])
+    if contents(out, forget) != expected:
+        faults.append(f"{name}, at the end: the results differ")
+    print(f"{name}: an undisturbed run takes {seconds:.1f} s; {killed} kills survived, {finished + 1} runs brought to "
+          f"their end with the same bytes; faults: {len(faults)}", flush=True)  # fmt: skip
+    return faults
+
+
+def has_begun(out: Path) -> bool:
+    """Whether there is a run to go on with; killed before, it has left nothing."""
+    return (out / "last.state").exists() or (out / ".progress.jsonl").exists()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50, help="of each command")
+    parser.add_argument("--only", choices=("discover", "train"))
+    given = parser.parse_args()
+    from draw_birds import write_cub
+
+    faults = []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        write_cub(folder / "birds", per_species=100, seed=3, size=96, species=4)
+        checkpoint = folder / "model" / "lmpnet.safetensors"
+        run(["train", str(folder / "birds"), "--epochs", "1", *TRAIN, "--out", str(checkpoint.parent)])
+        (folder / "birds" / "images" / "broken.jpg").write_text("no picture")
+        discover = ["discover", str(folder / "birds" / "images"), "-c", str(checkpoint), "--quiet", "--batch-size", "4"]
+        train = ["train", str(folder / "birds"), "--epochs", "2", *TRAIN]
+        for name, command, forget in (("discover", discover, of_discover), ("train", train, of_train)):
+            if given.only in (None, name):
+                faults += torture(name, command, given.kills, forget, folder / name)
+    print(*faults, sep="\n")
+    sys.exit(bool(faults))
+
+
+if __name__ == "__main__":
+    main()
