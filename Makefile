@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 DEMO_OUT ?= results/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install format check test docs examples formats bench clean
+.PHONY: help demo install format check test golden fuzz kill disk coverage audit docs examples formats bench clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,35 @@ check: $(VENV)/installed ## lint, format and types
 test: $(VENV)/installed ## run the tests (photographs too, where LMPNET_DATA names them)
 	$(BIN)/python -m pytest
 
+golden: ## repeat the stored run with the oldest PyTorch (an environment of its own, some gigabytes)
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(VENV)-oldest/bin/python -m pip install --quiet "torch==2.11.*" "torchvision==0.26.*" --group golden --editable .
+	$(VENV)-oldest/bin/python -m pytest -W ignore tests/test_golden.py
+
+fuzz: $(VENV)/installed ## read damaged pictures and documents by the ten thousand
+	$(BIN)/python tests/hostile/fuzz.py pictures --count 100000
+	$(BIN)/python tests/hostile/fuzz.py documents --count 20000
+
+kill: $(VENV)/installed ## kill discover and train at random moments, and go on with them
+	$(BIN)/python tests/hostile/kill.py --kills 50
+
+disk: $(VENV)/installed ## run every command on disks that fill up (as root)
+	$(BIN)/python tests/hostile/disk.py
+
+coverage: $(VENV)/installed ## the tests again, with the branches that they take
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine
+	$(BIN)/coverage report
+
+audit: $(VENV)/installed ## known weaknesses of the libraries that are installed (needs the network)
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet pip-audit
+	@mkdir -p build
+	$(BIN)/python -m pip freeze --exclude-editable > build/installed.txt
+	$(VENV)-audit/bin/pip-audit --requirement build/installed.txt --no-deps --disable-pip --progress-spinner off
+
 docs: $(VENV)/installed ## the Python API as pages, in build/api
 	$(BIN)/python docs/api.py
 
@@ -53,4 +82,4 @@ bench: $(VENV)/installed ## measure speed and memory on this machine (BENCH_IMAG
 	$(BIN)/python benchmarks/speed.py $(BENCH_IMAGES)
 
 clean: ## remove the environment and the results
-	rm -rf $(VENV) $(VENV)-formats build results
+	rm -rf $(VENV) $(VENV)-formats $(VENV)-oldest $(VENV)-audit build results .coverage*

@@ -96,7 +96,10 @@ def vocabulary_spec(header: dict[str, Any]) -> VocabularySpec | None:
         return None
     try:
         given: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in values.items()}
-        return VocabularySpec(**given)
+        spec = VocabularySpec(**given)
+        if not spec.names:
+            raise ValueError("it names no keypoint")
+        return spec
     except (TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"The checkpoint describes no vocabulary that this lmpnet knows ({error}).") from error
 

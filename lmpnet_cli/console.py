@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -135,8 +136,9 @@ class ConsoleProgress(Progress):
 
 
 def printable(text: str) -> str:
-    """File names may hold bytes that no terminal can show."""
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\n", " ")
+    """File names may hold bytes that no terminal can show, or that would move its cursor."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(" " if sign in "\n\r\t" else "?" if unicodedata.category(sign)[0] == "C" else sign for sign in text)
 
 
 def print_error(message: str) -> None:

@@ -23,7 +23,7 @@ from lmpnet_cli.finders import Finder, describe, open_finder, settings
 from lmpnet_cli.formats import FORMATS, read_document
 from lmpnet_cli.journal import JOURNAL, Journal, refuse_unfinished
 from lmpnet_cli.keypoints import Keypoints, coco_text, skipped_entries
-from lmpnet_cli.listing import ListedImage, absolute, list_images
+from lmpnet_cli.listing import ListedImage, absolute, list_images, real
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.panels import Panels
 from lmpnet_cli.progress import Progress
@@ -76,6 +76,8 @@ def discover(
     if not (config.resume or config.overwrite):
         refuse_unfinished(config.out)
     goes_on = config.resume and config.out is not None and (config.out / JOURNAL).exists()
+    if config.resume and not (goes_on or config.overwrite) and config.out and (config.out / "keypoints.json").exists():
+        raise OutputError(f"The run in {config.out} is complete. Leave --resume out, and choose another --out.")
     with claim(config.out, RESULTS, config.overwrite or goes_on):
         return _discover(config, model, progress or Progress())
 
@@ -210,11 +212,11 @@ def _without_own_results(files: list[ListedImage], out: Path | None) -> list[Lis
     if out is None:
         return files
     names = ("overlays", SHEET, "panels", "exports")
-    own = {(out / name).resolve() for name in names} | {absolute(out / name) for name in names}
+    own = {real(out / name) for name in names} | {absolute(out / name) for name in names}
     kept = []
     for file in files:
         # both: exports hold links to the pictures
-        places = (file.path.resolve(), absolute(file.path))
+        places = (real(file.path), absolute(file.path))
         if own.isdisjoint(parent for place in places for parent in (place, *place.parents)):
             kept.append(file)
     if not kept:

@@ -79,6 +79,11 @@ def absolute(path: Path) -> Path:
     return Path(os.path.normpath(path.absolute()))
 
 
+def real(path: Path) -> Path:
+    """With all links resolved; a link that leads round in circles stays as it is, where `Path.resolve` raises."""
+    return Path(os.path.realpath(path))
+
+
 def _looked_at(path: Path) -> bool:
     """True, unless the system will not even look: a name that is too long, a folder that is closed."""
     try:

@@ -13,6 +13,7 @@ from lmpnet_cli.cluster_worker import part_name
 from lmpnet_cli.config import MergeConfig
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.keypoints import Keypoints, coco_text, read_keypoints, to_coco
+from lmpnet_cli.listing import real
 from lmpnet_cli.parts import from_parquet
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.remote import Store
@@ -140,14 +141,14 @@ def _write(
 
 
 def _listed(results: Sequence[Path], out: Path | None) -> list[Path]:
-    own = None if out is None else (out / "keypoints.json").resolve()
+    own = None if out is None else real(out / "keypoints.json")
     found: dict[Path, Path] = {}
     for path in results:
         if not path.exists():
             raise InputError(f"There is no folder or file {path}. Check the spelling and the current folder.")
         for file in sorted(path.rglob("keypoints.json")) if path.is_dir() else [path]:
-            if file.resolve() != own:  # that of an earlier merge
-                found[file.resolve()] = file
+            if real(file) != own:  # that of an earlier merge
+                found[real(file)] = file
     if not found:
         looked = ", ".join(map(str, results))
         raise InputError(f"No keypoints.json in {looked}. Name the folders that `lmpnet discover --shard` wrote.")

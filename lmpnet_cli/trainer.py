@@ -5,6 +5,7 @@ weights, and `lmpnet.safetensors` when the epoch was the best so far. Random num
 of a picture also from its index and the phase), so nothing but momentum needs to be remembered.
 """
 
+import math
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -121,6 +122,10 @@ class Trainer:
             network.train()
             row = self._epoch(phase, network, wrapped, batches, schedule, epoch)
             row |= self._validate(phase, bare)
+            if not all(bool(value.isfinite().all()) for value in bare.state_dict().values()):
+                raise self._diverged("A weight is", phase, epoch)
+            if row["val_loss"] is not None and not math.isfinite(row["val_loss"]):
+                raise self._diverged("The validation loss is", phase, epoch)
             state.finish_epoch(row, optimizer)
             fabric.barrier()
 
@@ -145,11 +150,7 @@ class Trainer:
             pooled = maps.detach().float().amax((2, 3)).mean()
             sums += torch.tensor([loss.item() * len(labels), hits.item(), len(labels), pooled.item() * len(labels)])
             if not torch.isfinite(loss):
-                raise TrainingError(
-                    f"The loss is no longer a finite number in epoch {epoch + 1} of the {phase}. Lower --learning-rate "
-                    f"({self.config.learning_rate:g} now) or lengthen --epsilon-warmup, then train again "
-                    "with --overwrite."
-                )
+                raise self._diverged("The loss is", phase, epoch)
             count = len(labels) * self.fabric.world_size
             note = f"epoch {epoch + 1} loss {sums[0] / sums[2]:.3f} acc {sums[1] / sums[2]:.3f}"
             self.progress.advance(count, note)
@@ -166,6 +167,12 @@ class Trainer:
             "seconds": round(seconds, 2),
             "images_per_second": round(images_seen / seconds, 2),
         }
+
+    def _diverged(self, what: str, phase: Phase, epoch: int) -> TrainingError:
+        return TrainingError(
+            f"{what} no longer a finite number in epoch {epoch + 1} of the {phase}. Lower --learning-rate "
+            f"({self.config.learning_rate:g} now) or lengthen --epsilon-warmup, then train again with --overwrite."
+        )
 
     def _inputs(self, phase: Phase, images: Tensor) -> Tensor:
         inputs = self.model.normalize(images.contiguous(memory_format=torch.channels_last))

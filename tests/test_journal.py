@@ -135,7 +135,7 @@ def test_resume_begins_where_there_is_nothing_and_refuses_what_is_done(folder, c
     out = tmp_path / "out"
     discover(folder, out=out, checkpoint=checkpoint, resume=True, **OPTIONS)
     assert contents(out) == undisturbed
-    with pytest.raises(OutputError, match="already holds"):
+    with pytest.raises(OutputError, match="is complete"):
         discover(folder, out=out, checkpoint=checkpoint, resume=True, **OPTIONS)
     with pytest.raises(OptionError, match="--resume"):
         discover(tmp_path / "clip.mp4", out=out, resume=True)

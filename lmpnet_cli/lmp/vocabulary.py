@@ -55,7 +55,7 @@ class VocabularySpec:
 
     def __post_init__(self) -> None:
         # a checkpoint may be a stranger's
-        if not self.names or not all(isinstance(name, str) for name in self.names):
+        if not all(isinstance(name, str) for name in self.names):
             raise ValueError(f"expected names of keypoints, received {self.names!r:.80}")
         for number in (self.channels, self.directions, self.backgrounds, *self.windows):
             if not isinstance(number, int) or number < 1:

@@ -1,0 +1,111 @@
+"""Disks that fill up, and folders that cannot be written: `make disk`, as root (it mounts small file systems).
+
+Every command runs on disks of growing size, from one that holds nothing to one that holds all. Where the disk is full
+it must say so in one message, leave whole files only, and go on with `--resume` once there is room. Exit code 1 when
+anything was not so.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from kill import TRAIN, check_whole, has_begun, start, visible
+
+SHARES = (0.02, 0.1, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97)
+
+
+@contextmanager
+def disk(place: Path, size: int):
+    """A file system of so many bytes at `place`."""
+    place.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={max(size // 4096, 1) * 4096}", "tmpfs", place], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def attempt(arguments: list[str]) -> tuple[int, str]:
+    process = start(arguments)
+    told = process.communicate()[1].decode(errors="replace")
+    return process.returncode, told
+
+
+def size_of(folder: Path) -> int:
+    return sum(-(-path.stat().st_size // 4096) * 4096 for path in folder.rglob("*") if path.is_file())
+
+
+def try_sizes(name: str, command: list[str], folder: Path) -> list[str]:
+    """The command on disks too small for its results; what was found wrong."""
+    faults, refused, resumed, whole = [], 0, 0, 0
+    code, told = attempt([*command, "--out", str(folder / "whole")])
+    assert code == 0, told
+    needed = size_of(folder / "whole")
+    shutil.rmtree(folder / "whole")
+    place = folder / "disk"
+    for share in SHARES:
+        with disk(place, int(needed * share)):
+            out = place / "out"
+            code, told = attempt([*command, "--out", str(out)])
+            when = f"{name} on a disk of {share:.0%}"
+            for path in visible(out) if out.exists() else ():
+                whole += 1
+                if wrong := check_whole(path):
+                    faults.append(f"{when}: {path.name}: {wrong}")
+            if code == 0:
+                continue
+            refused += 1
+            if code != 1 or "Traceback" in told or "Error: " not in told or "No space left" not in told:
+                faults.append(f"{when}: exit {code}: {told[-400:]}")
+            if has_begun(out):
+                subprocess.run(["mount", "-o", f"remount,size={4 * needed + 2**20}", place], check=True)
+                code, told = attempt([*command, "--out", str(out), "--resume"])
+                resumed += code == 0
+                if code:
+                    faults.append(f"{when}, resumed: exit {code}: {told[-400:]}")
+    print(f"{name}: needs {needed / 1e6:.1f} MB; {len(SHARES)} smaller disks, {refused} times one message, {resumed} runs "
+          f"gone on with, {whole} files looked at; faults: {len(faults)}", flush=True)  # fmt: skip
+    return faults
+
+
+def try_closed(name: str, command: list[str], folder: Path) -> list[str]:
+    """The command on a disk that is mounted read-only."""
+    place = folder / "closed"
+    with disk(place, 2**20):
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        code, told = attempt([*command, "--out", str(place / "out")])
+    fine = code == 1 and "Traceback" not in told and "Cannot write into" in told
+    return [] if fine else [f"{name} on a read-only disk: exit {code}: {told[-400:]}"]
+
+
+def main() -> None:
+    if os.geteuid() != 0:
+        raise SystemExit("Mounting a small file system takes root.")
+    from draw_birds import write_cub
+
+    with tempfile.TemporaryDirectory() as where:
+        folder = Path(where)
+        write_cub(folder / "birds", per_species=6, seed=3, size=96, species=4)
+        code, told = attempt(["train", str(folder / "birds"), "--epochs", "1", *TRAIN, "--out", str(folder / "model")])
+        assert code == 0, told
+        model = ["-c", str(folder / "model" / "lmpnet.safetensors"), "--quiet", "--device", "cpu"]
+        images = str(folder / "birds" / "images")
+        commands = {
+            "discover": ["discover", images, *model, "--batch-size", "4", "--report"],
+            "train": ["train", str(folder / "birds"), "--epochs", "2", *TRAIN],
+            "viz-filters": ["viz-filters", images, *model, "--report"],
+            "eval": ["eval", str(folder / "birds"), *model, "--report"],
+        }
+        faults = []
+        for name, command in commands.items():
+            faults += try_sizes(name, command, folder / name) + try_closed(name, command, folder / name)
+    print(*faults, sep="\n")
+    sys.exit(bool(faults))
+
+
+if __name__ == "__main__":
+    main()
