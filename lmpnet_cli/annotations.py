@@ -3,7 +3,6 @@
 Positions are turned into the pixel convention of `keypoints.py`: CUB's are 1-based, COCO's 0-based.
 """
 
-import json
 import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -14,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmpnet_cli.datasets import cub_image_path, cub_root, read_cub, read_table
+from lmpnet_cli.documents import read_json
 from lmpnet_cli.errors import DatasetError, InputError, reading_document
-from lmpnet_cli.listing import LEADS_OUT, Inside, ListedImage
+from lmpnet_cli.listing import LEADS_OUT, Inside, ListedImage, bounds
+
+MOST_POSITIONS = 50_000_000  # of parts, on all pictures together; CUB has 176,820
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,11 @@ def read_annotations(data: Path, split: str = "test", follow_links: bool = False
         raise InputError(f"There is no data set {data}. Name a CUB folder, or a COCO keypoint file beside its images.")
     root = cub_root(data)
     if root:
-        return _read_cub(root, split, follow_links)
+        return _read_cub(root, split, bounds(data, follow_links))
     files = sorted(data.glob("*.json"))
     if len(files) == 1:
+        if not follow_links and files[0] not in Inside([data]):
+            raise DatasetError(f"{files[0]} is {LEADS_OUT}.")
         return _read_coco(files[0], follow_links)
     raise DatasetError(
         f"{data} holds no annotations: neither images.txt of the CUB layout nor one COCO keypoint .json. "
@@ -95,11 +99,13 @@ def read_annotations(data: Path, split: str = "test", follow_links: bool = False
     )
 
 
-def _read_cub(root: Path, split: str, follow_links: bool) -> Annotations:
-    samples = {sample.source: sample for sample in read_cub(root, follow_links).samples}
-    names = tuple(row[1] for row in read_table(root / "parts" / "parts.txt", 2))
+def _read_cub(root: Path, split: str, inside: Inside | None) -> Annotations:
+    samples = {sample.source: sample for sample in read_cub(root, inside).samples}
+    names = tuple(row[1] for row in read_table(root / "parts" / "parts.txt", 2, inside))
+    _refuse_too_many(root, len(names) * len(samples))
+    hidden = _hidden(len(names))
     parts: dict[str, NDArray[np.float64]] = {}
-    for image_id, (part, x, y, visible) in _numbers(root / "parts" / "part_locs.txt"):
+    for image_id, (part, x, y, visible) in _numbers(root / "parts" / "part_locs.txt", inside):
         position = parts.setdefault(image_id, np.full((len(names), 2), np.nan))
         if not 1 <= part <= len(names):
             raise DatasetError(
@@ -107,9 +113,9 @@ def _read_cub(root: Path, split: str, follow_links: bool) -> Annotations:
             )
         if visible > 0:
             position[int(part) - 1] = x - 1, y - 1
-    boxes = dict(_numbers(root / "bounding_boxes.txt"))
+    boxes = dict(_numbers(root / "bounding_boxes.txt", inside))
     images: dict[str, list[AnnotatedImage]] = {"train": [], "test": []}
-    listed = tuple((image_id, name) for image_id, name in read_table(root / "images.txt", 2))
+    listed = tuple((image_id, name) for image_id, name in read_table(root / "images.txt", 2, inside))
     for image_id, name in sorted(listed, key=lambda row: row[1]):
         box = boxes.get(image_id)
         images[samples[name].split].append(
@@ -117,7 +123,7 @@ def _read_cub(root: Path, split: str, follow_links: bool) -> Annotations:
                 image_id,
                 cub_image_path(root, name),
                 name,
-                parts.get(image_id, np.full((len(names), 2), np.nan)),
+                parts.get(image_id, hidden),
                 (box[0] - 1, box[1] - 1, box[2], box[3]) if box and max(box[2:]) > 0 else None,
                 samples[name].class_name,
                 refused=samples[name].refused,
@@ -129,10 +135,10 @@ def _read_cub(root: Path, split: str, follow_links: bool) -> Annotations:
     return Annotations(root.name, tuple(images[split]), names, listed, tuple(images["train"]))
 
 
-def _numbers(path: Path) -> list[tuple[str, list[float]]]:
+def _numbers(path: Path, inside: Inside | None) -> list[tuple[str, list[float]]]:
     """Image id and four numbers of each row."""
     rows = []
-    for image_id, *values in read_table(path, 5):
+    for image_id, *values in read_table(path, 5, inside):
         try:
             numbers = [float(value) for value in values]
         except ValueError as error:
@@ -148,7 +154,7 @@ def _read_coco(path: Path, follow_links: bool) -> Annotations:
     left_out: Counter[str] = Counter()
     advice = "Name a CUB folder, or a COCO keypoint .json beside its images."
     with reading_document(path, "is not a COCO keypoint annotation file", advice):
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         names = tuple(next(entry["keypoints"] for entry in document["categories"] if entry.get("keypoints")))
         if not all(isinstance(name, str) for name in names):
             raise TypeError("names of keypoints must be strings")
@@ -166,7 +172,8 @@ def _read_coco(path: Path, follow_links: bool) -> Annotations:
                 objects[annotation["image_id"]].append(annotation)
             else:
                 left_out["annotations of no listed image"] += 1
-        images = [_coco_image(path, image, objects[image["id"]], len(names), left_out) for image in document["images"]]
+        hidden = _hidden(len(names))
+        images = [_coco_image(path, image, objects[image["id"]], hidden, left_out) for image in document["images"]]
     if not any(objects.values()):
         raise DatasetError(f"{path} holds no annotations with labelled keypoints for its images.")
     inside = Inside([path.parent])
@@ -178,6 +185,18 @@ def _read_coco(path: Path, follow_links: bool) -> Annotations:
     )
 
 
+def _hidden(count: int) -> NDArray[np.float64]:
+    """So many parts, none visible; all pictures without a visible part share it."""
+    parts = np.full((count, 2), np.nan)
+    parts.flags.writeable = False
+    return parts
+
+
+def _refuse_too_many(path: Path, positions: int) -> None:
+    if positions > MOST_POSITIONS:
+        raise DatasetError(f"{path} has {positions} positions of parts, more than {MOST_POSITIONS}. Take a part of it.")
+
+
 def _refuse_repetition(path: Path, what: str, values: list[Any]) -> None:
     twice = [value for value, count in Counter(values).items() if count > 1]
     if twice:
@@ -185,9 +204,14 @@ def _refuse_repetition(path: Path, what: str, values: list[Any]) -> None:
 
 
 def _coco_image(
-    path: Path, image: dict[str, Any], objects: list[dict[str, Any]], count: int, left_out: Counter[str]
+    path: Path,
+    image: dict[str, Any],
+    objects: list[dict[str, Any]],
+    hidden: NDArray[np.float64],
+    left_out: Counter[str],
 ) -> AnnotatedImage:
-    parts, bbox = np.full((count, 2), np.nan), None
+    count = len(hidden)
+    parts, bbox = hidden, None
     for annotation in objects:
         points = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
         if len(points) != count:

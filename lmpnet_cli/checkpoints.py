@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lmpnet_cli.bundled import bundled_checkpoint
-from lmpnet_cli.errors import CheckpointError, LmpnetError, OutputError
+from lmpnet_cli.documents import parse_json
+from lmpnet_cli.errors import WRONG_SHAPE, CheckpointError, LmpnetError, OutputError
 from lmpnet_cli.keypoints import FORMAT_VERSION
 from lmpnet_cli.lmp.backbone import BackboneSpec
 from lmpnet_cli.lmp.network import LMPNet, NetworkSpec, build
@@ -100,7 +101,7 @@ def vocabulary_spec(header: dict[str, Any]) -> VocabularySpec | None:
         if not spec.names:
             raise ValueError("it names no keypoint")
         return spec
-    except (TypeError, ValueError, AttributeError) as error:
+    except WRONG_SHAPE as error:
         raise CheckpointError(f"The checkpoint describes no vocabulary that this lmpnet knows ({error}).") from error
 
 
@@ -112,7 +113,7 @@ def read_header(path: Path) -> dict[str, Any]:
     """
     try:
         metadata = read_metadata(path)
-        header = json.loads(metadata["lmpnet"])
+        header = parse_json(metadata["lmpnet"])
         version = header["format_version"]
     except FileNotFoundError as error:
         raise CheckpointError(f"There is no checkpoint {path}. `lmpnet train DATA` makes one.") from error
@@ -120,7 +121,7 @@ def read_header(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is not a readable safetensors file ({error}). It may be truncated, or another kind of file."
         ) from error
-    except (KeyError, ValueError, TypeError, RecursionError) as error:
+    except WRONG_SHAPE as error:
         raise CheckpointError(
             f"{path} was not written by lmpnet. Give a checkpoint of `lmpnet train`; backbone weights go to "
             "`lmpnet train --init FILE`."
@@ -158,7 +159,7 @@ def load_checkpoint(path: str | Path | None = None, device: str = "cpu") -> LMPN
             model = build(spec, replica, vocabulary=words)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         model.load_state_dict(tensors)  # copies into float32
-    except (LmpnetError, SafetensorError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LmpnetError, SafetensorError, RuntimeError, *WRONG_SHAPE) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{path} does not fit its own description: {reason}") from error
     if not all(bool(value.isfinite().all()) for value in model.state_dict().values()):

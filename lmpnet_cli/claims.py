@@ -1,7 +1,7 @@
 """One run at a time in a folder of results: it is checked, locked, and cleared of what a killed run left behind."""
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,13 +14,16 @@ LOCK = ".lock"
 
 
 @contextmanager
-def claim(folder: Path | None, results: Iterable[str], overwrite: bool) -> Iterator[None]:
+def claim(
+    folder: Path | None, results: Iterable[str], overwrite: bool, check: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
     """Holds `folder` for the results of one run. What is there stays until it is replaced.
 
     The system gives the lock back when the process ends, however it ends. A folder that is empty afterwards goes.
 
     Args:
         folder: None claims nothing, where nothing is written.
+        check: looks at the folder, before and after it is locked, and says whether a run there may be gone on with.
 
     Raises:
         OutputError: before any work, when the path is no folder, a result is there already, another run is at work
@@ -30,7 +33,7 @@ def claim(folder: Path | None, results: Iterable[str], overwrite: bool) -> Itera
         yield
         return
     names = tuple(results)
-    _refuse_present(folder, names, overwrite)
+    _refuse_present(folder, names, check() or overwrite)
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     lock = FileLock(folder / LOCK, timeout=0)
     try:
@@ -43,15 +46,15 @@ def claim(folder: Path | None, results: Iterable[str], overwrite: bool) -> Itera
     except OSError as error:
         raise OutputError(f"Cannot write into {folder}: {error.strerror or error}. Choose another --out.") from error
     try:
-        _refuse_present(folder, names, overwrite)  # what a run that has just ended has written
+        _refuse_present(folder, names, check() or overwrite)  # what a run that has just ended has written
         for left in folder.glob(f"{ASIDE}*"):
             with suppress(OSError):
                 left.unlink()
         yield
     finally:
-        lock.release()
         with suppress(OSError):
-            (folder / LOCK).unlink(missing_ok=True)  # older versions of filelock leave it there
+            (folder / LOCK).unlink()  # before it is released: nobody else can hold it yet
+        lock.release()
         for place in made:
             with suppress(OSError):  # not empty: there are results
                 place.rmdir()

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 an error that the user can mend, 2 wrong usage, 130 interr
 """
 
 import errno
+import multiprocessing
 import signal
 from typing import Annotated, Any
 
@@ -71,6 +72,9 @@ commands.add_to(app)
 
 
 def _stop_like_ctrl_c(*_: object) -> None:
+    for child in multiprocessing.active_children():
+        if not child.daemon:  # of a training in several processes; those that decode pictures end with this one
+            child.terminate()
     raise KeyboardInterrupt
 
 

@@ -18,7 +18,8 @@ from lmpnet_cli.bundled import bundled_checkpoint
 from lmpnet_cli.cluster_machines import join, load_ray, place_workers
 from lmpnet_cli.cluster_worker import Worker, part_name
 from lmpnet_cli.config import DiscoverConfig, url_of
-from lmpnet_cli.errors import InputError, LmpnetError, OptionError, OutputError
+from lmpnet_cli.documents import parse_json
+from lmpnet_cli.errors import WRONG_SHAPE, InputError, LmpnetError, OptionError, OutputError
 from lmpnet_cli.finders import describe, open_finder, settings
 from lmpnet_cli.parts import summary
 from lmpnet_cli.progress import Progress
@@ -136,10 +137,10 @@ def read_manifest(store: Store) -> dict[str, Any]:
         InputError: when it is none of this version.
     """
     try:
-        manifest = json.loads(store.read(MANIFEST))
+        manifest = parse_json(store.read(MANIFEST))
         if manifest["format_version"] == FORMAT_VERSION:
             return {key: manifest[key] for key in OF_A_RUN}
-    except (ValueError, KeyError, TypeError) as error:
+    except WRONG_SHAPE as error:
         raise InputError(f"{store.address}/{MANIFEST} cannot be read ({error!r:.200}).") from error
     raise InputError(f"{store.address}/{MANIFEST} was written by another version of lmpnet.")
 

@@ -4,8 +4,10 @@ import json
 import sys
 import time
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -83,7 +85,7 @@ class ConsoleProgress(Progress):
         if self.quiet:
             return
         self.stop()
-        console = Console(stderr=True)
+        console = _stderr()
         if not console.is_jupyter and (not console.is_terminal or console.is_dumb_terminal):
             self._lines = _Lines(console, task, total, unit)
             return
@@ -110,13 +112,13 @@ class ConsoleProgress(Progress):
 
     def warn(self, message: str) -> None:
         """Warnings show even when quiet, as errors do."""
-        console = self._bars.console if self._bars is not None else Console(stderr=True)
+        console = self._bars.console if self._bars is not None else _stderr()
         console.print(f"Warning: {escape(printable(message))}", style="yellow", highlight=False, soft_wrap=True)
 
     def tell(self, message: str) -> None:
         """A plain line above the bar; nothing when quiet."""
         if not self.quiet:
-            console = self._bars.console if self._bars is not None else Console(stderr=True)
+            console = self._bars.console if self._bars is not None else _stderr()
             console.print(escape(printable(message)), highlight=False, soft_wrap=True)
 
     def stop(self) -> None:
@@ -135,6 +137,10 @@ class ConsoleProgress(Progress):
         self.stop()
 
 
+def _stderr() -> Console:
+    return Console(stderr=True, emoji=False)  # :bug: in a name is no picture of one
+
+
 def printable(text: str) -> str:
     """File names may hold bytes that no terminal can show, or that would move its cursor."""
     text = text.encode("utf-8", "replace").decode("utf-8")
@@ -143,17 +149,28 @@ def printable(text: str) -> str:
 
 def print_error(message: str) -> None:
     """One message on stderr."""
-    Console(stderr=True).print(f"Error: {escape(printable(message))}", style="red", highlight=False, soft_wrap=True)
+    _stderr().print(f"Error: {escape(printable(message))}", style="red", highlight=False, soft_wrap=True)
 
 
 def print_note(message: str) -> None:
     """One line on stderr that is not wrapped, so that commands in it can be copied."""
-    Console(stderr=True).print(escape(printable(message)), highlight=False, soft_wrap=True)
+    _stderr().print(escape(printable(message)), highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def telling_how_to_go_on(state: Path) -> Iterator[None]:
+    """After an interruption that left `state` behind."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if state.exists():
+            print_note(f"What is done is kept in {state.parent}: the same command with --resume goes on from there.")
+        raise
 
 
 def print_summary(title: str, facts: Mapping[str, object]) -> None:
     """What was done and what was written where, on stderr."""
-    console = Console(stderr=True)
+    console = _stderr()
     table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -169,7 +186,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(escape(printable(cell)) for cell in row))
-    Console(stderr=True).print(table)
+    _stderr().print(table)
 
 
 def print_json(document: Mapping[str, Any]) -> None:

@@ -12,8 +12,9 @@ from typing import Literal
 
 import numpy as np
 
+from lmpnet_cli.documents import read_text
 from lmpnet_cli.errors import DatasetError, InputError
-from lmpnet_cli.listing import LEADS_OUT, Inside, ListedImage, list_images
+from lmpnet_cli.listing import LEADS_OUT, Inside, ListedImage, bounds, list_images
 
 Split = Literal["train", "val", "test"]
 _SPLIT_FOLDERS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "test": "test"}
@@ -87,17 +88,22 @@ def _read_one(folder: Path, follow_links: bool) -> ClassData:
             f"There is no folder {folder}. DATA is a folder with one sub-folder for each class, or a CUB folder."
         )
     root = cub_root(folder)
-    return read_cub(root, follow_links) if root else _read_folders(folder, follow_links)
+    return read_cub(root, bounds(folder, follow_links)) if root else _read_folders(folder, follow_links)
 
 
-def read_table(path: Path, columns: int) -> list[list[str]]:
+def read_table(path: Path, columns: int, inside: Inside | None = None) -> list[list[str]]:
     """The rows of a CUB text file, cut into so many columns.
+
+    Args:
+        inside: where the file must lie, all links resolved; None takes it wherever a link leads.
 
     Raises:
         DatasetError: when the file is missing or a row is short; names the line.
     """
+    if inside is not None and path not in inside:
+        raise DatasetError(f"{path} is {LEADS_OUT}.")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"Cannot read {path}: {error}. A CUB folder needs it.") from error
     rows = [line.strip().split(maxsplit=columns - 1) for line in lines]
@@ -115,17 +121,20 @@ def cub_image_path(root: Path, name: str) -> Path:
     return root / "images" / pure
 
 
-def read_cub(root: Path, follow_links: bool = False) -> ClassData:
-    """The samples of a CUB folder, with its official split."""
-    images = read_table(root / "images.txt", 2)
-    labels = dict(read_table(root / "image_class_labels.txt", 2))
-    names = dict(read_table(root / "classes.txt", 2))
-    training = dict(read_table(root / "train_test_split.txt", 2))
+def read_cub(root: Path, inside: Inside | None = None) -> ClassData:
+    """The samples of a CUB folder, with its official split.
+
+    Args:
+        inside: where files must lie, all links resolved, to be read; None follows all links.
+    """
+    images = read_table(root / "images.txt", 2, inside)
+    labels = dict(read_table(root / "image_class_labels.txt", 2, inside))
+    names = dict(read_table(root / "classes.txt", 2, inside))
+    training = dict(read_table(root / "train_test_split.txt", 2, inside))
     twice = [entry for column in zip(*images, strict=True) for entry, count in Counter(column).items() if count > 1]
     if twice:
         raise DatasetError(f"{root / 'images.txt'} lists {twice[0]} twice. Give each image its own line and id.")
     samples = []
-    inside = Inside([root])
     for image_id, name in images:
         if image_id not in labels or labels[image_id] not in names or image_id not in training:
             raise DatasetError(
@@ -133,7 +142,7 @@ def read_cub(root: Path, follow_links: bool = False) -> ClassData:
             )
         split: Split = "train" if training[image_id] == "1" else "test"
         path = cub_image_path(root, name)
-        refused = "" if follow_links or path in inside else LEADS_OUT
+        refused = "" if inside is None or path in inside else LEADS_OUT
         samples.append(Sample(path, names[labels[image_id]], split, name, refused))
     return ClassData(tuple(samples), tuple(sorted(set(names.values()))), official=True)
 
@@ -179,7 +188,7 @@ def training_pictures(folders: Iterable[Path], follow_links: bool = False) -> li
     for folder in folders:
         root = cub_root(folder) if folder.is_dir() else None
         if root:
-            samples = ClassData(read_cub(root, follow_links).samples, (), True).of("train")
+            samples = ClassData(read_cub(root, bounds(folder, follow_links)).samples, (), True).of("train")
             found += [sample.listed for sample in samples]
             continue
         inner = [entry for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []

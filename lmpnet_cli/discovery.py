@@ -15,13 +15,13 @@ from typing import Any
 from lmpnet_cli.claims import claim, clear_folder
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.converting import write_format
-from lmpnet_cli.drawings import Drawings
+from lmpnet_cli.drawings import DrawingQueue, Drawings
 from lmpnet_cli.errors import InputError, OptionError, OutputError
 from lmpnet_cli.film_drawings import FilmDrawings
 from lmpnet_cli.films import Film
-from lmpnet_cli.finders import Finder, describe, open_finder, settings
+from lmpnet_cli.finders import Finder, describe, open_finder, settings, what_decides
 from lmpnet_cli.formats import FORMATS, read_document
-from lmpnet_cli.journal import JOURNAL, Journal, refuse_unfinished
+from lmpnet_cli.journal import JOURNAL, Journal, may_go_on
 from lmpnet_cli.keypoints import Keypoints, coco_text, skipped_entries
 from lmpnet_cli.listing import ListedImage, absolute, list_images, real
 from lmpnet_cli.lmp.network import LMPNet
@@ -30,7 +30,7 @@ from lmpnet_cli.progress import Progress
 from lmpnet_cli.rendering import OVERLAY_SIDE, draw_overlay
 from lmpnet_cli.reporting import page
 from lmpnet_cli.runtime import now, seed_everything, takes_turns, write_pieces, write_run
-from lmpnet_cli.shards import names_sha256, take
+from lmpnet_cli.shards import take
 
 SHEET = "overview.jpg"
 RESULTS = ("keypoints.json", "overlays", SHEET, "panels", "run.json", "exports", "report.html")
@@ -73,12 +73,12 @@ def discover(
     config = DiscoverConfig(images=images, **options)
     if config.engine == "ray":
         raise OptionError("From Python a cluster is `lmpnet_cli.discover_on_ray`: its results do not fit into a list.")
-    if not (config.resume or config.overwrite):
-        refuse_unfinished(config.out)
-    goes_on = config.resume and config.out is not None and (config.out / JOURNAL).exists()
-    if config.resume and not (goes_on or config.overwrite) and config.out and (config.out / "keypoints.json").exists():
-        raise OutputError(f"The run in {config.out} is complete. Leave --resume out, and choose another --out.")
-    with claim(config.out, RESULTS, config.overwrite or goes_on):
+    out = config.out
+
+    def goes_on() -> bool:
+        return out is not None and may_go_on(out, config.resume, config.overwrite)
+
+    with claim(out, RESULTS, config.overwrite, goes_on):
         return _discover(config, model, progress or Progress())
 
 
@@ -95,8 +95,10 @@ def _discover(config: DiscoverConfig, model: LMPNet | None, progress: Progress) 
     if config.part:
         files, shard = take(list(files), config.part, settings(finder, config))
     started = time.perf_counter()
-    names = [file.name for file in files]
-    journal = Journal(None if film else config.out, _run(config, finder, names), config.resume)
+    names = [file.name for file in files if not file.refused]
+    journal = Journal(None if film else config.out, what_decides(finder, config, files), config.resume)
+    if film and config.out:
+        (config.out / JOURNAL).unlink(missing_ok=True)  # of pictures; films are read in one go
     progress.start("discover", len(files))
     progress.advance(journal.images)
     with ExitStack() as stack:
@@ -108,10 +110,11 @@ def _discover(config: DiscoverConfig, model: LMPNet | None, progress: Progress) 
             else Drawings(config.out, "overlays", names, config.overlays, SHEET)
         )
         for each in (drawings, panels):
-            each.take_up(len(journal.keypoints))
-            each.kept = journal.kept
+            each.take_up(len(journal.keypoints), journal.committed)
             stack.enter_context(each)
+            stack.callback(_keep, each, journal)  # before it is left, however that comes about
         _find(config, finder, files, progress, journal, drawings, panels)
+        journal.commit()
         drawings.commit()
         panels.commit()
         seconds = time.perf_counter() - started
@@ -132,17 +135,8 @@ def _discover(config: DiscoverConfig, model: LMPNet | None, progress: Progress) 
     return result
 
 
-def _run(config: DiscoverConfig, finder: Finder, names: Sequence[str]) -> dict[str, Any]:
-    """What decides the results: it must be the same when a run goes on."""
-    return {
-        "images": len(names),
-        "names_sha256": names_sha256(names),
-        "info": describe(finder, config),
-        "options": settings(finder, config),
-        "batch_size": finder.reader.batch_size,  # sums of floating point numbers hang on it, in the last digits
-        "device": str(finder.device),
-        "drawn": [config.overlays, config.panels],
-    }
+def _keep(drawings: DrawingQueue, journal: Journal) -> None:
+    drawings.kept = journal.kept
 
 
 def _find(
@@ -181,7 +175,6 @@ def _find(
             new, skipped = finder.reader.skipped[skipped:], len(finder.reader.skipped)
             journal.add(end - journal.images, results, new, len(journal.keypoints) + len(results))
             journal.write(min([each.done for each in (drawings, panels) if each.wanted] or [len(journal.keypoints)]))
-            drawings.kept = panels.kept = journal.kept
             del pictures, answer  # as in `Engine.batches`
     except InputError:
         if not journal.keypoints or len(finder.reader.skipped) < len(rest):

@@ -1,5 +1,7 @@
 """Pictures drawn by threads while the next batch runs, into a folder that appears when all are there."""
 
+import hashlib
+import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,10 +13,12 @@ import numpy as np
 from PIL import Image
 
 from lmpnet_cli.claims import clear_folder
+from lmpnet_cli.errors import OutputError
 from lmpnet_cli.rendering import Rgb, contact_sheet, fit, save_jpeg
 from lmpnet_cli.runtime import ASIDE
 
 SHEET, SHEET_SIDE = 24, 240  # pictures on a contact sheet, and their size
+LONGEST = 255  # bytes of a name, on most file systems
 WAITING = 32  # drawings in the queue, at most
 
 
@@ -35,7 +39,12 @@ class DrawingQueue:
         self.kept = False
 
     def __enter__(self) -> Self:
+        if not self.count:
+            self.clear()
         return self
+
+    def clear(self) -> None:
+        """Removes what an earlier run has left aside."""
 
     def queue(self, draw: Callable[..., None], *arguments: Any) -> None:
         """Has a thread call `draw`, and waits while too many wait."""
@@ -48,8 +57,12 @@ class DrawingQueue:
         while self.waiting:
             self.waiting.popleft().result()
 
-    def take_up(self, count: int) -> None:
-        """Goes on behind the first `count` drawings, which an earlier run has made; 0 begins anew."""
+    def take_up(self, count: int, committed: bool) -> None:
+        """Goes on behind the first `count` drawings, which an earlier run has made; 0 begins anew.
+
+        Args:
+            committed: whether that run had begun to put them in their place.
+        """
 
     @property
     def done(self) -> int:
@@ -83,12 +96,16 @@ class Drawings(DrawingQueue):
         assert self.out is not None
         return self.out / f".{self.folder}-{what}"
 
-    def take_up(self, count: int) -> None:
-        if self.out is None:
-            return
-        self.count = count if self.wanted else 0
-        if not self.count:
+    def clear(self) -> None:
+        if self.out is not None:
             clear_folder(self._aside("new"))
+
+    def take_up(self, count: int, committed: bool) -> None:
+        if self.out is None or not self.wanted:
+            return
+        self.count = count
+        if count and not committed and not self._aside("new").is_dir():
+            raise OutputError(f"The drawings of the run in {self.out} are gone. Begin again with --overwrite.")
         for left in self._aside("new").rglob(f"{ASIDE}*"):  # half-written, by a run that was killed
             left.unlink()
 
@@ -145,6 +162,7 @@ def drawing_names(names: Sequence[str]) -> dict[str, str]:
     {'a.jpg': 'a.jpg', 'a.png': 'a.png.jpg', 'b.png': 'b.jpg'}
     """
     taken = {name for name in names if name.endswith(".jpg")}
+    taken |= {str(folder) for name in names for folder in PurePosixPath(name).parents}
     result = {}
     for name in names:
         target = PurePosixPath(name).with_suffix(".jpg").as_posix()
@@ -152,6 +170,9 @@ def drawing_names(names: Sequence[str]) -> dict[str, str]:
             target = f"{name}.jpg"
             while target in taken:
                 target = f"{target}.jpg"
+            if len(os.fsencode(PurePosixPath(target).name)) > LONGEST:
+                short = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+                target = PurePosixPath(name).with_name(f"{short}.jpg").as_posix()
         taken.add(target)
         result[name] = target
     return result

@@ -58,6 +58,10 @@ def missing_package(error: ImportError, extra: str) -> OptionError:
     return OptionError(f"A package is missing ({error}). Install it: pip install 'lmpnet-cli[{extra}]'")
 
 
+# what a document of another shape than expected makes its reader raise
+WRONG_SHAPE = (ValueError, LookupError, TypeError, StopIteration, AttributeError, OverflowError)
+
+
 @contextmanager
 def reading_document(path: Path, fault: str, advice: str) -> Iterator[None]:
     """While a JSON document is read: whatever one of another shape than expected raises becomes one clear error.
@@ -70,13 +74,5 @@ def reading_document(path: Path, fault: str, advice: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        StopIteration,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
+    except WRONG_SHAPE as error:
         raise DatasetError(f"{path} {fault} ({f'{type(error).__name__}: {error}'[:200]}). {advice}") from error

@@ -35,6 +35,10 @@ class FilmDrawings(DrawingQueue):
         self.small: list[Rgb] = []
         self.step = 1  # between two frames of the contact sheet
 
+    def clear(self) -> None:
+        if self.out is not None:
+            clear_folder(self.out / ".overlays-new")  # of pictures
+
     @property
     def _aside(self) -> Path:
         assert self.out is not None
@@ -78,15 +82,28 @@ class FilmDrawings(DrawingQueue):
         if self.out is None:
             return
         self.settle()
-        clear_folder(self.out / "overlays")
         if self.writer is not None:
             self.writer.release()
+            self._check_whole()
+        clear_folder(self.out / "overlays")
+        if self.writer is not None:
             target = self.out / "overlays" / self.film.path.with_suffix(".mp4").name
             target.parent.mkdir(parents=True)
             self._aside.replace(target)
             save_jpeg(self.out / self.sheet, contact_sheet(self._sheet(), side=SHEET_SIDE))
         else:
             (self.out / self.sheet).unlink(missing_ok=True)
+
+    def _check_whole(self) -> None:
+        # OpenCV says nothing when the disk is full
+        written = cv2.VideoCapture(str(self._aside))
+        frames = written.get(cv2.CAP_PROP_FRAME_COUNT) if written.isOpened() else 0
+        written.release()
+        if frames < self.count:
+            raise OutputError(
+                f"The overlay video could not be written whole into {self.out}: {frames:.0f} of {self.count} frames. "
+                "Make room on the disk, or give --no-overlays."
+            )
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         self.pool.shutdown(cancel_futures=kind is not None)

@@ -5,6 +5,7 @@ scores, tables) is the same for all.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from inspect import get_annotations
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,12 +15,12 @@ from torch import Tensor
 
 from lmpnet_cli.bundled import bundled_checkpoint
 from lmpnet_cli.checkpoints import read_header, vocabulary_spec
-from lmpnet_cli.config import GRAPH_SUFFIX, DiscoverConfig, KeypointConfig, ModelConfig
+from lmpnet_cli.config import GRAPH_SUFFIX, DiscoverConfig, KeypointConfig, ModelConfig, SaliencyConfig
 from lmpnet_cli.errors import OptionError
 from lmpnet_cli.graph_finder import GraphFinder
 from lmpnet_cli.identity_finder import IdentityFinder
 from lmpnet_cli.keypoints import FORMAT_VERSION, Keypoints
-from lmpnet_cli.listing import ListedImage
+from lmpnet_cli.listing import ListedImage, absolute
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.lmp.vocabulary import VocabularySpec
 from lmpnet_cli.lmpnet_finder import LmpnetFinder
@@ -27,7 +28,10 @@ from lmpnet_cli.pictures import PictureReader, Prepared
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.runtime import versions
 from lmpnet_cli.saliency_finder import SaliencyFinder
+from lmpnet_cli.shards import names_sha256
 
+# what a run may differ in when it goes on
+_OF_THE_MACHINE = ("out", "overwrite", "resume", "workers", "report", "export", "images")
 MEANING = {
     "prominence": "ranks by prominence in each image, not body parts",
     "identity": "the same number is the same part in every image, and no distance thr applies",
@@ -137,8 +141,25 @@ def describe(finder: Finder, config: DiscoverConfig) -> dict[str, Any]:
 def settings(finder: Finder, config: DiscoverConfig) -> dict[str, Any]:
     """The options that decide where keypoints lie and that `describe` does not tell, as they turned out."""
     fixed = finder.header.options if isinstance(finder, GraphFinder) else {}
-    names = ("filters", "margin", "replica", "precision", "max_pixels")
+    names = ["filters", "margin", "replica", "precision", "max_pixels"]
+    if config.method == "saliency":
+        names += [name for name in get_annotations(SaliencyConfig) if name not in ("panels", "classifier_weights")]
     return {"size": finder.reader.size, **{name: fixed.get(name, getattr(config, name)) for name in names}}
+
+
+def what_decides(finder: Finder, config: DiscoverConfig, files: Sequence[ListedImage]) -> dict[str, Any]:
+    """What decides the results: it must be the same when a run goes on."""
+    options = {name: value for name, value in config.options().items() if name not in _OF_THE_MACHINE}
+    return {
+        "places": [str(absolute(path)) for path in config.images],
+        "images": len(files),
+        "names_sha256": names_sha256(file.name for file in files),
+        "info": describe(finder, config),
+        "settings": settings(finder, config),
+        "options": options | {"engine": config.engine_used, "bfloat16": finder.bfloat16},
+        "batch_size": finder.reader.batch_size,  # sums of floating point numbers hang on it, in the last digits
+        "device": str(finder.device),
+    }
 
 
 def _by_identity(config: DiscoverConfig, model: LMPNet | None) -> bool:

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from lmpnet_cli.errors import CheckpointError, OptionError, missing_package
+from lmpnet_cli.documents import parse_json
+from lmpnet_cli.errors import WRONG_SHAPE, CheckpointError, OptionError, missing_package
 from lmpnet_cli.inference import evaluating
 from lmpnet_cli.lmp.graph import GraphSpec, KeypointGraph
 from lmpnet_cli.lmp.network import LMPNet
@@ -140,7 +141,7 @@ def parse_header(path: Path, metadata: str | None) -> GraphHeader:
         CheckpointError: when it is of another program or version.
     """
     try:
-        given = json.loads(metadata or "")
+        given = parse_json(metadata or "")
         if given["format_version"] != FORMAT_VERSION:
             raise CheckpointError(
                 f"{path} has format version {given['format_version']!r}; this version of lmpnet reads {FORMAT_VERSION}."
@@ -148,5 +149,5 @@ def parse_header(path: Path, metadata: str | None) -> GraphHeader:
             )
         given |= {key: tuple(given[key]) for key in ("map_size", "names", "classes")}
         return GraphHeader(**given)
-    except (KeyError, TypeError, ValueError) as error:
+    except WRONG_SHAPE as error:
         raise CheckpointError(f"{path} was not written by `lmpnet export`. Name a graph that was.") from error

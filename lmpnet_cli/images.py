@@ -4,14 +4,12 @@ Whatever is wrong with a picture, `read_image` says so in one `UnreadableImage`,
 picture may cost is bounded by its number of pixels: at most `BYTES_A_PIXEL` of memory for each.
 """
 
-import re
 import stat
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +20,8 @@ from lmpnet_cli.config import MAX_PIXELS
 from lmpnet_cli.listing import UnreadableImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # no others: some decoders run programs
-SCANS = 200  # of a progressive JPEG file; usual ones have ten, and each takes as long as a whole picture
+SCANS = 200  # of a JPEG file; usual ones have up to ten, and each is a pass over the whole picture
+_BLOCK = 2**20
 BYTES_A_PIXEL = 17  # of memory, at most: WebP takes four copies of the picture; docs/results/trust.md has the others
 _ANY_FILE = 64 * 2**20  # bytes that a file of any number of pixels may have
 _LONGEST = 16  # times the shorter side that is needed: longer pictures, such as panoramas, are reduced on that side
@@ -144,11 +143,15 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
 
 
 def _check_scans(path: Path, image: Image.Image) -> None:
-    if image.info.get("progressive"):
-        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-            scans = sum(1 for _ in re.finditer(b"\xff\xda", content))  # the data within a scan hold none
-        if scans > SCANS:
-            raise UnreadableImage(f"a progressive JPEG file of {scans} scans, which would take very long")
+    if image.format not in ("JPEG", "MPO"):
+        return
+    scans, last = 0, b""
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            scans += (last + block).count(b"\xff\xda")  # the data within a scan hold none
+            last = block[-1:]
+    if scans > SCANS:
+        raise UnreadableImage(f"a JPEG file of {scans} scans, which would take very long")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from lmpnet_cli.bundled import bundled_checkpoint
 from lmpnet_cli.checkpoints import file_sha256, parse_spec, read_header
 from lmpnet_cli.config import GRAPH_SUFFIX
-from lmpnet_cli.errors import CheckpointError
+from lmpnet_cli.errors import WRONG_SHAPE, CheckpointError
 from lmpnet_cli.graphs import read_graph_header
 
 
@@ -34,7 +34,7 @@ def info(model: str | Path | None = None) -> dict[str, Any]:
         header = read_header(path)
         try:
             parse_spec(header["spec"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except WRONG_SHAPE as error:
             raise CheckpointError(f"{path} does not say what network it holds ({error}).") from error
         record = {"kind": "checkpoint", "parameters": _parameters(path), **header}
     return {"file": str(path), "bytes": path.stat().st_size, "sha256": file_sha256(path), **record}

@@ -7,13 +7,15 @@ drawings of the batch are there. A line that was cut off counts for nothing.
 import json
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmpnet_cli.errors import InputError, OutputError
+from lmpnet_cli.documents import parse_json
+from lmpnet_cli.errors import WRONG_SHAPE, InputError, OutputError
 from lmpnet_cli.keypoints import Keypoints
 
 JOURNAL = ".progress.jsonl"
@@ -28,6 +30,7 @@ class Journal:
         images: how many of the list are done, from the first on.
         keypoints: of those that could be read.
         skipped: the others, with the reason.
+        committed: whether drawings may be in their place already.
     """
 
     def __init__(self, out: Path | None, run: dict[str, Any], resume: bool) -> None:
@@ -45,6 +48,7 @@ class Journal:
         self.images = 0
         self.keypoints: list[Keypoints] = []
         self.skipped: Skipped = []
+        self.committed = False
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._file: BinaryIO | None = None
         if self.path is not None and self.path.exists():
@@ -59,22 +63,31 @@ class Journal:
             for number, line in enumerate(path.read_bytes().splitlines(keepends=True)):
                 if not line.endswith(b"\n"):
                     break
-                entry = json.loads(line)
+                entry = parse_json(line)
                 if number == 0:
                     self._check(entry)
+                elif "committed" in entry:
+                    self.committed = True
                 else:
-                    self.images += int(entry["images"])
-                    self.keypoints += [_keypoints(each) for each in entry["keypoints"]]
-                    self.skipped += [(str(name), str(reason)) for name, reason in entry["skipped"]]
+                    self._read(entry)
                 whole += len(line)
-        except (ValueError, KeyError, TypeError) as error:
+        except WRONG_SHAPE as error:
             raise InputError(f"{path} is damaged ({error!r:.100}). Begin again with --overwrite.") from error
         with path.open("r+b") as file:
             file.truncate(whole)
 
+    def _read(self, entry: dict[str, Any]) -> None:
+        keypoints = [_keypoints(each) for each in entry["keypoints"]]
+        skipped = [(str(name), str(reason)) for name, reason in entry["skipped"]]
+        if entry["images"] != len(keypoints) + len(skipped):
+            raise ValueError("pictures are missing")
+        self.images += entry["images"]
+        self.keypoints += keypoints
+        self.skipped += skipped
+
     def _check(self, known: dict[str, Any]) -> None:
         assert self.path is not None
-        differing = [key for key in self.run if known.get(key) != self.run[key]]
+        differing = sorted(_differing(known, self.run))
         if differing:
             raise InputError(
                 f"The run in {self.path.parent} was of other images or options ({', '.join(differing)} differ). Repeat "
@@ -104,15 +117,24 @@ class Journal:
             return
         try:
             while self._waiting and self._waiting[0][0] <= drawn:
-                if self._file is None:
-                    new = not self.path.exists()
-                    self._file = self.path.open("ab")
-                    if new:
-                        self._file.write(_line(self.run))
-                self._file.write(self._waiting.popleft()[1])
-                self._file.flush()
+                self._append(self.path, self._waiting.popleft()[1])
         except OSError as error:
             raise OutputError(f"Cannot write {self.path}: {error.strerror}. Make room, then add --resume.") from error
+
+    def _append(self, path: Path, line: bytes) -> None:
+        if self._file is None:
+            self._file = path.open("ab")
+            if self._file.tell() == 0:
+                self._file.write(_line(self.run))
+        self._file.write(line)
+        self._file.flush()
+
+    def commit(self) -> None:
+        """All is done, and drawings are about to take their place."""
+        if self.path is not None and not self.committed:
+            self._waiting.append((0, _line({"committed": True})))
+            self.write(len(self.keypoints))
+            self.committed = True
 
     @property
     def kept(self) -> bool:
@@ -122,7 +144,8 @@ class Journal:
     def close(self) -> None:
         """The run ends here, and may go on later."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what a full disk did not take, which was said before
+                self._file.close()
 
     def remove(self) -> None:
         """Nothing is left to go on with."""
@@ -131,12 +154,32 @@ class Journal:
             self.path.unlink(missing_ok=True)
 
 
-def refuse_unfinished(out: Path | None) -> None:
-    """Raises `OutputError` where a run was cut off, which must be gone on with or given up by name."""
-    if out is not None and (out / JOURNAL).exists():
+def _differing(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
+    """Names of what is not the same, those of inner values for values that have names inside."""
+    found: set[str] = set()
+    for key in one.keys() | other.keys():
+        first, second = one.get(key), other.get(key)
+        if isinstance(first, dict) and isinstance(second, dict):
+            found |= _differing(first, second)
+        elif first != second:
+            found.add(key)
+    return found
+
+
+def may_go_on(out: Path, resume: bool, overwrite: bool) -> bool:
+    """Whether a run in `out` was cut off, and is to be gone on with.
+
+    Raises:
+        OutputError: where it was, and must be gone on with or given up by name; where one was not, and should be.
+    """
+    begun = (out / JOURNAL).exists()
+    if begun and not (resume or overwrite):
         raise OutputError(
             f"{out} holds a run that was cut off. Add --resume to go on with it, or --overwrite to begin again."
         )
+    if resume and not begun and not overwrite and (out / "keypoints.json").exists():
+        raise OutputError(f"The run in {out} is complete. Leave --resume out, and choose another --out.")
+    return begun and resume
 
 
 def _line(entry: dict[str, Any]) -> bytes:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmpnet_cli.errors import InputError
+from lmpnet_cli.documents import read_json
+from lmpnet_cli.errors import WRONG_SHAPE, InputError
 
 FORMAT_VERSION = 1
 
@@ -183,10 +184,10 @@ def read_keypoints(path: str | Path) -> list[Keypoints]:
         InputError: when the file is missing or is no COCO keypoint annotation file.
     """
     try:
-        return parse_coco(json.loads(Path(path).read_text(encoding="utf-8")))
+        return parse_coco(read_json(Path(path)))
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except WRONG_SHAPE as error:
         raise InputError(f"{path} is not a COCO keypoint annotation file ({error!r}).") from error
 
 
@@ -194,7 +195,7 @@ def parse_coco(document: Any) -> list[Keypoints]:
     """The keypoints of a COCO keypoint annotation document, in the order of its images.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError: when it is none.
+        one of `WRONG_SHAPE`: when it is none.
     """
     images = {image["id"]: image for image in document["images"]}
     rank = {image_id: position for position, image_id in enumerate(images)}

@@ -12,6 +12,7 @@ from lmpnet_cli.errors import InputError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 LEADS_OUT = "a link that leads out of the folder (--follow-links follows it)"
+LEADS_TO_HIDDEN = "a link to a hidden folder (--follow-links follows it)"
 
 
 class UnreadableImage(Exception):  # noqa: N818 (a reason to skip one picture, no error of the run)
@@ -57,21 +58,33 @@ def list_images(
     folders = [path for path in paths if _looked_at(path) and path.is_dir()]
     inside = None if follow_links else Inside([within] if within else folders)
     files: dict[Path, str] = {}
+    for folder in folders:
+        files.update(_walk(folder, inside))
     for path in paths:
-        if path in folders:
-            files.update(_walk(path, inside))
-        elif path.exists():
-            files[path] = ""
-        else:
-            raise InputError(f"There is no image or folder {path}. Check the spelling and the current folder.")
+        if path not in folders:
+            if not path.exists():
+                raise InputError(f"There is no image or folder {path}. Check the spelling and the current folder.")
+            files[path] = ""  # a link that is named by itself is followed
     if not files:
         looked = ", ".join(map(str, paths))
         raise InputError(
             f"No images in {looked} (looked for {', '.join(EXTENSIONS)}, sub-folders included). Name another folder."
         )
     root = os.path.commonpath([absolute(path) if path in folders else absolute(path).parent for path in paths])
-    listed = {absolute(path).relative_to(root).as_posix(): (path, reason) for path, reason in files.items()}
-    return [ListedImage(listed[name][0], name, listed[name][1]) for name in sorted(listed)]
+    listed: dict[str, ListedImage] = {}
+    for path, reason in files.items():
+        name = absolute(path).relative_to(root).as_posix()
+        other = listed.get(name)
+        if other is not None and real(other.path) != real(path):
+            raise InputError(f"{other.path} and {path} would both be called {name}. Name one of them at a time.")
+        if other is None or not reason:
+            listed[name] = ListedImage(path, name, reason)
+    return [listed[name] for name in sorted(listed)]
+
+
+def bounds(folder: Path, follow_links: bool) -> "Inside | None":
+    """Where files of a folder must lie to be read; None where links are followed."""
+    return None if follow_links else Inside([folder])
 
 
 def absolute(path: Path) -> Path:
@@ -112,29 +125,37 @@ def _walk(folder: Path, inside: Inside | None) -> Iterator[tuple[Path, str]]:
     if inside is not None and folder not in inside:
         yield folder, LEADS_OUT
         return
-    seen, waiting = {os.path.realpath(folder)}, [folder]
+    root = real(folder)
+    seen, waiting = {root}, [folder]
     while waiting:
         current = waiting.pop()
         try:
             with os.scandir(current) as scan:
-                entries = [entry for entry in scan if not entry.name.startswith(".")]
+                entries = sorted((e for e in scan if not e.name.startswith(".")), key=lambda entry: entry.name)
         except OSError as error:
             yield current, f"a folder that cannot be read: {error.strerror}"
             continue
         for entry in entries:
             path = current / entry.name
-            leads_out = inside is not None and entry.is_symlink() and path not in inside
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(path)
             elif _leads_to_folder(entry):
-                real = os.path.realpath(path)
-                if leads_out:
-                    yield path, LEADS_OUT
-                elif inside is None and real not in seen:
-                    seen.add(real)  # each only once: links can go round in circles
+                target = real(path)
+                if target in seen or _walked_anyway(target, root):
+                    continue
+                if inside is not None:
+                    yield path, LEADS_OUT if path not in inside else LEADS_TO_HIDDEN
+                else:
+                    seen.add(target)  # each only once: links can go round in circles
                     waiting.append(path)
             elif entry.name.lower().endswith(EXTENSIONS):
-                yield path, LEADS_OUT if leads_out else ""
+                out = inside is not None and entry.is_symlink() and path not in inside
+                yield path, LEADS_OUT if out else ""
+
+
+def _walked_anyway(target: Path, root: Path) -> bool:
+    """Whether a folder lies in the one that is searched, and is not hidden there."""
+    return target.is_relative_to(root) and not any(part.startswith(".") for part in target.relative_to(root).parts)
 
 
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:

@@ -1,6 +1,5 @@
 """`lmpnet merge`: the shards of one run as one result, the same as a run in one go."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from lmpnet_cli.claims import claim
 from lmpnet_cli.cluster import MANIFEST, read_manifest
 from lmpnet_cli.cluster_worker import part_name
 from lmpnet_cli.config import MergeConfig
-from lmpnet_cli.errors import InputError
+from lmpnet_cli.documents import read_json
+from lmpnet_cli.errors import WRONG_SHAPE, InputError
 from lmpnet_cli.keypoints import Keypoints, coco_text, read_keypoints, to_coco
 from lmpnet_cli.listing import real
 from lmpnet_cli.parts import from_parquet
@@ -157,7 +157,7 @@ def _listed(results: Sequence[Path], out: Path | None) -> list[Path]:
 
 def _read(path: Path) -> _Part:
     keypoints = read_keypoints(path)
-    document = json.loads(path.read_text(encoding="utf-8"))
+    document = read_json(path)
     try:
         return _Part(
             path,
@@ -167,7 +167,7 @@ def _read(path: Path) -> _Part:
             keypoints,
             [(str(entry["file_name"]), str(entry["reason"])) for entry in document["skipped"]],
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except WRONG_SHAPE as error:
         raise InputError(
             f"{path} is no shard: it was not written by `lmpnet discover --shard` ({error!r}). Leave it out."
         ) from error

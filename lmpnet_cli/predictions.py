@@ -4,7 +4,6 @@ Two kinds of file are read: annotation files like `keypoints.json`, whose images
 lists (`[{"image_id": 1, "keypoints": [...], "score": 0.9}, ...]`), whose `image_id` is that of the annotations.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lmpnet_cli.documents import read_json
 from lmpnet_cli.errors import DatasetError, reading_document
 
 
@@ -65,7 +65,7 @@ def read_predictions(path: Path, listed: Sequence[tuple[str, str]], scored: Coll
     left_out: Counter[str] = Counter()
     advice = "Name the keypoints.json of `lmpnet discover`, a COCO annotation file, or a COCO result list."
     with reading_document(path, "holds no COCO keypoints", advice):
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         results_only = isinstance(document, list)
         named: list[tuple[str | None, dict[str, Any], dict[str, Any]]]
         entries = document if results_only else document["annotations"]

@@ -1,7 +1,9 @@
 """Pictures of results: arrays in, arrays out; `save_jpeg` and `save_png` write them, whole or not at all."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -214,9 +216,16 @@ def draw_panels(
 
 def save_jpeg(path: Path, rgb: Rgb) -> None:
     """Writes a JPEG file aside and renames it."""
-    write_atomically(path, lambda aside: Image.fromarray(rgb).save(aside, format="JPEG", quality=88))
+    _save(path, rgb, format="JPEG", quality=88)
 
 
 def save_png(path: Path, rgb: Rgb) -> None:
     """Writes a PNG file aside and renames it."""
-    write_atomically(path, lambda aside: Image.fromarray(rgb).save(aside, format="PNG"))
+    _save(path, rgb, format="PNG")
+
+
+def _save(path: Path, rgb: Rgb, **options: Any) -> None:
+    # through memory: Pillow does not notice a disk that is full in the middle of a file
+    encoded = io.BytesIO()
+    Image.fromarray(rgb).save(encoded, **options)
+    write_atomically(path, lambda aside: aside.write_bytes(encoded.getbuffer()))

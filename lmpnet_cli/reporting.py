@@ -5,8 +5,6 @@
 2. Pictures go into the page as small copies, while it is written.
 """
 
-import io
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from PIL import Image
 from lmpnet_cli import __version__
 from lmpnet_cli.claims import claim
 from lmpnet_cli.config import MAX_PIXELS, VIDEOS, ReportConfig
+from lmpnet_cli.documents import read_json
 from lmpnet_cli.errors import InputError, reading_document
 from lmpnet_cli.films import Film
 from lmpnet_cli.formats import Document, read_document
@@ -24,7 +23,7 @@ from lmpnet_cli.images import evenly
 from lmpnet_cli.pages.atlas import atlas_data
 from lmpnet_cli.pages.gallery import gallery_data, gallery_facts
 from lmpnet_cli.pages.page import page_text
-from lmpnet_cli.pages.thumbnails import encode, side_for, small, thumbnails
+from lmpnet_cli.pages.thumbnails import encode, opened, side_for, small, thumbnails
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.results import find_pictures, inputs_of, options_of, read_run
 from lmpnet_cli.runtime import write_pieces
@@ -172,7 +171,7 @@ class _Pictures:
 
 def _read(path: Path) -> dict[str, Any]:
     with reading_document(path, "is damaged", "Run the command again."):
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         if not isinstance(document, dict):
             raise TypeError("no object")
     # the keypoints are read by `read_document`, and would be in memory twice
@@ -191,7 +190,7 @@ def _skipped(entry: Any) -> tuple[str, str]:
 def _filters(folder: Path, document: dict[str, Any], pictures: _Pictures) -> dict[str, Any]:
     path = folder / "filters.png"
     with reading_document(path, "is damaged or of another version", "Run `lmpnet viz-filters` again."):
-        graph = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
+        graph = opened(path)
         size = graph.size
         graph.thumbnail((WEBP_SIDE, WEBP_SIDE))
         data = atlas_data(document, size)
@@ -205,7 +204,7 @@ def _metrics(folder: Path, document: dict[str, Any]) -> dict[str, Any]:
         tables = metric_tables(document)
     chart = folder / "metrics.png"
     with reading_document(chart, "is damaged", "Run `lmpnet eval` again."):
-        picture = encode(Image.open(io.BytesIO(chart.read_bytes())).convert("RGB")) if chart.is_file() else ""
+        picture = encode(opened(chart)) if chart.is_file() else ""
     return {"tables": tables, "picture": picture}
 
 

@@ -1,10 +1,10 @@
 """A folder of results: what its `run.json` says, and where the pictures lie that it tells of."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lmpnet_cli.documents import read_json
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.listing import list_images
 
@@ -12,7 +12,7 @@ from lmpnet_cli.listing import list_images
 def read_run(folder: Path) -> dict[str, Any]:
     """`run.json` of the folder; empty where there is none that can be read."""
     try:
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        run = read_json(folder / "run.json")
     except (OSError, ValueError):
         return {}
     return run if isinstance(run, dict) else {}
@@ -26,7 +26,8 @@ def find_pictures(
     Args:
         folder: of the result, whose `run.json` says where they were.
         given: folders and files that take its place.
-        follow_links: those of the pictures that links lead to are there, too; always so where the run followed them.
+        follow_links: those of the pictures that links lead to are there, too; also so where the run followed them, and
+            nothing is `given`.
 
     Raises:
         InputError: when no place is known, or none of the pictures is there.
@@ -35,7 +36,7 @@ def find_pictures(
     if not inputs:
         raise InputError(f"{folder} does not say where its pictures are. Name the place: --images FOLDER.")
     try:
-        follow_links = follow_links or options_of(folder).get("follow_links") is True
+        follow_links = follow_links or (not given and options_of(folder).get("follow_links") is True)
         listed = {image.name: image.path for image in list_images(inputs, follow_links) if not image.refused}
     except InputError as error:
         raise InputError(f"The pictures are not where they were ({error}) Name the place: --images FOLDER.") from error

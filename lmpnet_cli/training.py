@@ -7,6 +7,7 @@
 """
 
 import logging
+import multiprocessing
 import os
 import time
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from lmpnet_cli.vocabularies import write_vocabulary
 from lmpnet_cli.vocabulary_making import learn_vocabulary
 
 Phase = Literal["network", "replica"]
+PATIENCE = 30.0  # seconds for other processes to end after Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,12 @@ def _train(config: TrainConfig, out: Path, progress: Progress) -> TrainResult:
     )
     try:
         outcome: dict[str, Any] = fabric.launch(_Job(config, out, classes, progress))
+    except KeyboardInterrupt:
+        for child in multiprocessing.active_children():  # nothing is written once the folder is free for others
+            child.join(PATIENCE)
+            child.terminate()
+            child.join()
+        raise
     except ProcessRaisedException as error:  # an error of another process, as text
         raise _of_a_process(error) from error
     if outcome["complete"] and config.vocabulary and fabric.is_global_zero:

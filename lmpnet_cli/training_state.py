@@ -20,7 +20,8 @@ from torch import Tensor
 from lmpnet_cli.charts import draw_curves
 from lmpnet_cli.checkpoints import load_checkpoint, model_tensors, read_metadata, save_checkpoint, write_tensors
 from lmpnet_cli.config import TrainConfig
-from lmpnet_cli.errors import CheckpointError, TrainingError
+from lmpnet_cli.documents import parse_json
+from lmpnet_cli.errors import WRONG_SHAPE, CheckpointError, TrainingError
 from lmpnet_cli.lmp.network import LMPNet
 from lmpnet_cli.rendering import save_png
 from lmpnet_cli.runtime import write_text
@@ -56,7 +57,7 @@ class TrainingState:
         own = {field.name for field in fields(TrainConfig)} - set(_OF_THE_RUN)
         try:
             return replace(given, **{name: value for name, value in stored.items() if name in own})
-        except (TypeError, ValueError) as error:
+        except WRONG_SHAPE as error:
             raise CheckpointError(f"{out / STATE} has settings that are none ({error}).") from error
 
     def load(self) -> None:
@@ -95,6 +96,8 @@ class TrainingState:
         for index, parameter in enumerate(parameters):
             buffer = self._momentum.get(f"momentum.{index}")
             if buffer is not None:
+                if buffer.shape != parameter.shape:
+                    raise CheckpointError(f"{self.out / STATE} does not fit. Train again with --overwrite.")
                 optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
 
     def finish_epoch(self, row: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
@@ -174,7 +177,7 @@ class TrainingState:
 
 def _read_state(out: Path) -> dict[str, Any]:
     try:
-        header: dict[str, Any] = json.loads(read_metadata(out / STATE)["lmpnet"])
+        header: dict[str, Any] = parse_json(read_metadata(out / STATE)["lmpnet"])
         phases, epoch = ("network", "replica"), header["epoch"]
         if (
             header["phase"] not in phases
@@ -187,6 +190,6 @@ def _read_state(out: Path) -> dict[str, Any]:
             raise ValueError("no settings, or no history")
     except FileNotFoundError as error:
         raise TrainingError(f"There is no training to resume in {out}. Leave --resume out to begin one.") from error
-    except (SafetensorError, OSError, LookupError, ValueError, TypeError, RecursionError) as error:
+    except (SafetensorError, OSError, *WRONG_SHAPE) as error:
         raise CheckpointError(f"{out / STATE} cannot be read ({error}). Train again with --overwrite.") from error
     return header

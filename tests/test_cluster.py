@@ -330,7 +330,6 @@ def test_parts_keep_every_number(whole, pictures, checkpoint):
         ({"images": "s3://bucket/x"}, "s3://bucket/x is no local place"),
         ({"out": "s3://bucket/x"}, "s3://bucket/x is no local place"),
         ({"block": 5}, "--block belongs to --engine ray"),
-        ({"resume": True}, "--resume belongs to --engine ray"),
         ({"engine": "ray", "shard": "1/2"}, "--shard does not go with"),
         ({"engine": "ray", "method": "saliency"}, "--method does not go with"),
         ({"engine": "ray", "device": "cuda:1"}, "--device cuda:1 does not go with"),

@@ -89,3 +89,25 @@ def test_panels_of_extreme_pictures(tmp_path):
         panels = draw_panels(rgb, maps, maps, size, np.empty((0, 2)), None)
         assert panels.shape[0] == PANEL_SIDE
         Image.fromarray(panels).save(tmp_path / "a.png")
+
+
+def test_no_name_of_a_drawing_stops_the_others(tmp_path):
+    """A folder that is called like a drawing, and names as long as a file system takes."""
+    long = "n" * 251
+    names = ["a.jpg/b.png", "a.png", f"{long}.jpg", f"{long}.png", f"sub/{long}.gif", f"sub/{long}.jpg"]
+    make(tmp_path, names)
+    drawn = [path for path in (tmp_path / "overlays").rglob("*") if path.is_file()]
+    assert len(drawn) == len(names)
+    assert drawing_names(names)["a.png"] == "a.png.jpg"
+
+
+def test_drawings_of_a_killed_run_are_not_taken_for_new_ones(tmp_path):
+    with Drawings(tmp_path, "panels", ["a.jpg"], True) as drawings:
+        drawings.add("a.jpg", grey(1))
+        drawings.settle()
+        drawings.kept = True  # as if it had been killed
+    assert (tmp_path / ".panels-new" / "a.jpg").exists()
+    with Drawings(tmp_path, "panels", ["b.jpg"], True) as drawings:
+        drawings.add("b.jpg", grey(2))
+        drawings.commit()
+    assert set(contents(tmp_path)) == {"panels/b.jpg"}

@@ -216,8 +216,8 @@ def test_annotations_of_a_picture_of_another_size_are_refused(birds, checkpoint,
 
 def test_entropy_is_the_mean_over_all_maps_that_are_not_zero(metrics, birds, checkpoint):
     from lmpnet_cli.config import EvaluateConfig
-    from lmpnet_cli.images import ListedImage
     from lmpnet_cli.inference import Engine
+    from lmpnet_cli.listing import ListedImage
     from lmpnet_cli.metrics import feature_map_entropy
     from lmpnet_cli.progress import Progress
 

@@ -12,7 +12,7 @@ from PIL import Image
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.converting import convert
 from lmpnet_cli.discovery import discover
-from lmpnet_cli.errors import DatasetError, InputError, OptionError
+from lmpnet_cli.errors import DatasetError, InputError, OptionError, OutputError
 from lmpnet_cli.film_drawings import FilmDrawings
 from lmpnet_cli.films import Film
 from lmpnet_cli.keypoints import read_keypoints
@@ -164,3 +164,20 @@ def test_a_page_of_frames_needs_the_video_where_it_was(clip, checkpoint, tmp_pat
             convert(tmp_path / "out", to=to, out=tmp_path / "x")
     page = report(tmp_path / "out", limit=2).path.read_text()
     assert page.count('type="text/plain" id="p') == 2
+
+
+def test_a_video_that_was_not_written_whole_is_no_result(tmp_path, monkeypatch):
+    """OpenCV says nothing when the disk is full; the file is then cut off."""
+    film = SimpleNamespace(path=tmp_path / "a.mp4", rate=10.0, every=1)
+    with (
+        pytest.raises(OutputError, match=r"could not be written whole .*: 0 of 5 frames"),
+        FilmDrawings(tmp_path / "out", film, True, "overview.jpg") as drawings,
+    ):
+        for _ in range(5):
+            drawings.add("", lambda: np.zeros((64, 64, 3), np.uint8))
+        drawings.settle()
+        drawings.writer.release()
+        whole = drawings._aside.read_bytes()
+        drawings._aside.write_bytes(whole[: len(whole) // 2])
+        drawings.commit()
+    assert [*(tmp_path / "out").iterdir()] == []

@@ -97,10 +97,14 @@ def test_a_killed_run_leaves_a_line_cut_off_and_half_a_drawing(folder, checkpoin
     assert contents(out) == undisturbed
 
 
+@pytest.mark.parametrize("turns", [True, False])
 @pytest.mark.parametrize("step", ["commit", "_contact_sheet"])
-def test_a_run_that_is_killed_as_its_files_change_places_goes_on(folder, checkpoint, undisturbed, tmp_path, step):
+def test_a_run_that_is_stopped_as_its_files_change_places_goes_on(
+    folder, checkpoint, undisturbed, tmp_path, step, turns
+):
     out = tmp_path / "out"
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("lmpnet_cli.discovery.takes_turns", lambda _: turns)
         patch.setattr(Drawings, step, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         discover(folder, out=out, checkpoint=checkpoint, **OPTIONS)
     discover(folder, out=out, checkpoint=checkpoint, resume=True, **OPTIONS)
@@ -112,10 +116,10 @@ def test_a_run_that_was_cut_off_is_not_forgotten(folder, checkpoint, undisturbed
     cut_off(folder, checkpoint, out, 2, KeyboardInterrupt())
     with pytest.raises(OutputError, match=r"cut off\. Add --resume .* --overwrite"):
         discover(folder, out=out, checkpoint=checkpoint, **OPTIONS)
-    for changed, named in (({"k": 3}, "info"), ({"margin": 1}, "options"), ({"batch_size": 4}, "batch_size")):
+    for changed, named in (({"k": 3}, "k"), ({"margin": 1}, "margin"), ({"batch_size": 4}, "batch_size")):
         with pytest.raises(InputError, match=rf"other images or options \({named} differ\)"):
             discover(folder, out=out, checkpoint=checkpoint, resume=True, **(OPTIONS | changed))
-    with pytest.raises(InputError, match="images, names_sha256 differ"):
+    with pytest.raises(InputError, match="images, names_sha256, places differ"):
         discover(folder / "0.jpg", out=out, checkpoint=checkpoint, resume=True, **OPTIONS)
     discover(folder, out=out, checkpoint=checkpoint, overwrite=True, **OPTIONS)
     assert contents(out) == undisturbed
@@ -125,7 +129,8 @@ def test_a_damaged_journal_is_said(folder, checkpoint, tmp_path):
     out = tmp_path / "out"
     cut_off(folder, checkpoint, out, 2, KeyboardInterrupt())
     whole = (out / JOURNAL).read_bytes().splitlines(keepends=True)
-    for line in (b"[]\n", b"{}\n", b"\xff\n", b'{"images": 3, "keypoints": [{}], "skipped": []}\n'):
+    wrong = (b"[]", b"{}", b"\xff", b"[" * 100_000, b"1e400", b'{"images": -1, "keypoints": [], "skipped": []}')
+    for line in (*(each + b"\n" for each in wrong), b'{"images": 3, "keypoints": [{}], "skipped": []}\n'):
         (out / JOURNAL).write_bytes(whole[0] + line)
         with pytest.raises(InputError, match="is damaged"):
             discover(folder, out=out, checkpoint=checkpoint, resume=True, **OPTIONS)
@@ -150,3 +155,53 @@ def test_earlier_results_stay_while_a_new_run_is_cut_off(folder, checkpoint, und
     assert kept == undisturbed
     discover(tmp_path / "one", out=out, checkpoint=checkpoint, resume=True, k=3, **OPTIONS)
     assert json.loads((out / "keypoints.json").read_text())["info"]["k"] == 3
+
+
+def test_drawings_that_are_gone_are_said(folder, checkpoint, tmp_path):
+    out = tmp_path / "out"
+    cut_off(folder, checkpoint, out, 2, KeyboardInterrupt())
+    shutil.rmtree(out / ".overlays-new")
+    with pytest.raises(OutputError, match=r"The drawings of the run in .* are gone"):
+        discover(folder, out=out, checkpoint=checkpoint, resume=True, **OPTIONS)
+
+
+def test_a_journal_that_lost_its_first_line_begins_again(folder, checkpoint, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    cut_off(folder, checkpoint, out, 1, KeyboardInterrupt())
+    for left in (b"", (out / JOURNAL).read_bytes()[:30]):
+        (out / JOURNAL).write_bytes(left)
+        cut_off(folder, checkpoint, out, 1, KeyboardInterrupt(), resume=True)
+        assert (out / JOURNAL).read_bytes().startswith(b'{"version"')
+    discover(folder, out=out, checkpoint=checkpoint, resume=True, **OPTIONS)
+    assert contents(out) == undisturbed
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"patch": 8}, {"coarse_stride": 4}, {"draws": 2}, {"coarse_weight": 0.1}, {"nms_radius": 3.0}, {"keep": 0.9}],
+)
+def test_every_option_of_the_second_method_decides(changed, checkpoint, folder):
+    from lmpnet_cli.config import DiscoverConfig
+    from lmpnet_cli.finders import open_finder, settings, what_decides
+
+    options = {"images": folder, "checkpoint": checkpoint, "method": "saliency", "device": "cpu"}
+    configs = [DiscoverConfig(**options), DiscoverConfig(**options, **changed)]
+    finders = [open_finder(config) for config in configs]
+    for said in (lambda finder, config: what_decides(finder, config, []), settings):
+        one, other = (said(finder, config) for finder, config in zip(finders, configs, strict=True))
+        assert one != other
+
+
+def test_a_video_leaves_no_trace_of_a_run_of_pictures(folder, checkpoint, tmp_path):
+    import cv2
+    import numpy as np
+
+    out = tmp_path / "out"
+    cut_off(folder, checkpoint, out, 1, KeyboardInterrupt())
+    film = cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 5, (64, 64))
+    for number in range(3):
+        film.write(np.full((64, 64, 3), 60 * number, np.uint8))
+    film.release()
+    options = {key: value for key, value in OPTIONS.items() if key != "batch_size"}
+    discover(tmp_path / "a.avi", out=out, checkpoint=checkpoint, overwrite=True, **options)
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]

@@ -1,4 +1,7 @@
 import math
+import resource
+import signal
+import sys
 
 import numpy as np
 import pytest
@@ -199,3 +202,22 @@ def test_a_gallery_reads_like_a_page():
     both = stack([picture, picture[:, :50]])
     assert both.shape == (2 * picture.shape[0], picture.shape[1], 3)
     assert (both[picture.shape[0] :, :50] == picture[:, :50]).all() and (both[picture.shape[0] :, 50:] == 255).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
+@pytest.mark.parametrize("save", [save_jpeg, save_png])
+def test_a_picture_that_does_not_fit_on_the_disk_is_an_error(save, tmp_path):
+    """Pillow alone leaves a file that is cut off, and says nothing, when a write stops in the middle."""
+    noise = np.random.default_rng(0).integers(0, 255, (400, 400, 3), dtype=np.uint8)
+    save(tmp_path / "whole", noise)
+    most = (tmp_path / "whole").stat().st_size - 20
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, kept[1]))
+        with pytest.raises(OutputError, match="Cannot write"):
+            save(tmp_path / "a", noise)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [*tmp_path.iterdir()] == [tmp_path / "whole"]

@@ -8,7 +8,7 @@ import typer
 from lmpnet_cli.commands import options as o
 from lmpnet_cli.config import CONVERT_FORMATS, default_out, url_of
 from lmpnet_cli.config import DiscoverConfig as Config
-from lmpnet_cli.console import ConsoleProgress, print_json, print_note, print_summary
+from lmpnet_cli.console import ConsoleProgress, print_json, print_summary, telling_how_to_go_on
 
 
 def discover(
@@ -123,13 +123,10 @@ def discover(
         _on_ray(given, quiet, json)
         return
     from lmpnet_cli.discovery import discover as run
+    from lmpnet_cli.journal import JOURNAL
 
-    try:
-        with ConsoleProgress(quiet or json) as progress:
-            result = run(progress=progress, **given)
-    except KeyboardInterrupt:
-        _tell_how_to_go_on(out)
-        raise
+    with telling_how_to_go_on(out / JOURNAL), ConsoleProgress(quiet or json) as progress:
+        result = run(progress=progress, **given)
     found = sum(int(each.found.sum()) for each in result.keypoints)
     count = len(result.keypoints)
     facts = {
@@ -157,13 +154,6 @@ def discover(
         )
     elif not quiet:
         print_summary("discover", facts)
-
-
-def _tell_how_to_go_on(out: Path) -> None:
-    from lmpnet_cli.journal import JOURNAL
-
-    if (out / JOURNAL).exists():
-        print_note(f"What is done is kept in {out}: the same command with --resume goes on from there.")
 
 
 def _on_ray(given: dict[str, Any], quiet: bool, json: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 from lmpnet_cli.commands import options as o
 from lmpnet_cli.config import TrainConfig as Config
 from lmpnet_cli.config import default_out
-from lmpnet_cli.console import ConsoleProgress, print_json, print_note, print_summary
+from lmpnet_cli.console import ConsoleProgress, print_json, print_note, print_summary, telling_how_to_go_on
 
 NETWORK, RECIPE = "Network", "Recipe"
 
@@ -140,8 +140,9 @@ def train(
     given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})
     Config(**given)
     from lmpnet_cli.training import train as run
+    from lmpnet_cli.training_state import STATE
 
-    with ConsoleProgress(quiet or json) as progress:
+    with telling_how_to_go_on(out / STATE), ConsoleProgress(quiet or json) as progress:
         result = run(progress=progress, **given)
     summary: dict[str, object] = {
         "epochs": result.epochs,

@@ -79,13 +79,13 @@ class TrainConfig(RunConfig):
             ("--replica-epochs", self.epochs_of_replica, 0),
             ("--devices", self.devices, 1),
             ("--num-nodes", self.num_nodes, 1),
-            ("--size", self.size, 32),
             ("--head-factor", self.head_factor, 0),
             ("--weight-decay", self.weight_decay, 0),
             ("--clip", self.clip, 0),
         ):
             at_least(flag, value, low)
         between("--vocabulary", self.vocabulary, 0, MAX_KEYPOINTS)
+        between("--size", self.size, 32, 2048)
         for flag, share, top in (
             ("--epsilon", self.epsilon, 10.0),
             ("--epsilon-warmup", self.epsilon_warmup, 1.0),

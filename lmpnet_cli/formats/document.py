@@ -1,12 +1,12 @@
 """What every format is written from: a COCO keypoint file with one thing on each image."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lmpnet_cli.documents import read_json
 from lmpnet_cli.errors import DatasetError, reading_document
 from lmpnet_cli.keypoints import Keypoints, keypoint_names, parse_coco, to_coco
 
@@ -44,7 +44,7 @@ def read_document(path: Path) -> Document:
         DatasetError: when it is another kind of file.
     """
     with reading_document(path, "is not a COCO keypoint annotation file", ADVICE):
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         annotated = {result.file_name: result for result in parse_coco(document)}
         category = document["categories"][0]
         categories = len(document["categories"])

@@ -141,7 +141,7 @@ def _layer_index(spec: BackboneSpec, probe: Any) -> int:
         return names.index(spec.layer)
     try:
         return range(len(names))[int(spec.layer)]
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, OverflowError, TypeError) as error:
         raise OptionError(
             f"{spec.name} has no feature layer {spec.layer!r}. It has {', '.join(names)}, or 0 to {len(names) - 1}."
         ) from error

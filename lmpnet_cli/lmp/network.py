@@ -17,7 +17,7 @@ from lmpnet_cli.lmp.pooling import POOLINGS, pooling
 from lmpnet_cli.lmp.selection import propose
 from lmpnet_cli.lmp.vocabulary import GRID, Vocabulary, VocabularySpec
 
-MAX_SIZE = 4096  # side of the input in pixels
+MAX_SIZE = 2048  # side of the input in pixels
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from lmpnet_cli.config import MAX_PIXELS
 from lmpnet_cli.images import read_image
 from lmpnet_cli.listing import UnreadableImage
 
@@ -27,6 +28,18 @@ def encode(picture: Image.Image) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, "WEBP", quality=QUALITY, method=2)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def opened(path: Path) -> Image.Image:
+    """A picture among results, which may have come from somebody else.
+
+    Raises:
+        ValueError: when it cannot be read.
+    """
+    try:
+        return Image.fromarray(read_image(path, MAX_PIXELS).rgb)
+    except UnreadableImage as error:
+        raise ValueError(str(error)) from error
 
 
 def thumbnail(path: Path, side: int, max_pixels: int) -> str | None:

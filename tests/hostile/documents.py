@@ -147,7 +147,12 @@ class Documents:
 
     def _json(self, document: Any, random: Random, place: Path) -> Path:
         place.parent.mkdir(exist_ok=True)
-        if random.random() < 0.2:
+        how = random.random()
+        if how < 0.03:
+            place.write_text(json.dumps(document)[:-1] + ', "more": ' + "[" * 100_000)
+        elif how < 0.06:
+            place.write_text(json.dumps(damaged(document, random)).replace("Infinity", "1e999"))
+        elif how < 0.25:
             place.write_bytes(_bytes(json.dumps(document).encode(), random))
         else:
             place.write_text(json.dumps(damaged(document, random)))

@@ -4,9 +4,11 @@ import json
 import os
 import pickle
 import resource
+import socket
 import subprocess
-import sys
+import tracemalloc
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 import torch
@@ -20,6 +22,7 @@ from lmpnet_cli.converting import convert
 from lmpnet_cli.errors import CheckpointError, DatasetError, LmpnetError
 from lmpnet_cli.inspecting import info
 from lmpnet_cli.listing import UnreadableImage, list_images
+from lmpnet_cli.reporting import report
 
 
 @pytest.fixture(scope="module")
@@ -170,8 +173,6 @@ def test_names_in_annotations_cannot_leave_the_folder(name, tmp_path):
 
 
 def test_links_in_data_sets_are_not_followed_out(birds, tmp_path):
-    from shutil import copytree
-
     from lmpnet_cli.datasets import read_classes
 
     copytree(birds, tmp_path / "cub")
@@ -224,16 +225,99 @@ def test_names_are_quoted_in_tables(documents, tmp_path):
         assert '=1+1,"\n;x.jpg' in next(row for number, row in enumerate(csv.reader(file)) if number == 1)
 
 
-def test_a_checkpoint_brings_no_code_and_asks_for_no_network(documents, tmp_path):
-    """Loading with every way to the network and to other programs cut."""
-    code = (
-        "import sys, socket, subprocess, os\n"
-        "def refuse(*_, **__):\n    raise SystemExit('it asks for more')\n"
-        "from lmpnet_cli.checkpoints import load_checkpoint\n"
-        "socket.socket.connect = socket.create_connection = subprocess.Popen.__init__ = os.system = refuse\n"
-        "load_checkpoint(sys.argv[1])\n"
+def test_a_checkpoint_brings_no_code_and_asks_for_no_network(documents, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        pytest.fail("it asks for more")
+
+    for place, name in ((socket.socket, "connect"), (subprocess.Popen, "__init__"), (os, "system")):
+        monkeypatch.setattr(place, name, refuse)
+    load_checkpoint(documents.checkpoint)
+    for name in ("hf-hub:stranger/network", "hf_hub:stranger/network", "local-dir:/tmp"):
+        with pytest.raises(CheckpointError):
+            load_checkpoint(of_own_words(documents, tmp_path / "a.safetensors", spec__backbone__name=name))
+
+
+def coco(names: int, images: int) -> dict:
+    return {
+        "images": [{"id": number, "file_name": f"{number}.jpg"} for number in range(images)],
+        "annotations": [{"id": 1, "image_id": 0, "keypoints": [1, 1, 2] * names}],
+        "categories": [{"id": 1, "name": "x", "keypoints": [str(number) for number in range(names)]}],
+    }
+
+
+def test_annotations_take_no_more_memory_than_they_have_text(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(coco(8000, 8000)))
+    tracemalloc.start()
+    assert len(read_annotations(tmp_path / "a.json").images) == 8000
+    assert tracemalloc.get_traced_memory()[1] < 50e6  # an array for each picture would be a gigabyte
+    tracemalloc.stop()
+
+
+def test_cub_folders_of_links_and_devices(birds, tmp_path):
+    from lmpnet_cli.datasets import read_classes, training_pictures
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "CUB_200_2011").symlink_to(birds)
+    for read in (lambda data: read_classes([data]), read_annotations, lambda data: training_pictures([data])):
+        with pytest.raises(DatasetError, match=r"images.txt is a link that leads out of the folder"):
+            read(tmp_path / "data")
+    assert read_annotations(tmp_path / "data", "all", follow_links=True).images
+    assert read_annotations(tmp_path / "data" / "CUB_200_2011", "all").images  # named by itself it is no link out
+    copytree(birds, tmp_path / "cub")
+    (tmp_path / "cub" / "classes.txt").unlink()
+    (tmp_path / "cub" / "classes.txt").symlink_to("/dev/zero")
+    for follow, message in ((False, "leads out"), (True, "not a regular file")):
+        with pytest.raises(DatasetError, match=message):
+            read_annotations(tmp_path / "cub", "all", follow)
+
+
+@pytest.fixture
+def result(documents, tmp_path):
+    copytree(documents.folder / "found", tmp_path / "result")
+    return tmp_path / "result"
+
+
+def test_a_strangers_result_does_not_decide_what_is_followed(documents, result, tmp_path):
+    pictures = tmp_path / "pictures"
+    copytree(documents.folder / "cub" / "images", pictures)
+    first = min(pictures.rglob("*.jpg"))
+    first.rename(tmp_path / "secret.jpg")
+    first.symlink_to(tmp_path / "secret.jpg")
+    run = json.loads((result / "run.json").read_text())
+    run["options"] |= {"follow_links": True, "images": [str(pictures)]}
+    (result / "run.json").write_text(json.dumps(run))
+    count = report(result).path.read_text().count('type="text/plain" id="p')
+    assert (
+        report(result, images=[pictures], overwrite=True).path.read_text().count('type="text/plain" id="p') == count - 1
     )
-    path = of_own_words(documents, tmp_path / "a.safetensors", spec__backbone__name="hf-hub:stranger/network")
-    for target, fine in ((documents.checkpoint, True), (path, False)):
-        result = subprocess.run([sys.executable, "-c", code, str(target)], capture_output=True, text=True, timeout=120)
-        assert (result.returncode == 0) == fine and "it asks for more" not in result.stderr
+
+
+@pytest.mark.parametrize("data", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"no picture"])
+def test_drawings_of_a_strangers_result_are_read_with_care(data, result):
+    metrics = {"dataset": "x", "images": 1, "results": [], "baselines": {}, "alpha": 0.1}
+    (result / "metrics.json").write_text(json.dumps(metrics))
+    (result / "metrics.png").write_bytes(data)
+    with pytest.raises(DatasetError):
+        report(result)
+
+
+@pytest.mark.parametrize("name", ["keypoints.json", "run.json"])
+@pytest.mark.parametrize("text", ["[" * 100_000, "1e400", '{"info": 1e400}', "null"])
+def test_documents_of_another_shape_are_one_message(name, text, result):
+    (result / name).write_text(text)
+    try:
+        report(result)
+    except LmpnetError as error:
+        assert str(error)
+    else:
+        assert name == "run.json"  # it is no more than told of
+
+
+def test_pipes_in_place_of_documents_are_not_waited_for(result):
+    for name in ("keypoints.json", "run.json"):
+        (result / name).unlink()
+        os.mkfifo(result / name)
+    with pytest.raises(LmpnetError):
+        report(result)
+    with pytest.raises(LmpnetError):
+        convert(result / "keypoints.json", to="csv", out=result / "a.csv")

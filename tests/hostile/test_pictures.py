@@ -19,7 +19,7 @@ from PIL import Image
 from lmpnet_cli.discovery import discover
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.images import BYTES_A_PIXEL, SCANS, image_size, read_image, to_input
-from lmpnet_cli.listing import LEADS_OUT, UnreadableImage, list_images
+from lmpnet_cli.listing import LEADS_OUT, LEADS_TO_HIDDEN, UnreadableImage, list_images
 
 WHOLE = seeds()
 OPTIONS = {"workers": 0, "device": "cpu", "identity": False}
@@ -93,6 +93,14 @@ def scans(count: int) -> bytes:
     return data[:last] + data[last:-2] * count + data[-2:]
 
 
+def passes(count: int) -> bytes:
+    """A baseline file whose first component is scanned again and again."""
+    data = jpeg(progressive=False, subsampling=0)
+    start = data.index(b"\xff\xda")
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\x00\x00"
+    return data[:start] + scan * count + data[start:]
+
+
 def gif(width: int, height: int) -> bytes:
     small = WHOLE["gif"]
     return small[:6] + struct.pack("<HH", width, height) + small[10:]
@@ -110,6 +118,7 @@ BOMBS = {
     "giant jpeg": (jpeg().replace(struct.pack(">HH", 48, 64), struct.pack(">HH", 65_000, 65_000), 1), "65000 x 65000 pixels"),
     "empty jpeg": (jpeg().replace(struct.pack(">HH", 48, 64), struct.pack(">HH", 0, 64), 1), "."),
     "scans jpeg": (scans(SCANS), "scans, which would take very long"),
+    "passes jpeg": (passes(SCANS), "201 scans, which would take very long"),
     "giant bmp": (WHOLE["bmp"][:18] + struct.pack("<ii", 2**31 - 1, 2**31 - 1) + WHOLE["bmp"][26:], "."),
     "script": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%touch /tmp/x) (w) file\n", "not a JPEG, PNG"),
     "vector": (b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>', "not a JPEG, PNG"),
@@ -232,6 +241,25 @@ def test_links_inside_the_folder_are_like_other_files(tmp_path):
     assert [image.refused for image in list_images([tmp_path / "in" / "best.jpg"])] == [""]
 
 
+def test_a_link_to_a_hidden_folder_is_named_or_followed(tmp_path):
+    plain(tmp_path / ".store" / "album" / "a.jpg")
+    (tmp_path / "album").symlink_to(".store/album")
+    assert [(image.name, image.refused) for image in list_images([tmp_path])] == [("album", LEADS_TO_HIDDEN)]
+    assert [(image.name, image.refused) for image in list_images([tmp_path], True)] == [("album/a.jpg", "")]
+
+
+def test_no_two_files_get_one_name_and_a_named_link_is_followed(tmp_path, monkeypatch):
+    for name in ("pics/a.jpg", "away/pics/a.jpg", "away/sub/b.jpg"):
+        plain(tmp_path / name)
+    (tmp_path / "lk").symlink_to("away/sub")
+    (tmp_path / "pics" / "l.jpg").symlink_to("../away/sub/b.jpg")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"would both be called a.jpg"):
+        list_images(["lk/../pics", "pics"])
+    for inputs in (["pics", "pics/l.jpg"], ["pics/l.jpg", "pics"]):
+        assert [(image.name, image.refused) for image in list_images(inputs)] == [("a.jpg", ""), ("l.jpg", "")]
+
+
 def test_folders_that_multiply_by_links_are_searched_once(tmp_path):
     """Twenty levels of two links each would be a million folders."""
     for level in range(20):
@@ -255,6 +283,17 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     found = {image.name: image.refused for image in list_images([tmp_path])}
     assert found == {"open/a.jpg": "", "closed": "a folder that cannot be read: Permission denied"}
+    (whole,) = list_images([tmp_path / "closed"])
+    assert (whole.name, whole.refused) == (".", found["closed"])
+
+
+def test_a_folder_that_cannot_be_read_at_all_is_one_message(tmp_path, monkeypatch, checkpoint):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match="a folder that cannot be read: Permission denied"):
+        discover(tmp_path, out=tmp_path / "out", checkpoint=checkpoint, **OPTIONS)
 
 
 def test_names_that_no_system_takes_are_one_line(tmp_path):

@@ -1,6 +1,7 @@
 """Runs that end before they should, and numbers that would not stay finite."""
 
 import json
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from conftest import SMALL
 from PIL import Image
 
 from lmpnet_cli.checkpoints import load_checkpoint, save_checkpoint
+from lmpnet_cli.cli import _stop_like_ctrl_c
 from lmpnet_cli.discovery import discover
 from lmpnet_cli.errors import OutputError, TrainingError
 from lmpnet_cli.evaluation import evaluate
@@ -26,19 +28,27 @@ from lmpnet_cli.training import train
 OPTIONS = {"workers": 0, "device": "cpu"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_asked_to_stop_tidies_up_and_says_how_to_go_on(number, birds, checkpoint, tmp_path):
+def test_a_run_that_is_asked_to_stop_tidies_up_and_says_how_to_go_on(birds, checkpoint, tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "lmpnet_cli", "discover", str(birds / "images"), "-c", str(checkpoint)]
     with subprocess.Popen([*command, "--out", str(out), "--batch-size", "1"], stderr=subprocess.PIPE) as process:
         until = time.monotonic() + 60
         while not (out / JOURNAL).exists() and time.monotonic() < until:
             time.sleep(0.01)
-        process.send_signal(number)
+        process.terminate()
         told = process.communicate()[1].decode()
     assert process.returncode == 130, told
     assert "--resume" in told and "Traceback" not in told
     assert sorted(path.name for path in out.iterdir()) == [".overlays-new", JOURNAL]
+
+
+def test_other_processes_are_asked_to_stop_as_well():
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    child.start()
+    with pytest.raises(KeyboardInterrupt):
+        _stop_like_ctrl_c()
+    child.join(10)
+    assert child.exitcode == -signal.SIGTERM
 
 
 def test_a_journal_on_a_full_disk_is_one_message(tmp_path, monkeypatch):
