@@ -33,7 +33,7 @@ check: $(VENV)/installed ## lint, format and types
 	$(BIN)/mypy
 
 test: $(VENV)/installed ## run the tests (photographs too, where LMPNET_DATA names them)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 golden: ## repeat the stored run with the oldest PyTorch (an environment of its own, some gigabytes)
 	$(PYTHON) -m venv $(VENV)-oldest

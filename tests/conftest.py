@@ -5,6 +5,9 @@ import os
 # before typer is imported anywhere: plain text, 200 columns, also where CI asks for colour
 os.environ |= {"COLUMNS": "200", "TERMINAL_WIDTH": "200", "_TYPER_FORCE_DISABLE_TERMINAL": "1", "HF_HUB_OFFLINE": "1"}
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a thread for each of those that work side by side, before torch is imported
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +16,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "examples"))
+
+
+# the slowest files, so that processes side by side end together
+FIRST = (
+    "test_training.py", "test_cluster.py", "test_photographs.py", "test_exporting.py", "test_golden.py",
+    "test_end_to_end.py", "test_vocabularies.py", "test_saliency_finder.py", "test_runs.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
 
 
 @pytest.fixture(scope="session")
