@@ -53,7 +53,7 @@ disk: $(VENV)/installed ## run every command on disks that fill up (as root)
 
 coverage: $(VENV)/installed ## the tests again, with the branches that they take
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 	$(BIN)/coverage combine
 	$(BIN)/coverage report
 

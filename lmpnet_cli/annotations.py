@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lmpnet_cli.datasets import cub_image_path, cub_root, read_cub, read_table
 from lmpnet_cli.documents import read_json
 from lmpnet_cli.errors import DatasetError, InputError, reading_document
-from lmpnet_cli.listing import LEADS_OUT, Inside, ListedImage, bounds
+from lmpnet_cli.listing import LEADS_OUT, Inside, ListedImage, bounds, stays_inside
 
 MOST_POSITIONS = 50_000_000  # of parts, on all pictures together; CUB has 176,820
 
@@ -233,7 +233,7 @@ def _coco_image(
 
 
 def _inside(folder: Path, name: str) -> Path:
+    if not stays_inside(name):
+        raise DatasetError(f"An annotation names {name!r:.200}, which lies outside {folder}.")
     path = folder / name
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise DatasetError(f"An annotation names {name}, which lies outside {folder}.")
     return path if path.exists() or not (folder / "images" / name).exists() else folder / "images" / name

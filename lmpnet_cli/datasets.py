@@ -14,7 +14,7 @@ import numpy as np
 
 from lmpnet_cli.documents import read_text
 from lmpnet_cli.errors import DatasetError, InputError
-from lmpnet_cli.listing import LEADS_OUT, Inside, ListedImage, bounds, list_images
+from lmpnet_cli.listing import LEADS_OUT, Inside, ListedImage, bounds, list_images, stays_inside
 
 Split = Literal["train", "val", "test"]
 _SPLIT_FOLDERS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "test": "test"}
@@ -115,10 +115,9 @@ def read_table(path: Path, columns: int, inside: Inside | None = None) -> list[l
 
 def cub_image_path(root: Path, name: str) -> Path:
     """The path of an image that a CUB file names; names may not leave the folder."""
-    pure = PurePosixPath(name)
-    if pure.is_absolute() or ".." in pure.parts:
-        raise DatasetError(f"{root / 'images.txt'} names {name}, which lies outside the data set.")
-    return root / "images" / pure
+    if not stays_inside(name):
+        raise DatasetError(f"{root / 'images.txt'} names {name!r:.200}, which lies outside the data set.")
+    return root / "images" / PurePosixPath(name)
 
 
 def read_cub(root: Path, inside: Inside | None = None) -> ClassData:

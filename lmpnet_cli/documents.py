@@ -40,3 +40,13 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("brackets are nested too deeply") from error
+
+
+def list_in(value: Any) -> list[Any]:
+    """The value where it is a list; else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def dict_in(value: Any) -> dict[str, Any]:
+    """A copy of the value where it is an object; else an empty one."""
+    return dict(value) if isinstance(value, dict) else {}

@@ -18,6 +18,7 @@ from lmpnet_cli.documents import read_json
 from lmpnet_cli.errors import WRONG_SHAPE, InputError
 
 FORMAT_VERSION = 1
+FARTHEST = 1e9  # pixels; more is no position, and overflows in what is made of it
 
 
 @dataclass(frozen=True)
@@ -204,8 +205,12 @@ def parse_coco(document: Any) -> list[Keypoints]:
         image = images[annotation["image_id"]]
         points = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
         seen = points[:, 2] > 0
+        if not isinstance(image["file_name"], str) or not (np.abs(points[seen]) < FARTHEST).all():
+            raise ValueError(f"an image without a name, or a keypoint of {image['file_name']!r:.80} that is nowhere")
         scores = _column(annotation.get("keypoint_scores") or [1.0] * len(points))
         shares = annotation.get("keypoint_replica_shares")
+        if shares is not None and len(shares) != len(points):
+            raise ValueError(f"{len(shares)} shares of {len(points)} keypoints")
         results.append(
             Keypoints(
                 file_name=image["file_name"],
@@ -214,13 +219,17 @@ def parse_coco(document: Any) -> list[Keypoints]:
                 xy=np.where(seen[:, None], points[:, :2], np.nan),
                 scores=np.where(seen, scores, np.nan),
                 replica_shares=None if shares is None else _column(shares),
-                class_name=(annotation.get("predicted_class") or {}).get("name"),
-                class_score=(annotation.get("predicted_class") or {}).get("score"),
+                **_class(annotation.get("predicted_class") or {}),
                 frame=image.get("frame"),
                 time=image.get("time"),
             )
         )
     return results
+
+
+def _class(predicted: dict[str, Any]) -> dict[str, Any]:
+    name, score = predicted.get("name"), predicted.get("score")
+    return {"class_name": None if name is None else str(name), "class_score": None if score is None else float(score)}
 
 
 def _column(values: Sequence[float | None]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ Nothing is passed over in silence: what may not be read is listed with the reaso
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lmpnet_cli.errors import InputError
 
@@ -85,6 +85,16 @@ def list_images(
 def bounds(folder: Path, follow_links: bool) -> "Inside | None":
     """Where files of a folder must lie to be read; None where links are followed."""
     return None if follow_links else Inside([folder])
+
+
+def stays_inside(name: str) -> bool:
+    """Whether a name out of a document is one that a file can have, and leads to no other folder by itself."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    pure = PurePosixPath(name)
+    return not pure.is_absolute() and ".." not in pure.parts and "\0" not in name
 
 
 def absolute(path: Path) -> Path:

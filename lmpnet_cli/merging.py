@@ -1,5 +1,6 @@
 """`lmpnet merge`: the shards of one run as one result, the same as a run in one go."""
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -159,6 +160,7 @@ def _read(path: Path) -> _Part:
     keypoints = read_keypoints(path)
     document = read_json(path)
     try:
+        json.dumps(document["info"], allow_nan=False)  # as it will be written
         return _Part(
             path,
             read_shard(document["info"]),

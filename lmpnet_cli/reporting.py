@@ -15,7 +15,7 @@ from PIL import Image
 from lmpnet_cli import __version__
 from lmpnet_cli.claims import claim
 from lmpnet_cli.config import MAX_PIXELS, VIDEOS, ReportConfig
-from lmpnet_cli.documents import read_json
+from lmpnet_cli.documents import dict_in, list_in, read_json
 from lmpnet_cli.errors import InputError, reading_document
 from lmpnet_cli.films import Film
 from lmpnet_cli.formats import Document, read_document
@@ -77,7 +77,7 @@ def _report(config: ReportConfig, progress: Progress) -> ReportResult:
             f"{folder} holds none of {', '.join(KINDS)}. Name the --out of discover, merge, viz-filters or eval.{merge}"
         )
     documents = {name: _read(folder / name) for name in there}
-    skipped = [_skipped(entry) for document in documents.values() for entry in document.get("skipped") or ()]
+    skipped = [_skipped(entry) for document in documents.values() for entry in list_in(document.get("skipped"))]
     pictures = _Pictures(config, progress)
     content: dict[str, Any] = {"gallery": None, "filters": None, "metrics": None}
     facts: list[str] = []
@@ -183,7 +183,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _skipped(entry: Any) -> tuple[str, str]:
-    given = entry if isinstance(entry, dict) else {}
+    given = dict_in(entry)
     return str(given.get("file_name", "")), str(given.get("reason", ""))
 
 
@@ -227,9 +227,8 @@ def _title(folder: Path) -> str:
 def _settings(folder: Path, documents: dict[str, dict[str, Any]]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Tables of names and values."""
     run = read_run(folder)
-    info = documents.get("keypoints.json", {}).get("info") or {}
-    options = run.pop("options", {}) or {}
-    versions = run.pop("versions", {}) or {}
+    info = dict_in(documents.get("keypoints.json", {}).get("info"))
+    options, versions = dict_in(run.pop("options", None)), dict_in(run.pop("versions", None))
     run.pop("skipped", None)
     classes = info.pop("classes", None)
     info |= {"classes": f"{len(classes)}: {', '.join(map(str, classes[:5]))}..."} if isinstance(classes, list) else {}

@@ -34,7 +34,14 @@ class Shard:
 
 def names_sha256(names: Iterable[str]) -> str:
     """Checksum of a list of images by their names; no name holds a zero byte."""
-    return hashlib.sha256(b"\0".join(name.encode(errors="surrogateescape") for name in names)).hexdigest()
+    return hashlib.sha256(b"\0".join(map(_encoded, names))).hexdigest()
+
+
+def _encoded(name: str) -> bytes:
+    try:
+        return name.encode(errors="surrogateescape")  # bytes of a file name that are no text
+    except UnicodeEncodeError:  # no name of a file at all, as a damaged document may have it
+        return name.encode(errors="surrogatepass")
 
 
 def take(

@@ -186,7 +186,9 @@ def _read_state(out: Path) -> dict[str, Any]:
             or set(header["best"]) != set(phases)
         ):
             raise ValueError("no position in a training")
-        if not isinstance(header["options"], dict) or not all(isinstance(row, dict) for row in header["history"]):
+        if not isinstance(header["data"], str) or not isinstance(header["options"], dict):
+            raise ValueError("no data, or no settings")
+        if not all(isinstance(row, dict) for row in header["history"]):
             raise ValueError("no settings, or no history")
     except FileNotFoundError as error:
         raise TrainingError(f"There is no training to resume in {out}. Leave --resume out to begin one.") from error

@@ -1,5 +1,6 @@
 """Checkpoints, annotations and results of strangers: whole ones, damaged in every way, and what reads them."""
 
+import copy
 import json
 import shutil
 from collections.abc import Callable
@@ -38,13 +39,13 @@ def damaged(document: Any, random: Random) -> Any:
             inside = inside[step]
         action = random.random()
         if action < 0.7:
-            inside[last] = WEIRD[int(random.integers(len(WEIRD)))]
+            inside[last] = copy.deepcopy(WEIRD[int(random.integers(len(WEIRD)))])
         elif action < 0.85:
             del inside[last]
         elif isinstance(inside, list):
-            inside.append(inside[last])
+            inside.append(copy.deepcopy(inside[last]))
         else:
-            inside[f"{last}2"] = inside[last]
+            inside[f"{last}2"] = copy.deepcopy(inside[last])
     return document
 
 
@@ -184,7 +185,7 @@ class Documents:
             cells = [line.split() for line in table.read_text().splitlines()]
             row = cells[int(random.integers(len(cells)))]
             row[int(random.integers(len(row)))] = str(WEIRD[int(random.integers(len(WEIRD)))])
-            table.write_text("\n".join(map(" ".join, cells)), encoding="utf-8", errors="surrogateescape")
+            table.write_text("\n".join(map(" ".join, cells)), encoding="utf-8", errors="surrogatepass")
         for sample in read_classes([copy]).samples:
             sample.path.resolve().relative_to(copy.resolve())
         for image in read_annotations(copy, "all").images:
