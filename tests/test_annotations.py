@@ -158,7 +158,7 @@ def change(at, value):
         (change(["images", 1, "id"], 7), "image id 7 stands there more than once"),
         (change(["images", 1, "file_name"], "b.jpg"), "file_name b.jpg stands there more than once"),
         (change(["annotations", 1, "id"], 1), "annotation id 1 stands there more than once"),
-        (change(["images", 0, "file_name"], "../b.jpg"), r"names \.\./b\.jpg, which lies outside"),
+        (change(["images", 0, "file_name"], "../b.jpg"), r"names .\.\./b\.jpg., which lies outside"),
         (change(["images", 0, "file_name"], "sub/../../b.jpg"), "lies outside"),
         (change(["images", 0, "file_name"], "/etc/b.jpg"), "lies outside"),
         (change(["images", 0, "file_name"], 5), "not a COCO keypoint annotation file"),

@@ -66,7 +66,7 @@ def test_line_ends_of_windows_blanks_and_empty_lines_change_nothing(tmp_path):
         ({"image_class_labels": "1 1\n2 1\n"}, r"image 3 \(002\.heron/d\.jpg\) has no class or no split"),
         ({"image_class_labels": "1 1\n2 1\n3 9\n"}, r"image 3 .* has no class"),
         ({"train_test_split": "1 1\n3 1\n"}, r"image 2 .* no split"),
-        ({"images": "1 ../secret.jpg\n"}, r"images\.txt names \.\./secret\.jpg, which lies outside"),
+        ({"images": "1 ../secret.jpg\n"}, r"images\.txt names .\.\./secret\.jpg., which lies outside"),
         ({"images": "1 /etc/secret.jpg\n"}, "lies outside the data set"),
     ],
 )

@@ -417,7 +417,7 @@ def _changed(found: Path, path: Path, change) -> Path:
         (lambda d: d["images"][0].update(width=0), "0 x 100 pixels"),
         (lambda d: d["images"][0].update(file_name=""), "200 x 100 pixels"),
         (lambda d: d["annotations"][0].update(keypoint_scores=[None, 0.5, 0.5]), "is no number"),
-        (lambda d: d["annotations"][0]["keypoints"].__setitem__(0, 1e999), "is no number"),
+        (lambda d: d["annotations"][0]["keypoints"].__setitem__(0, 1e999), "that is nowhere"),
         (lambda d: d["annotations"][0].update(keypoints=[1, 2]), "is not a COCO keypoint"),
         (lambda d: d["annotations"][0].update(image_id=99), "is not a COCO keypoint"),
     ],
