@@ -116,7 +116,7 @@ def torture(name: str, command: list[str], kills: int, forget: Callable[[Path], 
             out = folder / str(round_)
         process = start([*command, "--out", str(out), "--resume"] if has_begun(out) else [*command, "--out", str(out)])
         try:
-            process.wait(dice.uniform(0.15, 0.95) * seconds)
+            process.wait(dice.uniform(0.1, 0.8) * seconds)
         except subprocess.TimeoutExpired:
             # every other time its processes are left to notice
             (os.killpg if killed % 2 else os.kill)(process.pid, signal.SIGKILL)
