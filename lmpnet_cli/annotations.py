@@ -85,12 +85,12 @@ def read_annotations(data: Path, split: str = "test", follow_links: bool = False
         return _read_coco(data, follow_links)
     if not data.is_dir():
         raise InputError(f"There is no data set {data}. Name a CUB folder, or a COCO keypoint file beside its images.")
-    root = cub_root(data)
+    root, inside = cub_root(data), bounds(data, follow_links)
     if root:
-        return _read_cub(root, split, bounds(data, follow_links))
+        return _read_cub(root, split, inside)
     files = sorted(data.glob("*.json"))
     if len(files) == 1:
-        if not follow_links and files[0] not in Inside([data]):
+        if inside is not None and files[0] not in inside:
             raise DatasetError(f"{files[0]} is {LEADS_OUT}.")
         return _read_coco(files[0], follow_links)
     raise DatasetError(
@@ -176,9 +176,10 @@ def _read_coco(path: Path, follow_links: bool) -> Annotations:
         images = [_coco_image(path, image, objects[image["id"]], hidden, left_out) for image in document["images"]]
     if not any(objects.values()):
         raise DatasetError(f"{path} holds no annotations with labelled keypoints for its images.")
-    inside = Inside([path.parent])
-    if not follow_links:
-        images = [image if image.path in inside else replace(image, refused=LEADS_OUT) for image in images]
+    inside = bounds(path.parent, follow_links)
+    images = [
+        image if inside is None or image.path in inside else replace(image, refused=LEADS_OUT) for image in images
+    ]
     listed = tuple((image.id, image.name) for image in images)
     return Annotations(
         path.stem, tuple(sorted(images, key=lambda image: image.name)), names, listed, (), dict(+left_out)
