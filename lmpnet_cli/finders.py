@@ -155,10 +155,8 @@ def what_decides(finder: Finder, config: DiscoverConfig, files: Sequence[ListedI
         "images": len(files),
         "names_sha256": names_sha256(file.name for file in files),
         "info": describe(finder, config),
-        "settings": settings(finder, config),
-        "options": options | {"engine": config.engine_used, "bfloat16": finder.bfloat16},
-        "batch_size": finder.reader.batch_size,  # sums of floating point numbers hang on it, in the last digits
-        "device": str(finder.device),
+        # the number of images in a batch is among them: sums of floating point numbers hang on it, in the last digits
+        "options": options | {"engine": config.engine_used, "bfloat16": finder.bfloat16, "device": str(finder.device)},
     }
 
 

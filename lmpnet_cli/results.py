@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lmpnet_cli.documents import read_json
+from lmpnet_cli.documents import dict_in, read_json
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.listing import list_images
 
@@ -15,7 +15,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         run = read_json(folder / "run.json")
     except (OSError, ValueError):
         return {}
-    return run if isinstance(run, dict) else {}
+    return dict_in(run)
 
 
 def find_pictures(
@@ -51,8 +51,7 @@ def find_pictures(
 
 def options_of(folder: Path) -> dict[str, Any]:
     """The options of the run whose results lie in the folder; empty where `run.json` does not say."""
-    options = read_run(folder).get("options")
-    return options if isinstance(options, dict) else {}
+    return dict_in(read_run(folder).get("options"))
 
 
 def inputs_of(folder: Path) -> list[Path]:

@@ -189,7 +189,7 @@ def _read_state(out: Path) -> dict[str, Any]:
         if not isinstance(header["data"], str) or not isinstance(header["options"], dict):
             raise ValueError("no data, or no settings")
         if not all(isinstance(row, dict) for row in header["history"]):
-            raise ValueError("no settings, or no history")
+            raise ValueError("no history")
     except FileNotFoundError as error:
         raise TrainingError(f"There is no training to resume in {out}. Leave --resume out to begin one.") from error
     except (SafetensorError, OSError, *WRONG_SHAPE) as error:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from lmpnet_cli.config.checks import at_least, between, one_of, plain
 
 MAX_SEED = 2**32 - 1
-MAX_PIXELS = 2**27  # 134 million, more than most cameras make; in memory a picture of so many takes 0.6 GB, rarely 2.2
+MAX_PIXELS = 2**27  # 134 million, more than most cameras make; in memory a picture of so many takes 0.6 GB, rarely 2.3
 
 
 @dataclass(frozen=True, kw_only=True)
