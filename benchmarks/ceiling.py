@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from lmpnet_cli.annotations import read_annotations
-from lmpnet_cli.images import image_size
+from lmpnet_cli.data.annotations import read_annotations
+from lmpnet_cli.data.images import image_size
 from lmpnet_cli.keypoints import cells_to_pixels
 
 GRID = 14

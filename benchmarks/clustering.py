@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from timing import take_turns
 
-from lmpnet_cli.lmp.clustering import learnable_clustering
+from lmpnet_cli.model.clustering import learnable_clustering
 
 K, ITERATIONS, THRESHOLD = 5, 5, 3.0
 

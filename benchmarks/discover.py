@@ -20,28 +20,28 @@ import torch
 from timing import in_turn, ready_batches, speeds
 from torch import Tensor
 
-from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.config import DiscoverConfig
-from lmpnet_cli.discovery import discover
-from lmpnet_cli.exporting import export
-from lmpnet_cli.identity_finder import places
-from lmpnet_cli.inference import Engine
-from lmpnet_cli.listing import list_images
-from lmpnet_cli.lmp.vocabulary import locate
-from lmpnet_cli.runtime import resolve_workers
+from lmpnet_cli.data.listing import list_images
+from lmpnet_cli.discovery.discover import discover
+from lmpnet_cli.export.onnx import export_onnx
+from lmpnet_cli.inference.parts import places
+from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.io.bundled import bundled_examples
+from lmpnet_cli.io.runtime import resolve_workers
+from lmpnet_cli.model.part_head import soft_argmax
 
 
-def reading(engine: Engine, batches: Sequence[Tensor]) -> Callable[[], float]:
+def reading(runner: ModelRunner, batches: Sequence[Tensor]) -> Callable[[], float]:
     """Times what a vocabulary does with maps that are there."""
-    vocabulary = engine.model.vocabulary
-    assert vocabulary is not None, "the model needs a vocabulary"
-    maps = [engine.maps(batch).maps for batch in batches]
+    part_head = runner.model.part_head
+    assert part_head is not None, "the model needs a vocabulary"
+    maps = [runner.maps(batch).maps for batch in batches]
 
     def read() -> float:
         started = time.perf_counter()
         with torch.inference_mode():
             for each in maps:
-                found = locate(vocabulary(each)[:, :-1])
+                found = soft_argmax(part_head(each)[:, :-1])
                 places(found, (each.shape[2], each.shape[3]), [(640, 480)] * len(each))
         return time.perf_counter() - started
 
@@ -52,8 +52,8 @@ def measure(pictures: Path, repeats: int = 5) -> tuple[list[str], dict[str, str]
     """Lines for the document, and the figures that have goals."""
     files = list_images([pictures])
     config = DiscoverConfig(images=(pictures,), device="cpu")
-    both = Engine(config)
-    alone = Engine(config, both.model, replica=False)
+    both = ModelRunner(config)
+    alone = ModelRunner(config, both.model, replica=False)
     batches = ready_batches(both, files)
 
     def command(overlays: bool, identity: bool, workers: int) -> float:
@@ -70,24 +70,24 @@ def measure(pictures: Path, repeats: int = 5) -> tuple[list[str], dict[str, str]
     ]
     lines.append("| --- | --- | --- | --- | --- | --- |")
     figures: dict[str, str] = {}
-    for engine, identity in ((both, False), (alone, True)):
+    for runner, identity in ((both, False), (alone, True)):
         order = "vocabulary" if identity else "paper's"
         for overlays in (True, False):
             for workers in (0, 1, 2):
-                pairs = in_turn(engine, batches, partial(command, overlays, identity, workers), repeats)
+                pairs = in_turn(runner, batches, partial(command, overlays, identity, workers), repeats)
                 ratio = statistics.median(floor / whole for floor, whole in pairs)
                 drawn = "on" if overlays else "off"
                 lines.append(f"| {order} | {drawn} | {workers} | {speeds(pairs, len(files))} | {ratio:.2f} |")
                 if workers == resolve_workers(None, both.device):
                     figures[f"{'vocabulary' if identity else 'paper'}, overlays {drawn}"] = f"{ratio:.2f}"
         with tempfile.TemporaryDirectory() as folder:
-            graph = export(Path(folder) / "graph.onnx", identity=identity).path
+            graph = export_onnx(Path(folder) / "graph.onnx", identity=identity).path
 
             def by_graph(graph: Path = graph) -> float:
                 with tempfile.TemporaryDirectory() as out:
                     return discover(pictures, checkpoint=graph, out=Path(out) / "out", device="cpu").seconds
 
-            pairs = in_turn(engine, batches, by_graph, repeats)
+            pairs = in_turn(runner, batches, by_graph, repeats)
         ratio = statistics.median(floor / whole for floor, whole in pairs)
         lines.append(f"| {order}, onnxruntime | on | 0 | {speeds(pairs, len(files))} | {ratio:.2f} |")
         figures[f"{'vocabulary' if identity else 'paper'}, onnx"] = f"{ratio:.2f}"

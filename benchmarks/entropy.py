@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lmpnet_cli.annotations import read_annotations
 from lmpnet_cli.config import EvaluateConfig
-from lmpnet_cli.inference import Engine
-from lmpnet_cli.listing import ListedImage
-from lmpnet_cli.lmp.backbone import load_initial_weights
-from lmpnet_cli.metrics import feature_map_entropy
+from lmpnet_cli.data.annotations import read_annotations
+from lmpnet_cli.data.listing import ListedImage
+from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.model.backbone import load_initial_weights
+from lmpnet_cli.model.entropy import feature_map_entropy
 from lmpnet_cli.progress import Progress
 
 
@@ -59,15 +59,15 @@ def main() -> None:
     heads += ["in the middle", "peak's share"]
     print(f"| {' | '.join(heads)} |\n{'| --- ' * len(heads)}|")
     for path in [None, *options.checkpoints]:
-        engine = Engine(EvaluateConfig(checkpoint=path or options.checkpoints[0], device="cpu"), replica=False)
+        runner = ModelRunner(EvaluateConfig(checkpoint=path or options.checkpoints[0], device="cpu"), replica=False)
         if path is None:
-            load_initial_weights(engine.model.network.backbone, options.init)
+            load_initial_weights(runner.model.network.backbone, options.init)
         total = [torch.zeros(5, dtype=torch.float64) for _ in range(3)]
         others, count = torch.zeros(3, dtype=torch.float64), 0
-        for _, pair in engine.batches(files, Progress()):
-            others += torch.stack(other_measures(pair.maps.float())).double() * len(pair.maps)
-            count += len(pair.maps)
-            for whole, part in zip(total, quarters(pair.maps.float()), strict=True):
+        for _, output in runner.batches(files, Progress()):
+            others += torch.stack(other_measures(output.maps.float())).double() * len(output.maps)
+            count += len(output.maps)
+            for whole, part in zip(total, quarters(output.maps.float()), strict=True):
                 whole += part
         entropy, share = total[0] / total[2], total[1] / total[2]
         name = "initial weights" if path is None else path.parent.name

@@ -25,11 +25,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from lmpnet_cli.annotations import AnnotatedImage, read_annotations
-from lmpnet_cli.images import read_image, to_input
-from lmpnet_cli.keypoints import Keypoints, coco_text, keypoint_names
-from lmpnet_cli.lmp.backbone import Backbone, BackboneSpec, load_initial_weights
-from lmpnet_cli.runtime import seed_everything, write_pieces
+from lmpnet_cli.data.annotations import AnnotatedImage, read_annotations
+from lmpnet_cli.data.images import read_image, to_input
+from lmpnet_cli.io.coco import coco_text
+from lmpnet_cli.io.files import write_pieces
+from lmpnet_cli.io.runtime import seed_everything
+from lmpnet_cli.keypoints import Keypoints, keypoint_names
+from lmpnet_cli.model.backbone import Backbone, BackboneSpec, load_initial_weights
 
 SIGMA = 1.5  # of the target, in heat-map cells
 
@@ -205,8 +207,8 @@ def main() -> None:
     seed_everything(options.seed)
     training = read_annotations(options.data, "train")
     test = read_annotations(options.data, "test")
-    network = train(options, training.images, training.part_names)
-    chosen = np.linspace(0, len(test.part_names) - 1, options.k).round().astype(int)
+    network = train(options, training.images, training.landmark_names)
+    chosen = np.linspace(0, len(test.landmark_names) - 1, options.k).round().astype(int)
     results = []
     for image, shares in zip(test.images, predict(network, test.images, options.size), strict=True):
         picture = read_image(image.path)
@@ -214,7 +216,7 @@ def main() -> None:
         results.append(
             Keypoints(image.name, picture.width, picture.height, shares[chosen] * size - 0.5, np.ones(options.k))
         )
-    info = {"method": "fcn", "parts": [test.part_names[index] for index in chosen], "options": vars(options)}
+    info = {"method": "fcn", "parts": [test.landmark_names[index] for index in chosen], "options": vars(options)}
     plain = json.loads(json.dumps(info, default=str))
     write_pieces(options.out, coco_text(results, plain, keypoint_names(options.k)))
     print(f"wrote {options.out}")

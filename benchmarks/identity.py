@@ -15,52 +15,53 @@ from typing import Any
 import numpy as np
 import torch
 
-from lmpnet_cli.annotations import AnnotatedImage, read_annotations
-from lmpnet_cli.checkpoints import load_checkpoint
-from lmpnet_cli.config import EvaluateConfig, VocabularyConfig
-from lmpnet_cli.datasets import training_pictures
-from lmpnet_cli.identity_evaluation import identity_scores
-from lmpnet_cli.inference import Engine
+from lmpnet_cli.config import EvaluateConfig, PartsConfig
+from lmpnet_cli.data.annotations import AnnotatedImage, read_annotations
+from lmpnet_cli.data.datasets import training_images
+from lmpnet_cli.data.listing import ListedImage
+from lmpnet_cli.evaluation.evaluator import Evaluator
+from lmpnet_cli.evaluation.part_evaluator import PartEvaluator
+from lmpnet_cli.evaluation.part_scores import part_scores
+from lmpnet_cli.evaluation.pck import score
+from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.io.checkpoints import load_checkpoint
+from lmpnet_cli.io.files import write_json
+from lmpnet_cli.io.runtime import fast_bfloat16
 from lmpnet_cli.keypoints import keypoint_names
-from lmpnet_cli.listing import ListedImage
-from lmpnet_cli.lmp.vocabulary import Vocabulary, VocabularySpec
-from lmpnet_cli.lmp.vocabulary_learning import Recipe
-from lmpnet_cli.measurement import Measurement
-from lmpnet_cli.metrics import score
+from lmpnet_cli.model.part_head import PartHead, PartHeadSpec
+from lmpnet_cli.parts.fit import Cells, fit_part_head
+from lmpnet_cli.parts.learning import Recipe
 from lmpnet_cli.progress import Progress
-from lmpnet_cli.runtime import fast_bfloat16, write_json
-from lmpnet_cli.vocabulary_making import Cells, vocabulary_of
-from lmpnet_cli.witness import Witness
 
 
 def annotated_cells(
-    engine: Engine, reducer: Vocabulary, images: list[AnnotatedImage]
-) -> tuple[torch.Tensor, Measurement, list[str | None]]:
+    runner: ModelRunner, reducer: PartHead, images: list[AnnotatedImage]
+) -> tuple[torch.Tensor, Evaluator, list[str | None]]:
     """Cells, scenes and classes of the pictures with a usable annotation."""
-    run = Measurement("lmpnet", 1, {})
+    run = Evaluator("lmpnet", 1, {})
     cells, classes = [], []
     with torch.inference_mode():
-        for pictures, pixels in engine.reader.batches([ListedImage(i.path, i.name) for i in images], Progress()):
+        for pictures, pixels in runner.reader.batches([ListedImage(i.path, i.name) for i in images], Progress()):
             own = [(images[each.index], (each.width, each.height)) for each in pictures]
             kept = [index for index, (image, size) in enumerate(own) if run.add(image, size, {})]
-            cells.append(reducer.cells(engine.maps(pixels).maps)[kept])
+            cells.append(reducer.cells(runner.maps(pixels).maps)[kept])
             classes += [own[index][0].class_name for index in kept]
     return torch.cat(cells), run, classes
 
 
-def witness(vocabulary: Vocabulary, given: tuple[torch.Tensor, Measurement, list[str | None]]) -> Witness:
+def part_evaluator(part_head: PartHead, given: tuple[torch.Tensor, Evaluator, list[str | None]]) -> PartEvaluator:
     """A witness that is shown cells in place of maps."""
 
     class Reader(SimpleNamespace):
         def __call__(self, cells: torch.Tensor) -> torch.Tensor:
-            return vocabulary.shares(cells)
+            return part_head.shares(cells)
 
     cells, run, classes = given
-    made = Witness(Reader(spec=vocabulary.spec))  # type: ignore[arg-type]
+    made = PartEvaluator(Reader(spec=part_head.spec))  # type: ignore[arg-type]
     with torch.inference_mode():
         for start in range(0, len(cells), 256):
             part = slice(start, start + 256)
-            made.add(cells[part], run.scenes[part], classes[part])
+            made.add(cells[part], run.ground_truths[part], classes[part])
     return made
 
 
@@ -80,40 +81,40 @@ def main() -> None:
     annotations = read_annotations(given.data, "test")
     training = [image for image in annotations.training if len(image.visible)]
     test = [image for image in annotations.images if len(image.visible)]
-    pictures = training_pictures(given.learn_from or [given.data])
+    pictures = training_images(given.learn_from or [given.data])
     if given.hold_out:
         test = training[::5]
         hidden = {image.path for image in test}
         training = [image for image in training if image.path not in hidden]
         pictures = [picture for picture in pictures if picture.path not in hidden]
-    config = VocabularyConfig(data=given.data, checkpoint=given.checkpoint, k=1, batch_size=32)
+    config = PartsConfig(data=given.data, checkpoint=given.checkpoint, k=1, batch_size=32)
     model = load_checkpoint(given.checkpoint)
     fast = replace(config, precision="bf16" if fast_bfloat16(torch.device("cpu")) else "32")
     order = np.random.default_rng(0).permutation(len(pictures))[: config.images]
     started = time.perf_counter()
-    gathered = Cells(Engine(fast, model, replica=False), [pictures[i] for i in order], 0, Progress())
+    gathered = Cells(ModelRunner(fast, model, replica=False), [pictures[i] for i in order], 0, Progress())
     print(f"cells of {len(gathered.files)} pictures: {time.perf_counter() - started:.0f} s", flush=True)
     directions = gathered.reduction["projection"].shape[1]
-    reducer = Vocabulary(VocabularySpec((), gathered.channels, directions))
+    reducer = PartHead(PartHeadSpec((), gathered.channels, directions))
     reducer.load_state_dict(gathered.reduction, strict=False)
-    engine = Engine(EvaluateConfig(batch_size=32, checkpoint=given.checkpoint), model, replica=False)
-    shown, scored = (annotated_cells(engine, reducer, images) for images in (training, test))
+    runner = ModelRunner(EvaluateConfig(batch_size=32, checkpoint=given.checkpoint), model, replica=False)
+    shown, scored = (annotated_cells(runner, reducer, images) for images in (training, test))
     print(f"annotated pictures: {time.perf_counter() - started:.0f} s", flush=True)
     results: list[dict[str, Any]] = []
     for k in given.k:
         for seed in given.seeds:
             started = time.perf_counter()
-            spec = VocabularySpec(tuple(keypoint_names(k)), gathered.channels, directions)
-            made = vocabulary_of(spec, gathered, seed, Recipe(), Progress())
+            spec = PartHeadSpec(tuple(keypoint_names(k)), gathered.channels, directions)
+            made = fit_part_head(spec, gathered, seed, Recipe(), Progress())
             seconds = time.perf_counter() - started
-            one, other = witness(made, scored), witness(made, shown)
-            row = score(list(one.written), one.scenes, 0.1)
+            one, other = part_evaluator(made, scored), part_evaluator(made, shown)
+            row = score(list(one.written), one.ground_truths, 0.1)
             entry = (
-                identity_scores(one, other, annotations.part_names) | row | {"seed": seed, "seconds": round(seconds)}
+                part_scores(one, other, annotations.landmark_names) | row | {"seed": seed, "seconds": round(seconds)}
             )
             results.append(entry)
             show(entry)
-            write_json(given.out, {"data": annotations.name, "images": len(one.scenes), "results": results})
+            write_json(given.out, {"data": annotations.name, "images": len(one.ground_truths), "results": results})
 
 
 def show(entry: dict[str, Any]) -> None:

@@ -10,8 +10,8 @@ import tempfile
 from itertools import cycle, islice
 from pathlib import Path
 
-from lmpnet_cli.bundled import bundled_examples
-from lmpnet_cli.listing import list_images
+from lmpnet_cli.data.listing import list_images
+from lmpnet_cli.io.bundled import bundled_examples
 
 FEW = 100
 RUN = """

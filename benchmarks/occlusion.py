@@ -19,12 +19,12 @@ import torch
 from captum.attr import Occlusion
 from torch import Tensor
 
-from lmpnet_cli.bundled import bundled_examples
 from lmpnet_cli.config import DiscoverConfig
-from lmpnet_cli.images import read_image, to_input
-from lmpnet_cli.saliency.local_occlusion import local_occlusion_scores
+from lmpnet_cli.data.images import read_image, to_input
+from lmpnet_cli.inference.saliency import SaliencyPredictor
+from lmpnet_cli.io.bundled import bundled_examples
 from lmpnet_cli.saliency.occlusion import show_through, spread
-from lmpnet_cli.saliency_finder import SaliencyFinder
+from lmpnet_cli.saliency.sparse.occlusion import local_occlusion_scores
 
 PER_EVAL = (1, 8, 16, 32, 64)
 
@@ -39,7 +39,7 @@ def seconds(command: Callable[[], Tensor]) -> tuple[float, Tensor]:
 def measure(picture: Path, repeats: int = 3) -> tuple[list[str], str]:
     """Lines for the document, and the figure that has a goal."""
     config = {"images": (picture,), "method": "saliency", "device": "cpu"}
-    exact, fast = (SaliencyFinder(DiscoverConfig(precision=each, **config)) for each in ("32", "bf16"))
+    exact, fast = (SaliencyPredictor(DiscoverConfig(precision=each, **config)) for each in ("32", "bf16"))
     classify, size = exact.classifier.logits, exact.classifier.size
     pixels = torch.from_numpy(to_input(read_image(picture).rgb, size).transpose(2, 0, 1).copy())[None]
     fill = torch.randint(0, 256, (3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -64,10 +64,10 @@ def measure(picture: Path, repeats: int = 3) -> tuple[list[str], str]:
             )
         return found[0, 0]
 
-    def ours(finder: SaliencyFinder) -> Tensor:
+    def ours(predictor: SaliencyPredictor) -> Tensor:
         with torch.inference_mode():
-            batch_size = finder.config.batch_size
-            scores = local_occlusion_scores(finder._occluded, pixels, target[None], colors, stride, batch_size)
+            batch_size = predictor.config.batch_size
+            scores = local_occlusion_scores(predictor._occluded, pixels, target[None], colors, stride, batch_size)
             return spread(scores, (size, size), patch, stride)[0]
 
     ours(exact), ours(fast)  # warm

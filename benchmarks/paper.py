@@ -28,8 +28,9 @@ import torch
 from timing import RESULTS, commit
 from torch.utils.flop_counter import FlopCounterMode
 
-from lmpnet_cli.datasets import cub_root, read_table
-from lmpnet_cli.runtime import now, versions, write_json
+from lmpnet_cli.data.datasets import cub_root, read_table
+from lmpnet_cli.io.files import write_json
+from lmpnet_cli.io.run_record import now, versions
 
 HERE = Path(__file__).parent
 END = "<!-- end -->"

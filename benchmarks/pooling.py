@@ -10,9 +10,9 @@ import torch
 from timing import take_turns
 from torch import Tensor, nn
 
-from lmpnet_cli.checkpoints import load_checkpoint
-from lmpnet_cli.lmp.network import KeypointNetwork
-from lmpnet_cli.lmp.pooling import LeakyMaxPool2d
+from lmpnet_cli.io.checkpoints import load_checkpoint
+from lmpnet_cli.model.lmpnet import KeypointNetwork
+from lmpnet_cli.model.pooling import LeakyMaxPool2d
 
 
 def both_ways(pool: nn.Module, maps: Tensor) -> Callable[[], None]:
@@ -40,13 +40,13 @@ def step(network: KeypointNetwork, images: Tensor, labels: Tensor, kind: str) ->
 
 def measure(repeats: int = 7) -> tuple[list[str], tuple[str, str]]:
     """Lines for the document, and the two figures that have goals."""
-    dice = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     lines = ["## Pooling", "", "| maps | leaky max | AdaptiveMaxPool2d | AdaptiveAvgPool2d | against max |"]
     lines.append("| --- | --- | --- | --- | --- |")
     worst = 0.0
     for layout in (torch.contiguous_format, torch.channels_last):
         for shape in ((32, 1024, 14, 14), (32, 2048, 7, 7)):
-            maps = torch.rand(*shape, generator=dice).contiguous(memory_format=layout).requires_grad_()
+            maps = torch.rand(*shape, generator=generator).contiguous(memory_format=layout).requires_grad_()
             times = take_turns(
                 {
                     "leaky": both_ways(LeakyMaxPool2d(), maps),
@@ -60,8 +60,8 @@ def measure(repeats: int = 7) -> tuple[list[str], tuple[str, str]]:
             name = f"{' x '.join(map(str, shape))}{', channels last' if layout is torch.channels_last else ''}"
             lines.append(f"| {name} | {cells} | {times['leaky'] / times['max']:.2f} |")
     network = load_checkpoint().network.train().requires_grad_(True)
-    images = torch.randn(16, 3, 224, 224, generator=dice).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(0, network.classifier.out_features, (16,), generator=dice)
+    images = torch.randn(16, 3, 224, 224, generator=generator).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, network.classifier.out_features, (16,), generator=generator)
     steps = take_turns({kind: step(network, images, labels, kind) for kind in ("leaky_max", "average")}, repeats)
     ratio = steps["average"] / steps["leaky_max"]
     lines += [

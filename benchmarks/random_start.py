@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from lmpnet_cli.config import TrainConfig
-from lmpnet_cli.datasets import read_cub
-from lmpnet_cli.images import read_image, to_input
-from lmpnet_cli.lmp.backbone import Backbone, BackboneSpec, load_initial_weights
-from lmpnet_cli.lmp.pooling import POOLINGS, pooling
-from lmpnet_cli.metrics import feature_map_entropy
-from lmpnet_cli.runtime import seed_everything
-from lmpnet_cli.schedule import Schedule
+from lmpnet_cli.data.datasets import read_cub
+from lmpnet_cli.data.images import read_image, to_input
+from lmpnet_cli.io.runtime import seed_everything
+from lmpnet_cli.model.backbone import Backbone, BackboneSpec, load_initial_weights
+from lmpnet_cli.model.entropy import feature_map_entropy
+from lmpnet_cli.model.pooling import POOLINGS, pooling
+from lmpnet_cli.training.schedule import Schedule
 
 BATCH, HELD_OUT = 32, 5
 

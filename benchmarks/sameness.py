@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lmpnet_cli.bundled import bundled_examples
-from lmpnet_cli.checkpoints import load_checkpoint
-from lmpnet_cli.discovery import discover
-from lmpnet_cli.keypoints import Keypoints, coco_text
+from lmpnet_cli.discovery.discover import discover
+from lmpnet_cli.io.bundled import bundled_examples
+from lmpnet_cli.io.checkpoints import load_checkpoint
+from lmpnet_cli.io.coco import coco_text
+from lmpnet_cli.keypoints import Keypoints
 
 
 def measure(pictures: Path) -> tuple[list[str], str]:

@@ -14,9 +14,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import backends
 import clustering
 import discover
-import engines
 import evaluate
 import memory
 import occlusion
@@ -25,8 +25,8 @@ import sameness
 import startup
 from timing import RESULTS, commit, facts
 
-from lmpnet_cli.bundled import bundled_examples
-from lmpnet_cli.listing import list_images
+from lmpnet_cli.data.listing import list_images
+from lmpnet_cli.io.bundled import bundled_examples
 
 KEPT = RESULTS.parent.parent / "build" / "bench"
 
@@ -53,7 +53,7 @@ def main() -> None:
     clustered = measure(clustering.measure)
     pooled, step = measure(pooling.measure)
     ratios = measure(discover.measure, given.images)
-    engine = measure(engines.measure, given.images)
+    backend = measure(backends.measure, given.images)
     swept = measure(evaluate.measure, given.data)
     occluded = measure(occlusion.measure, files[0].path)
     same = measure(sameness.measure, given.images)
@@ -73,7 +73,7 @@ def main() -> None:
         f"| occlusion, times as fast as captum's | {occluded} | |",
         f"| peak memory | {held} | 1.05 |",
         f"| `lmpnet --help` | {help_seconds} | 0.3 s |",
-        f"| another engine / PyTorch channels last | {engine} | 1.3 |",
+        f"| another backend / PyTorch channels last | {backend} | 1.3 |",
         f"| same bytes | {same} | 0 |",
     ]
     text = [

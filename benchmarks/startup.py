@@ -19,7 +19,7 @@ def measure() -> tuple[list[str], str]:
         "lmpnet discover --help": [PROGRAM, "discover", "--help"],
         "import lmpnet_cli": [sys.executable, "-c", "import lmpnet_cli"],
         "import torch": [sys.executable, "-c", "import torch"],
-        "lmpnet discover, as far as its imports": [sys.executable, "-c", "import lmpnet_cli.discovery"],
+        "lmpnet discover, as far as its imports": [sys.executable, "-c", "import lmpnet_cli.discovery.discover"],
     }
     times = take_turns(
         {

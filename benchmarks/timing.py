@@ -1,5 +1,6 @@
 """What the programs that measure speed share: the floor, taking turns, the facts beside the figures."""
 
+import os
 import platform
 import statistics
 import subprocess
@@ -11,26 +12,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmpnet_cli.inference import Engine
-from lmpnet_cli.listing import ListedImage
-from lmpnet_cli.memory import large_pages
+from lmpnet_cli.data.listing import ListedImage
+from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.io.run_record import now, versions
 from lmpnet_cli.progress import Progress
-from lmpnet_cli.runtime import now, versions
 
-large_pages()  # as the command line does
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does; torch reads it at its first allocation
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 Pair = tuple[float, float]  # seconds of the floor and of the command
 
 
-def ready_batches(engine: Engine, files: Sequence[ListedImage]) -> list[Tensor]:
+def ready_batches(runner: ModelRunner, files: Sequence[ListedImage]) -> list[Tensor]:
     """The network input of every batch, in memory; the networks run once to find it, which warms them up."""
     return [
         torch.from_numpy(np.stack([p.pixels for p in batch if p.pixels is not None]))
-        for batch, _ in engine.batches(files, Progress())
+        for batch, _ in runner.batches(files, Progress())
     ]
 
 
-def in_turn(engine: Engine, batches: Sequence[Tensor], command: Callable[[], float], repeats: int) -> list[Pair]:
+def in_turn(runner: ModelRunner, batches: Sequence[Tensor], command: Callable[[], float], repeats: int) -> list[Pair]:
     """Times the bare forward pass of both networks, with the mask-out between them, and a command, one after the other.
 
     Args:
@@ -40,7 +40,7 @@ def in_turn(engine: Engine, batches: Sequence[Tensor], command: Callable[[], flo
     for _ in range(repeats):
         started = time.perf_counter()
         for batch in batches:
-            engine.maps(batch)
+            runner.maps(batch)
         floor = time.perf_counter() - started
         pairs.append((floor, command()))
     return pairs
@@ -49,11 +49,11 @@ def in_turn(engine: Engine, batches: Sequence[Tensor], command: Callable[[], flo
 def take_turns(commands: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """Median seconds of each of several commands that run one after the other, after one round to warm up."""
     times: dict[str, list[float]] = {name: [] for name in commands}
-    for turn in range(repeats + 1):
+    for warp in range(repeats + 1):
         for name, command in commands.items():
             started = time.perf_counter()
             command()
-            if turn:
+            if warp:
                 times[name].append(time.perf_counter() - started)
     return {name: statistics.median(each) for name, each in times.items()}
 

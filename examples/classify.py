@@ -28,8 +28,8 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
 
 import lmpnet_cli as lmpnet
-from lmpnet_cli.images import read_image, to_input
-from lmpnet_cli.listing import ListedImage, list_images
+from lmpnet_cli.data.images import read_image, to_input
+from lmpnet_cli.data.listing import ListedImage, list_images
 
 Array = NDArray[np.float64]
 

@@ -277,9 +277,9 @@ def _shade(image: Array, ids: Array, unit: float, angle: float, rng: np.random.G
         small = cv2.GaussianBlur(small, (0, 0), sigma * unit / 4, borderType=cv2.BORDER_CONSTANT)
         slope: Array = cv2.Sobel(small, cv2.CV_32F, 0, 1) + light * cv2.Sobel(small, cv2.CV_32F, 1, 0)
         relief = relief + slope * np.float32(strength * sigma * unit / 32)
-    turn = cv2.getRotationMatrix2D((0, 0), np.rad2deg(angle), 320 / unit)
+    warp = cv2.getRotationMatrix2D((0, 0), np.rad2deg(angle), 320 / unit)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    texture: Array = cv2.warpAffine(_PLUMAGE, turn, (w, h), flags=flags, borderMode=cv2.BORDER_WRAP)
+    texture: Array = cv2.warpAffine(_PLUMAGE, warp, (w, h), flags=flags, borderMode=cv2.BORDER_WRAP)
     gain = cv2.resize(np.clip(relief, 0.5, 1.4), (w, h)) * (1 + np.float32(rng.uniform(0.05, 0.22)) * texture)
     image[box] = np.where(ids[box][..., None] > 0, np.clip(image[box] * gain[..., None], 0, 255), image[box])
 
@@ -294,8 +294,8 @@ def _background(rng: np.random.Generator, h: int, w: int) -> Array:
         ramp = ramp + cv2.resize(grid, (w // 2 + 1, h // 2 + 1), interpolation=cv2.INTER_CUBIC)
     image: Array = (colours[0] + (colours[1] - colours[0]) * np.clip(ramp, 0, 1)[..., None]).astype(np.uint8)
     for blur, count in ((0.05, 30), (rng.uniform(0.004, 0.02), int(rng.integers(4, 40)))):
-        for x, y, turn, k in rng.random((count, 4)):
-            angle, long = spread * (2 * turn - 1), size * (0.05 + 0.2 * k * k) * (4 if width < 0.11 else 1)
+        for x, y, warp, k in rng.random((count, 4)):
+            angle, long = spread * (2 * warp - 1), size * (0.05 + 0.2 * k * k) * (4 if width < 0.11 else 1)
             start = (x * w / 2 - 0.3 * long, y * h / 2)
             points = _lay(outline, start, start + long * np.array([np.cos(angle), np.sin(angle)]), width * long)
             colour = (colours[rng.integers(4)] * (0.8 + 0.4 * k)).tolist()

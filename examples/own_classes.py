@@ -36,7 +36,7 @@ def main() -> None:
         epochs=given.epochs,
         batch_size=32,
         learning_rate=0.05,
-        vocabulary=4,
+        part_head=4,
     )
     print(f"held-out accuracy: {result.accuracy}")
     checkpoint = given.out / "model" / "lmpnet.safetensors"

@@ -21,9 +21,9 @@ def main() -> None:
     parser.add_argument("photos", nargs="?", type=Path, default=BIRDS)
     parser.add_argument("--out", type=Path, default=Path("for-cvat"))
     given = parser.parse_args()
-    # the bundled model: name the parts after looking at vocabulary.png of `lmpnet vocabulary`
+    # the bundled model: name the parts after looking at parts.png of `lmpnet parts`
     names = "breast,crown,beak,tail,wing"
-    named = lmpnet.vocabulary(names=names, out=given.out / "model", overwrite=True)
+    named = lmpnet.part_head(names=names, out=given.out / "model", overwrite=True)
     assert named.out is not None
     model = lmpnet.load_checkpoint(named.out / "lmpnet.safetensors")
     found = lmpnet.discover(

@@ -42,7 +42,7 @@ def birds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def checkpoint(birds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Network and replica after one short epoch each: knows nothing, but is whole."""
-    from lmpnet_cli.training import train
+    from lmpnet_cli.training.train import train
 
     out = tmp_path_factory.mktemp("checkpoint") / "run"
     train(birds, out=out, **SMALL)
@@ -62,12 +62,12 @@ def copy_some(birds: Path, folder: Path, count: int) -> Path:
 @pytest.fixture(scope="session")
 def named(birds: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same network with a vocabulary of three named keypoints."""
-    from lmpnet_cli.vocabularies import vocabulary
+    from lmpnet_cli.parts.learn_parts import learn_parts
 
     out = tmp_path_factory.mktemp("named") / "run"
     with pytest.MonkeyPatch.context() as patch:
         shorten_descents(patch)
-        vocabulary(
+        learn_parts(
             birds, checkpoint=checkpoint, names="head,wing,tail", out=out, workers=0, device="cpu", precision="32"
         )
     return out / "lmpnet.safetensors"
@@ -75,8 +75,8 @@ def named(birds: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactor
 
 def shorten_descents(patch: pytest.MonkeyPatch) -> None:
     """For tests that do not hang on how good a vocabulary is."""
-    from lmpnet_cli import vocabulary_making
-    from lmpnet_cli.lmp.vocabulary_learning import Recipe
+    from lmpnet_cli.parts import fit as vocabulary_making
+    from lmpnet_cli.parts.learning import Recipe
 
     patch.setattr(vocabulary_making, "Recipe", lambda: Recipe(starts=2, trial=10, steps=40))
 
@@ -91,7 +91,7 @@ SMALL = {
     "workers": 0,
     "device": "cpu",
     "precision": "32",
-    "vocabulary": 0,
+    "parts": 0,
 }
 
 

@@ -54,7 +54,7 @@ def test_a_part_stays_on_its_pixels_through_a_crop(birds, tmp_path):
     from fcn import PartSet
     from PIL import Image
 
-    from lmpnet_cli.annotations import AnnotatedImage
+    from lmpnet_cli.data.annotations import AnnotatedImage
 
     canvas = np.full((120, 180, 3), 255, np.uint8)
     canvas[70:75, 60:65] = 0
@@ -87,8 +87,8 @@ def test_a_part_stays_on_its_pixels_through_a_crop(birds, tmp_path):
 def test_a_subset_is_a_whole_cub_folder(birds, tmp_path):
     from paper import subset
 
-    from lmpnet_cli.annotations import read_annotations
-    from lmpnet_cli.datasets import read_cub
+    from lmpnet_cli.data.annotations import read_annotations
+    from lmpnet_cli.data.datasets import read_cub
 
     folder = subset(birds, tmp_path / "subset", 2)
     whole, half = read_cub(birds), read_cub(folder)
@@ -134,9 +134,9 @@ def test_the_benchmark_of_vocabularies_scores_what_the_commands_make(birds, chec
     import identity
     from conftest import shorten_descents
 
-    from lmpnet_cli import vocabulary_making
-    from lmpnet_cli.evaluation import evaluate
-    from lmpnet_cli.vocabularies import vocabulary
+    from lmpnet_cli.evaluation.evaluate import evaluate
+    from lmpnet_cli.parts import fit as vocabulary_making
+    from lmpnet_cli.parts.learn_parts import learn_parts
 
     shorten_descents(monkeypatch)
     monkeypatch.setattr(identity, "Recipe", vocabulary_making.Recipe)
@@ -153,7 +153,7 @@ def test_the_benchmark_of_vocabularies_scores_what_the_commands_make(birds, chec
     monkeypatch.setattr(sys, "argv", arguments)
     identity.main()
     (row,) = json.loads((tmp_path / "a.json").read_text())["results"]
-    vocabulary(birds, checkpoint=checkpoint, k=3, out=tmp_path / "v", batch_size=32, workers=0, device="cpu")
+    learn_parts(birds, checkpoint=checkpoint, k=3, out=tmp_path / "v", batch_size=32, workers=0, device="cpu")
     same = evaluate(birds, checkpoint=tmp_path / "v/lmpnet.safetensors", workers=0, device="cpu").metrics["identity"]
     assert row["threshold"] == same["threshold"]
     for name in ("landmark_regression", "voronoi", "map_based", "consistency", "found", "greedy_pck"):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lmpnet_cli.evaluation import evaluate
-from lmpnet_cli.training import train
+from lmpnet_cli.evaluation.evaluate import evaluate
+from lmpnet_cli.training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         val_fraction=0.0,
         device="cpu",
         workers=1,
-        vocabulary=0,
+        parts=0,
     )
     return root / "birds", root / "run"
 

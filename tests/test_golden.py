@@ -14,19 +14,20 @@ import numpy as np
 import pytest
 from safetensors.torch import load
 
-from lmpnet_cli.bundled import bundled_examples
-from lmpnet_cli.discovery import discover
-from lmpnet_cli.evaluation import evaluate
-from lmpnet_cli.filter_views import visualize_filters
-from lmpnet_cli.keypoints import Keypoints, read_keypoints
-from lmpnet_cli.training import train
+from lmpnet_cli.discovery.discover import discover
+from lmpnet_cli.evaluation.evaluate import evaluate
+from lmpnet_cli.filters.visualize import visualize_filters
+from lmpnet_cli.io.bundled import bundled_examples
+from lmpnet_cli.io.coco import read_keypoints
+from lmpnet_cli.keypoints import Keypoints
+from lmpnet_cli.training.train import train
 
 STORED = Path(__file__).parent / "golden"
 OPTIONS: dict[str, Any] = {"device": "cpu", "precision": "32", "workers": 0}
 PIXELS, SCORE = 0.5, 0.01  # how far a keypoint may lie, or its score, on another machine or with another PyTorch
 TRAINING: dict[str, Any] = {
     **OPTIONS, "backbone": "test_resnet", "layer": "layer3", "init": "none", "size": 64, "epochs": 2,
-    "batch_size": 16, "vocabulary": 0,
+    "batch_size": 16, "parts": 0,
 }  # fmt: skip
 
 

@@ -6,7 +6,8 @@ import pytest
 from pycocotools.coco import COCO
 
 from lmpnet_cli.errors import InputError
-from lmpnet_cli.keypoints import Keypoints, cells_to_pixels, coco_text, keypoint_names, read_keypoints, to_coco
+from lmpnet_cli.io.coco import coco_text, read_keypoints, to_coco
+from lmpnet_cli.keypoints import Keypoints, cells_to_pixels, keypoint_names
 
 NAN = math.nan
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lmpnet_cli.discovery import discover
-from lmpnet_cli.evaluation import evaluate
+from lmpnet_cli.discovery.discover import discover
+from lmpnet_cli.evaluation.evaluate import evaluate
 
 pytestmark = pytest.mark.photographs
 

@@ -56,7 +56,7 @@ def test_python_blocks_run(code, tmp_path, monkeypatch, birds):
 
 
 def test_the_annotations_that_the_documentation_shows_are_read(tmp_path):
-    from lmpnet_cli.annotations import read_annotations
+    from lmpnet_cli.data.annotations import read_annotations
 
     (text,) = (text for kind, text in blocks("docs/evaluation.md") if kind == "json")
     (tmp_path / "annotations.json").write_text(text)

@@ -13,11 +13,11 @@ from lmpnet_cli.commands import (
     info,
     match,
     merge,
+    parts,
     report,
     salient,
     train,
     viz_filters,
-    vocabulary,
 )
 
 LEARN, FIND, MEASURE, HAND_ON, ABOUT = "Learn", "Find", "Look inside and measure", "Hand on", "About"
@@ -26,7 +26,7 @@ LEARN, FIND, MEASURE, HAND_ON, ABOUT = "Learn", "Find", "Look inside and measure
 def add_to(app: typer.Typer) -> None:
     """Registers the commands and their second names."""
     panels: dict[str, dict[str, Callable[..., None]]] = {
-        LEARN: {"train": train.train, "vocabulary": vocabulary.vocabulary},
+        LEARN: {"train": train.train, "parts": parts.parts},
         FIND: {"discover": discover.discover, "merge": merge.merge, "match": match.match},
         MEASURE: {"eval": evaluate.evaluate, "viz-filters": viz_filters.viz_filters, "salient": salient.salient},
         HAND_ON: {"report": report.report, "convert": convert.convert, "export": export.export},

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from lmpnet_cli.commands import options as o
+from lmpnet_cli.commands import parameters as o
+from lmpnet_cli.commands.console import print_json, print_summary
 from lmpnet_cli.config import CONVERT_FORMATS
 from lmpnet_cli.config import ConvertConfig as Config
-from lmpnet_cli.console import print_json, print_summary
 
 
 def convert(
@@ -54,7 +54,7 @@ def convert(
         "follow_links": follow_links,
     }
     Config(keypoints=keypoints, **given)
-    from lmpnet_cli.converting import convert as run
+    from lmpnet_cli.export.convert import convert as run
 
     result = run(keypoints, **given)
     if json:

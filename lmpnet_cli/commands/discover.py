@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from lmpnet_cli.commands import options as o
+from lmpnet_cli.commands import parameters as o
+from lmpnet_cli.commands.console import ConsoleProgress, print_json, print_summary, telling_how_to_go_on
 from lmpnet_cli.config import CONVERT_FORMATS, default_out, url_of
 from lmpnet_cli.config import DiscoverConfig as Config
-from lmpnet_cli.console import ConsoleProgress, print_json, print_summary, telling_how_to_go_on
 
 
 def discover(
@@ -37,7 +37,7 @@ def discover(
     every: Annotated[
         int, typer.Option(help="Of a video, take every so many-th frame.", rich_help_panel=o.INPUT)
     ] = Config.every,
-    engine: Annotated[
+    backend: Annotated[
         str | None,
         typer.Option(
             metavar="torch|onnx|ray",
@@ -45,7 +45,7 @@ def discover(
             "a graph of `lmpnet export`, else torch).",
             rich_help_panel=o.RUN,
         ),
-    ] = Config.engine,
+    ] = Config.backend,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -113,17 +113,17 @@ def discover(
     lmpnet discover photos/ --method saliency --panels
     lmpnet discover photos/ --shard 1/4 --out shards/1
     lmpnet discover photos/ -c model.onnx
-    lmpnet discover s3://bucket/photos --engine ray --out s3://bucket/keypoints
+    lmpnet discover s3://bucket/photos --backend ray --out s3://bucket/keypoints
     lmpnet discover photos/ heron.jpg -c runs/herons/lmpnet.safetensors --out herons
     """
     given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})
     given["export"] = export or ()
     Config(**given)  # usage errors come before the seconds that torch takes to load
-    if engine == "ray":
+    if backend == "ray":
         _on_ray(given, quiet, json)
         return
-    from lmpnet_cli.discovery import discover as run
-    from lmpnet_cli.journal import JOURNAL
+    from lmpnet_cli.discovery.discover import discover as run
+    from lmpnet_cli.discovery.store import JOURNAL
 
     with telling_how_to_go_on(out / JOURNAL), ConsoleProgress(quiet or json) as progress:
         result = run(progress=progress, **given)
@@ -157,7 +157,7 @@ def discover(
 
 
 def _on_ray(given: dict[str, Any], quiet: bool, json: bool) -> None:
-    from lmpnet_cli.cluster import discover_on_ray as run
+    from lmpnet_cli.discovery.ray.run import discover_on_ray as run
 
     with ConsoleProgress(quiet or json) as progress:
         result = run(progress=progress, **given)

@@ -2,8 +2,8 @@
 
 import typer
 
-from lmpnet_cli.commands import options as o
-from lmpnet_cli.console import print_json, print_note, print_summary
+from lmpnet_cli.commands import parameters as o
+from lmpnet_cli.commands.console import print_json, print_note, print_summary
 
 
 def doctor(quiet: o.Quiet = False, json: o.Json = False) -> None:
@@ -13,7 +13,7 @@ def doctor(quiet: o.Quiet = False, json: o.Json = False) -> None:
     lmpnet doctor
     lmpnet doctor --json > for-the-bug-report.json
     """
-    from lmpnet_cli.diagnosis import doctor as run
+    from lmpnet_cli.io.doctor import doctor as run
 
     findings = run()
     broken = [finding.name for finding in findings if finding.state == "broken"]

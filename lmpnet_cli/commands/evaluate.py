@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from lmpnet_cli.commands import options as o
+from lmpnet_cli.commands import parameters as o
+from lmpnet_cli.commands.console import ConsoleProgress, print_json, print_summary, print_table
 from lmpnet_cli.config import EvaluateConfig as Config
 from lmpnet_cli.config import default_out
-from lmpnet_cli.console import ConsoleProgress, print_json, print_summary, print_table
 
 
 def evaluate(
@@ -101,7 +101,7 @@ def evaluate(
     """
     given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})
     Config(**given)
-    from lmpnet_cli.evaluation import evaluate as run
+    from lmpnet_cli.evaluation.evaluate import evaluate as run
 
     with ConsoleProgress(quiet or json) as progress:
         result = run(progress=progress, **given)
@@ -112,7 +112,7 @@ def evaluate(
 
 
 def _show(metrics: dict[str, Any], seconds: float, out: Path) -> None:
-    from lmpnet_cli.tables import metric_tables, or_dash
+    from lmpnet_cli.export.report.metric_tables import metric_tables, or_dash
 
     for table in metric_tables(metrics):
         print_table(table.title, table.head, table.rows)

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from lmpnet_cli.commands import options as o
+from lmpnet_cli.commands import parameters as o
+from lmpnet_cli.commands.console import ConsoleProgress, print_json, print_summary
 from lmpnet_cli.config import ExportConfig as Config
-from lmpnet_cli.console import ConsoleProgress, print_json, print_summary
 
 
 def export(
@@ -47,7 +47,7 @@ def export(
     """
     given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})
     Config(**given)
-    from lmpnet_cli.exporting import export as run
+    from lmpnet_cli.export.onnx import export_onnx as run
 
     with ConsoleProgress(quiet or json) as progress:
         result = run(progress=progress, **given)

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lmpnet_cli.commands import options as o
-from lmpnet_cli.console import print_json, print_summary
+from lmpnet_cli.commands import parameters as o
+from lmpnet_cli.commands.console import print_json, print_summary
 
 
 def info(
@@ -24,7 +24,7 @@ def info(
     lmpnet info runs/herons/lmpnet.safetensors
     lmpnet info model.onnx --json
     """
-    from lmpnet_cli.inspecting import info as run
+    from lmpnet_cli.inference.inspect import info as run
 
     record = run(model)
     if json:
@@ -46,7 +46,7 @@ def _checkpoint(record: dict[str, Any]) -> dict[str, object]:
     spec, training = record["spec"], record.get("training") or {}
     backbone = spec["backbone"]
     epsilon = f", epsilon {spec['epsilon']:g}" if spec["pooling"] == "leaky_max" else ""
-    vocabulary = record.get("vocabulary")
+    part_head = record.get("parts")
     accuracy = record.get("validation_accuracy") or {}
     parameters = record["parameters"]
     facts = {
@@ -56,7 +56,7 @@ def _checkpoint(record: dict[str, Any]) -> dict[str, object]:
         "replica": f"mask radius {spec['mask_radius']:g} cells" if record["replica"] else "none",
         "parameters": ", ".join(f"{part} {count:,}" for part, count in parameters.items()),
         "classes": _list(list(spec["classes"])),
-        "vocabulary": _list(list(vocabulary["names"]), 16) if vocabulary else "none: `lmpnet vocabulary` makes one",
+        "parts": _list(list(part_head["names"]), 16) if part_head else "none: `lmpnet parts` makes one",
         "trained on": ", ".join(dict.fromkeys(map(str, training.get("data") or ()))),
         "training": ", ".join(
             f"{name.replace('_', ' ')} {training[name]}"

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from lmpnet_cli.commands import options as o
+from lmpnet_cli.commands import parameters as o
+from lmpnet_cli.commands.console import ConsoleProgress, print_json, print_summary
 from lmpnet_cli.config import MatchConfig as Config
 from lmpnet_cli.config import default_out
-from lmpnet_cli.console import ConsoleProgress, print_json, print_summary
 
 
 def match(
@@ -36,7 +36,7 @@ def match(
     """
     given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})
     Config(**given)
-    from lmpnet_cli.matching import match as run
+    from lmpnet_cli.discovery.match import match as run
 
     with ConsoleProgress(quiet or json) as progress:
         result = run(progress=progress, **given)

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from lmpnet_cli.commands import options as o
+from lmpnet_cli.commands import parameters as o
+from lmpnet_cli.commands.console import ConsoleProgress, print_json, print_summary
 from lmpnet_cli.config import MergeConfig as Config
 from lmpnet_cli.config import default_out
-from lmpnet_cli.console import ConsoleProgress, print_json, print_summary
 
 
 def merge(
@@ -29,7 +29,7 @@ def merge(
     """
     given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})
     Config(**given)
-    from lmpnet_cli.merging import merge as run
+    from lmpnet_cli.discovery.merge import merge as run
 
     with ConsoleProgress(quiet or json) as progress:
         result = run(progress=progress, **given)

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from lmpnet_cli.commands import options as o
+from lmpnet_cli.commands import parameters as o
+from lmpnet_cli.commands.console import ConsoleProgress, print_json, print_summary
 from lmpnet_cli.config import ReportConfig as Config
-from lmpnet_cli.console import ConsoleProgress, print_json, print_summary
 
 
 def report(
@@ -47,7 +47,7 @@ def report(
         "follow_links": follow_links,
     }
     Config(result=result, **given)
-    from lmpnet_cli.reporting import report as run
+    from lmpnet_cli.export.report.report import report as run
 
     with ConsoleProgress(quiet or json) as progress:
         made = run(result, progress=progress, **given)

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from lmpnet_cli.commands import options as o
-from lmpnet_cli.config import SalientConfig as Config
+from lmpnet_cli.commands import parameters as o
+from lmpnet_cli.commands.console import ConsoleProgress, print_json, print_summary, print_table
+from lmpnet_cli.config import SaliencyHistogramConfig as Config
 from lmpnet_cli.config import default_out
-from lmpnet_cli.console import ConsoleProgress, print_json, print_summary, print_table
 
 SHOWN = 6  # classes in the table on the screen, at most; the file has all
 
@@ -64,7 +64,7 @@ def salient(
     """
     given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})
     Config(**given)
-    from lmpnet_cli.salience import salient as run
+    from lmpnet_cli.evaluation.saliency_histogram import salient as run
 
     with ConsoleProgress(quiet or json) as progress:
         result = run(progress=progress, **given)

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from lmpnet_cli.commands import options as o
+from lmpnet_cli.commands import parameters as o
+from lmpnet_cli.commands.console import ConsoleProgress, print_json, print_note, print_summary, telling_how_to_go_on
 from lmpnet_cli.config import TrainConfig as Config
 from lmpnet_cli.config import default_out
-from lmpnet_cli.console import ConsoleProgress, print_json, print_note, print_summary, telling_how_to_go_on
 
 NETWORK, RECIPE = "Network", "Recipe"
 
@@ -108,12 +108,12 @@ def train(
         float,
         typer.Option(help="Share of inputs without object, labelled none (not in the paper).", rich_help_panel=RECIPE),
     ] = Config.background,
-    vocabulary: Annotated[
+    parts: Annotated[
         int,
         typer.Option(
             help="Keypoints of the vocabulary that the training ends with; 0 learns none.", rich_help_panel=RECIPE
         ),
-    ] = Config.vocabulary,
+    ] = Config.parts,
     val_fraction: Annotated[
         float,
         typer.Option(help="Part of the training images held out to choose the best epoch.", rich_help_panel=o.INPUT),
@@ -139,8 +139,8 @@ def train(
     """
     given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})
     Config(**given)
-    from lmpnet_cli.training import train as run
-    from lmpnet_cli.training_state import STATE
+    from lmpnet_cli.training.state import STATE
+    from lmpnet_cli.training.train import train as run
 
     with telling_how_to_go_on(out / STATE), ConsoleProgress(quiet or json) as progress:
         result = run(progress=progress, **given)
@@ -168,7 +168,7 @@ def _rounded(accuracy: float | None) -> float | None:
 
 
 def _show(summary: dict[str, object], out: Path) -> None:
-    files = ("lmpnet.safetensors", "last.safetensors", "history.csv", "curves.png", "vocabulary.png")
+    files = ("lmpnet.safetensors", "last.safetensors", "history.csv", "curves.png", "parts.png")
     facts = {
         "epochs": summary["epochs"],
         "validation accuracy": "-" if summary["accuracy"] is None else summary["accuracy"],

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from lmpnet_cli.commands import options as o
+from lmpnet_cli.commands import parameters as o
+from lmpnet_cli.commands.console import ConsoleProgress, print_json, print_summary
 from lmpnet_cli.config import VisualizeConfig as Config
 from lmpnet_cli.config import default_out
-from lmpnet_cli.console import ConsoleProgress, print_json, print_summary
 
 
 def viz_filters(
@@ -61,7 +61,7 @@ def viz_filters(
     given = o.plain({key: value for key, value in locals().items() if key not in ("quiet", "json")})
     given["compare"] = compare or ()
     Config(**given)
-    from lmpnet_cli.filter_views import visualize_filters as run
+    from lmpnet_cli.filters.visualize import visualize_filters as run
 
     with ConsoleProgress(quiet or json) as progress:
         result = run(progress=progress, **given)

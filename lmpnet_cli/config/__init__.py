@@ -3,20 +3,20 @@
 Each checks its own ranges, with messages that name the option.
 """
 
-from lmpnet_cli.config.base import MAX_PIXELS, ModelConfig, RunConfig, default_out
 from lmpnet_cli.config.checks import url_of
 from lmpnet_cli.config.convert import FORMATS as CONVERT_FORMATS
 from lmpnet_cli.config.convert import ConvertConfig, ReportConfig
-from lmpnet_cli.config.discover import GRAPH_SUFFIX, VIDEOS, DiscoverConfig, ExportConfig, MergeConfig
-from lmpnet_cli.config.filters import VisualizeConfig
-from lmpnet_cli.config.keypoints import EvaluateConfig, KeypointConfig, SaliencyConfig, SalientConfig
-from lmpnet_cli.config.training import TrainConfig
-from lmpnet_cli.config.vocabulary import MatchConfig, VocabularyConfig
+from lmpnet_cli.config.discover import ONNX_SUFFIX, VIDEOS, DiscoverConfig, ExportConfig, MergeConfig
+from lmpnet_cli.config.keypoints import EvaluateConfig, KeypointConfig, SaliencyConfig, SaliencyHistogramConfig
+from lmpnet_cli.config.parts import MatchConfig, PartsConfig
+from lmpnet_cli.config.run import MAX_PIXELS, ModelConfig, RunConfig, default_out
+from lmpnet_cli.config.train import TrainConfig
+from lmpnet_cli.config.visualize import VisualizeConfig
 
 __all__ = [
     "CONVERT_FORMATS",
-    "GRAPH_SUFFIX",
     "MAX_PIXELS",
+    "ONNX_SUFFIX",
     "VIDEOS",
     "ConvertConfig",
     "DiscoverConfig",
@@ -26,13 +26,13 @@ __all__ = [
     "MatchConfig",
     "MergeConfig",
     "ModelConfig",
+    "PartsConfig",
     "ReportConfig",
     "RunConfig",
     "SaliencyConfig",
-    "SalientConfig",
+    "SaliencyHistogramConfig",
     "TrainConfig",
     "VisualizeConfig",
-    "VocabularyConfig",
     "default_out",
     "url_of",
 ]

@@ -10,7 +10,7 @@ from lmpnet_cli.config.keypoints import KeypointConfig
 from lmpnet_cli.errors import InputError, OptionError
 
 VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
-GRAPH_SUFFIX = ".onnx"
+ONNX_SUFFIX = ".onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class DiscoverConfig(KeypointConfig):
     overlays: bool = True
     report: bool = False
     export: tuple[str, ...] = ()
-    engine: str | None = None
+    backend: str | None = None
     shard: str | None = None
     block: int = 1024
     actors: int | None = None
@@ -63,14 +63,14 @@ class DiscoverConfig(KeypointConfig):
         self._check_video()
         if self.out is None and (self.report or self.export):
             raise OptionError("--report and --export go into --out: name one.")
-        if self.engine is not None:
-            one_of("--engine", self.engine, ("torch", "onnx", "ray"))
-        if self.engine_used == "onnx":
+        if self.backend is not None:
+            one_of("--backend", self.backend, ("torch", "onnx", "ray"))
+        if self.backend_used == "onnx":
             self._check_onnx()
         between("--block", self.block, 1, 1_000_000)
         if self.actors is not None:
             between("--actors", self.actors, 1, 100_000)
-        if self.engine == "ray":
+        if self.backend == "ray":
             self._check_ray()
         else:
             self._check_local()
@@ -85,8 +85,8 @@ class DiscoverConfig(KeypointConfig):
             return
         if len(self.images) > 1:
             raise OptionError(f"{self.video} is a video: name it alone, and run `lmpnet discover` for each.")
-        if self.shard is not None or self.engine == "ray" or self.resume:
-            raise OptionError("A video is read in one go: leave --shard, --engine ray and --resume out.")
+        if self.shard is not None or self.backend == "ray" or self.resume:
+            raise OptionError("A video is read in one go: leave --shard, --backend ray and --resume out.")
         if files := [name for name in self.export if name in OF_FILES]:
             raise OptionError(
                 f"--export {files[0]} names picture files, which frames are not. Extract them "
@@ -100,9 +100,9 @@ class DiscoverConfig(KeypointConfig):
 
     def _check_onnx(self) -> None:
         if self.method != "lmpnet":
-            raise OptionError("--engine onnx runs LMPNets only: leave --method out.")
+            raise OptionError("--backend onnx runs LMPNets only: leave --method out.")
         if self.precision == "bf16":
-            raise OptionError("--engine onnx computes in float32: leave --precision bf16 out.")
+            raise OptionError("--backend onnx computes in float32: leave --precision bf16 out.")
         if self.iterations != DiscoverConfig.iterations:
             raise OptionError("--iterations changes maps that a graph does not have: leave it out.")
 
@@ -114,10 +114,10 @@ class DiscoverConfig(KeypointConfig):
             (f"--device {self.device}", numbered),
         ):
             if given:
-                raise OptionError(f"{flag} does not go with --engine ray: leave one of them out.")
+                raise OptionError(f"{flag} does not go with --backend ray: leave one of them out.")
         if self.report or self.export:
             raise OptionError(
-                "--engine ray makes no --report and no --export: `lmpnet merge` its results, then `lmpnet report` or "
+                "--backend ray makes no --report and no --export: `lmpnet merge` its results, then `lmpnet report` or "
                 "`lmpnet convert` them."
             )
         if self.resume and self.overwrite:
@@ -126,29 +126,29 @@ class DiscoverConfig(KeypointConfig):
     def _check_local(self) -> None:
         for path in (*self.images, *(() if self.out is None else (self.out,))):
             if url := url_of(path):
-                raise OptionError(f"{url} is no local place: --engine ray reads and writes it.")
+                raise OptionError(f"{url} is no local place: --backend ray reads and writes it.")
         for name in ("block", "actors"):
             if getattr(self, name) != getattr(DiscoverConfig, name):
-                raise OptionError(f"--{name} belongs to --engine ray. Add that, or leave --{name} out.")
+                raise OptionError(f"--{name} belongs to --backend ray. Add that, or leave --{name} out.")
 
     @property
     def of_a_worker(self) -> "DiscoverConfig":
         """The options of one worker of a cluster, without what the cluster sees to."""
-        own = ("engine", "out", "overlays", "block", "actors", "resume", "overwrite")
+        own = ("backend", "out", "overlays", "block", "actors", "resume", "overwrite")
         defaults = {name: getattr(DiscoverConfig, name) for name in own}
         return replace(self, **(defaults | {"images": (), "overlays": False}))
 
     @property
-    def engine_used(self) -> str:
+    def backend_used(self) -> str:
         """`engine`, or what the checkpoint calls for.
 
         Raises:
             OptionError: when the checkpoint is a graph and another engine is asked for.
         """
-        graph = self.checkpoint is not None and self.checkpoint.suffix == GRAPH_SUFFIX
-        if graph and self.engine == "torch":
-            raise OptionError(f"{self.checkpoint} is a graph, which --engine onnx runs: leave --engine torch out.")
-        return self.engine or ("onnx" if graph else "torch")
+        graph = self.checkpoint is not None and self.checkpoint.suffix == ONNX_SUFFIX
+        if graph and self.backend == "torch":
+            raise OptionError(f"{self.checkpoint} is a graph, which --backend onnx runs: leave --backend torch out.")
+        return self.backend or ("onnx" if graph else "torch")
 
     @property
     def part(self) -> tuple[int, int] | None:
@@ -198,10 +198,10 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", Path(self.out))
-        if self.out.suffix != GRAPH_SUFFIX or self.out.is_dir():
-            raise OptionError(f"--out {self.out} names no graph file: its name must end in {GRAPH_SUFFIX}.")
+        if self.out.suffix != ONNX_SUFFIX or self.out.is_dir():
+            raise OptionError(f"--out {self.out} names no graph file: its name must end in {ONNX_SUFFIX}.")
         check_local(self.out)
-        if self.checkpoint is not None and self.checkpoint.suffix == GRAPH_SUFFIX:
+        if self.checkpoint is not None and self.checkpoint.suffix == ONNX_SUFFIX:
             raise OptionError(f"{self.checkpoint} is a graph already: name the weights of `lmpnet train`.")
         _ = self.as_discover
 
@@ -209,7 +209,7 @@ class ExportConfig:
     def as_discover(self) -> DiscoverConfig:
         """The options of the `discover` that the graph stands for."""
         own = ("checkpoint", "k", "thr", "identity", "replica", "filters", "margin", "size")
-        return DiscoverConfig(images=(), device="cpu", engine="torch", **{name: getattr(self, name) for name in own})
+        return DiscoverConfig(images=(), device="cpu", backend="torch", **{name: getattr(self, name) for name in own})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ from inspect import get_annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from lmpnet_cli.config.base import ModelConfig
 from lmpnet_cli.config.checks import at_least, between, check_threshold, one_of
+from lmpnet_cli.config.run import ModelConfig
 from lmpnet_cli.errors import OptionError
 
 MAX_KEYPOINTS, DEFAULT_KEYPOINTS = 100, 5
@@ -139,7 +139,7 @@ class EvaluateConfig(KeypointConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SalientConfig(KeypointConfig):
+class SaliencyHistogramConfig(KeypointConfig):
     """`lmpnet salient`.
 
     Attributes:

@@ -31,8 +31,8 @@ def disk(place: Path, size: int):
 
 def attempt(arguments: list[str]) -> tuple[int, str]:
     process = start(arguments)
-    told = process.communicate()[1].decode(errors="replace")
-    return process.returncode, told
+    message = process.communicate()[1].decode(errors="replace")
+    return process.returncode, message
 
 
 def size_of(folder: Path) -> int:
@@ -42,15 +42,15 @@ def size_of(folder: Path) -> int:
 def try_sizes(name: str, command: list[str], folder: Path) -> list[str]:
     """The command on disks too small for its results; what was found wrong."""
     faults, refused, resumed, whole = [], 0, 0, 0
-    code, told = attempt([*command, "--out", str(folder / "whole")])
-    assert code == 0, told
+    code, message = attempt([*command, "--out", str(folder / "whole")])
+    assert code == 0, message
     needed = size_of(folder / "whole")
     shutil.rmtree(folder / "whole")
     place = folder / "disk"
     for share in SHARES:
         with disk(place, int(needed * share)):
             out = place / "out"
-            code, told = attempt([*command, "--out", str(out)])
+            code, message = attempt([*command, "--out", str(out)])
             when = f"{name} on a disk of {share:.0%}"
             for path in visible(out) if out.exists() else ():
                 whole += 1
@@ -59,14 +59,14 @@ def try_sizes(name: str, command: list[str], folder: Path) -> list[str]:
             if code == 0:
                 continue
             refused += 1
-            if code != 1 or "Traceback" in told or "Error: " not in told or "No space left" not in told:
-                faults.append(f"{when}: exit {code}: {told[-400:]}")
+            if code != 1 or "Traceback" in message or "Error: " not in message or "No space left" not in message:
+                faults.append(f"{when}: exit {code}: {message[-400:]}")
             if has_begun(out):
                 subprocess.run(["mount", "-o", f"remount,size={4 * needed + 2**20}", place], check=True)
-                code, told = attempt([*command, "--out", str(out), "--resume"])
+                code, message = attempt([*command, "--out", str(out), "--resume"])
                 resumed += code == 0
                 if code:
-                    faults.append(f"{when}, resumed: exit {code}: {told[-400:]}")
+                    faults.append(f"{when}, resumed: exit {code}: {message[-400:]}")
     print(f"{name}: needs {needed / 1e6:.1f} MB; {len(SHARES)} smaller disks, {refused} times one message, {resumed} runs "
           f"gone on with, {whole} files looked at; faults: {len(faults)}", flush=True)  # fmt: skip
     return faults
@@ -77,9 +77,9 @@ def try_closed(name: str, command: list[str], folder: Path) -> list[str]:
     place = folder / "closed"
     with disk(place, 2**20):
         subprocess.run(["mount", "-o", "remount,ro", place], check=True)
-        code, told = attempt([*command, "--out", str(place / "out")])
-    fine = code == 1 and "Traceback" not in told and "Cannot write into" in told
-    return [] if fine else [f"{name} on a read-only disk: exit {code}: {told[-400:]}"]
+        code, message = attempt([*command, "--out", str(place / "out")])
+    fine = code == 1 and "Traceback" not in message and "Cannot write into" in message
+    return [] if fine else [f"{name} on a read-only disk: exit {code}: {message[-400:]}"]
 
 
 def main() -> None:
@@ -90,8 +90,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as where:
         folder = Path(where)
         write_cub(folder / "birds", per_species=6, seed=3, size=96, species=4)
-        code, told = attempt(["train", str(folder / "birds"), "--epochs", "1", *TRAIN, "--out", str(folder / "model")])
-        assert code == 0, told
+        code, message = attempt(
+            ["train", str(folder / "birds"), "--epochs", "1", *TRAIN, "--out", str(folder / "model")]
+        )
+        assert code == 0, message
         model = ["-c", str(folder / "model" / "lmpnet.safetensors"), "--quiet", "--device", "cpu"]
         images = str(folder / "birds" / "images")
         commands = {

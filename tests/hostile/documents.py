@@ -62,19 +62,19 @@ class Documents:
     def __init__(self, folder: Path) -> None:
         from draw_birds import write_cub
 
-        from lmpnet_cli.checkpoints import save_checkpoint
         from lmpnet_cli.config import TrainConfig
-        from lmpnet_cli.discovery import discover
-        from lmpnet_cli.lmp.backbone import BackboneSpec
-        from lmpnet_cli.lmp.network import NetworkSpec, build
-        from lmpnet_cli.lmp.vocabulary import VocabularySpec
-        from lmpnet_cli.training_state import STATE, TrainingState
+        from lmpnet_cli.discovery.discover import discover
+        from lmpnet_cli.io.checkpoints import save_checkpoint
+        from lmpnet_cli.model.backbone import BackboneSpec
+        from lmpnet_cli.model.lmpnet import NetworkSpec, build
+        from lmpnet_cli.model.part_head import PartHeadSpec
+        from lmpnet_cli.training.state import STATE, TrainingState
 
         self.folder = folder
         shutil.rmtree(folder, ignore_errors=True)
         write_cub(folder / "cub", per_species=2, seed=3, size=40, species=2)
         spec = NetworkSpec(BackboneSpec("test_resnet", "layer3"), ("a", "b"), input_size=64)
-        model = build(spec, replica=False, vocabulary=VocabularySpec(("x", "y"), 96, 4))
+        model = build(spec, replica=False, part_head=PartHeadSpec(("x", "y"), 96, 4))
         self.checkpoint = folder / "whole.safetensors"
         save_checkpoint(self.checkpoint, model.eval(), {"training": {}})
         model = build(spec, replica=True)
@@ -127,8 +127,8 @@ class Documents:
         return place
 
     def _checkpoint(self, random: Random) -> None:
-        from lmpnet_cli.checkpoints import load_checkpoint
-        from lmpnet_cli.inspecting import info
+        from lmpnet_cli.inference.inspect import info
+        from lmpnet_cli.io.checkpoints import load_checkpoint
 
         place = self._tensors(self.checkpoint, random)
         model = load_checkpoint(place)
@@ -137,7 +137,7 @@ class Documents:
 
     def _state(self, random: Random) -> None:
         from lmpnet_cli.config import TrainConfig
-        from lmpnet_cli.training_state import STATE, TrainingState
+        from lmpnet_cli.training.state import STATE, TrainingState
 
         out = self.folder / "resumed"
         out.mkdir(exist_ok=True)
@@ -160,8 +160,8 @@ class Documents:
         return place
 
     def _coco(self, random: Random) -> None:
-        from lmpnet_cli.annotations import read_annotations
-        from lmpnet_cli.predictions import read_predictions
+        from lmpnet_cli.data.annotations import read_annotations
+        from lmpnet_cli.data.coco_predictions import read_predictions
 
         place = self._json(self.found, random, self.folder / "cub" / "images" / "damaged.json")
         found = read_annotations(place)
@@ -171,8 +171,8 @@ class Documents:
         read_predictions(place, found.listed, {image.name for image in found.images})
 
     def _cub(self, random: Random) -> None:
-        from lmpnet_cli.annotations import read_annotations
-        from lmpnet_cli.datasets import read_classes
+        from lmpnet_cli.data.annotations import read_annotations
+        from lmpnet_cli.data.datasets import read_classes
 
         copy = self.folder / "damaged-cub"
         shutil.rmtree(copy, ignore_errors=True)
@@ -193,9 +193,9 @@ class Documents:
 
     def _keypoints(self, random: Random) -> None:
         from lmpnet_cli.config import CONVERT_FORMATS
-        from lmpnet_cli.converting import convert
-        from lmpnet_cli.keypoints import read_keypoints
-        from lmpnet_cli.merging import merge
+        from lmpnet_cli.discovery.merge import merge
+        from lmpnet_cli.export.convert import convert
+        from lmpnet_cli.io.coco import read_keypoints
 
         place = self._json(self.found, random, self.folder / "damaged" / "keypoints.json")
         out = self.folder / "converted"
@@ -208,7 +208,7 @@ class Documents:
         convert(place, to=name, out=out, images=[self.folder / "cub" / "images"])
 
     def _results(self, random: Random) -> None:
-        from lmpnet_cli.reporting import report
+        from lmpnet_cli.export.report.report import report
 
         folder = self.folder / "damaged-results"
         shutil.rmtree(folder, ignore_errors=True)
@@ -219,8 +219,8 @@ class Documents:
         assert "<script>alert" not in page
 
     def _journal(self, random: Random) -> None:
-        from lmpnet_cli.journal import JOURNAL, Journal
-        from lmpnet_cli.keypoints import read_keypoints
+        from lmpnet_cli.discovery.store import JOURNAL, Journal
+        from lmpnet_cli.io.coco import read_keypoints
 
         folder = self.folder / "journal"
         shutil.rmtree(folder, ignore_errors=True)

@@ -33,7 +33,7 @@ class Pictures:
         folder.mkdir(parents=True, exist_ok=True)
 
     def attempt(self, number: int) -> str:
-        from lmpnet_cli.images import image_size, read_image, to_input
+        from lmpnet_cli.data.images import image_size, read_image, to_input
 
         kind, data = mutated(self.whole, number)
         self.place.write_bytes(data)
@@ -54,9 +54,9 @@ def work(what: str, start: int, stop: int, step: int, state: Path) -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
     from documents import Documents
 
+    from lmpnet_cli.data.images import BYTES_A_PIXEL
+    from lmpnet_cli.data.listing import UnreadableImage
     from lmpnet_cli.errors import LmpnetError
-    from lmpnet_cli.images import BYTES_A_PIXEL
-    from lmpnet_cli.listing import UnreadableImage
 
     folder = state.with_name(f"{state.name}-files")
     target = Pictures(folder) if what == "pictures" else Documents(folder)
@@ -126,11 +126,11 @@ def watch(what: str, first: int, count: int, processes: int, folder: Path) -> di
             del running[process]
             state.unlink()
             if process.returncode == 0:
-                told = json.loads(text)
+                callback = json.loads(text)
                 for key in total:
-                    total[key].update(told[key])
-                faults += told["faults"]
-                slowest, grown = max(slowest, tuple(told["slowest"])), max(grown, told["grown"])
+                    total[key].update(callback[key])
+                faults += callback["faults"]
+                slowest, grown = max(slowest, tuple(callback["slowest"])), max(grown, callback["grown"])
                 continue
             if process.returncode == 1:
                 raise SystemExit("a process ended with the error above")

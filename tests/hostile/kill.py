@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
 LMPNET = [sys.executable, "-m", "lmpnet_cli"]
 TRAIN = [
     *("--backbone", "test_resnet", "--layer", "layer3", "--init", "none", "--size", "64", "--precision", "32"),
-    *("--device", "cpu", "--batch-size", "16", "--workers", "1", "--vocabulary", "0", "--quiet"),
+    *("--device", "cpu", "--batch-size", "16", "--workers", "1", "--parts", "0", "--quiet"),
 ]
 
 
@@ -39,9 +39,9 @@ def run(arguments: list[str]) -> float:
     """Runs to the end; the seconds it took."""
     began = time.monotonic()
     process = start(arguments)
-    told = process.communicate()[1].decode(errors="replace")
+    message = process.communicate()[1].decode(errors="replace")
     if process.returncode:
-        raise SystemExit(f"lmpnet {' '.join(arguments)} ended with {process.returncode}: {told}")
+        raise SystemExit(f"lmpnet {' '.join(arguments)} ended with {process.returncode}: {message}")
     return time.monotonic() - began
 
 
@@ -107,7 +107,7 @@ def torture(name: str, command: list[str], kills: int, forget: Callable[[Path], 
     """Kills `command` so often, at moments from its first second to its last; what was found wrong."""
     seconds = run([*command, "--out", str(folder / "undisturbed")])
     expected = contents(folder / "undisturbed", forget)
-    dice, faults, killed, finished, round_ = random.Random(0), [], 0, 0, 0
+    generator, faults, killed, finished, round_ = random.Random(0), [], 0, 0, 0
     out = folder / "0"
     while killed < kills:
         if is_done(out):  # killed behind its last file
@@ -116,19 +116,19 @@ def torture(name: str, command: list[str], kills: int, forget: Callable[[Path], 
             out = folder / str(round_)
         process = start([*command, "--out", str(out), "--resume"] if has_begun(out) else [*command, "--out", str(out)])
         try:
-            process.wait(dice.uniform(0.1, 0.8) * seconds)
+            process.wait(generator.uniform(0.1, 0.8) * seconds)
         except subprocess.TimeoutExpired:
             # every other time its processes are left to notice
             (os.killpg if killed % 2 else os.kill)(process.pid, signal.SIGKILL)
             killed += 1
-        told = process.communicate()[1].decode(errors="replace")
+        message = process.communicate()[1].decode(errors="replace")
         for path in visible(out) if out.exists() else ():
             if wrong := check_whole(path):
                 faults.append(f"{name}, kill {killed}: {path.name}: {wrong}")
         if process.returncode == -signal.SIGKILL:
             continue
         if process.returncode:
-            faults.append(f"{name}, after kill {killed}: exit {process.returncode}: {told}")
+            faults.append(f"{name}, after kill {killed}: exit {process.returncode}: {message}")
         else:
             finished += check(out, expected, forget, faults, f"{name}, after kill {killed}")
         round_ += 1

@@ -33,7 +33,7 @@ def _exif() -> Image.Exif:
 
 def _others() -> list[Image.Image]:
     """Further pages: new ones each time, since Pillow leaves the settings of a format in what it has saved."""
-    return [_photo(61, 43).rotate(90 * turn) for turn in (1, 2)]
+    return [_photo(61, 43).rotate(90 * warp) for warp in (1, 2)]
 
 
 def seeds() -> dict[str, bytes]:

@@ -14,15 +14,15 @@ import pytest
 import torch
 from documents import Documents
 
-from lmpnet_cli.annotations import read_annotations
-from lmpnet_cli.checkpoints import load_checkpoint, read_header
+from lmpnet_cli.commands.console import printable
 from lmpnet_cli.config import CONVERT_FORMATS
-from lmpnet_cli.console import printable
-from lmpnet_cli.converting import convert
+from lmpnet_cli.data.annotations import read_annotations
+from lmpnet_cli.data.listing import UnreadableImage, list_images
 from lmpnet_cli.errors import CheckpointError, DatasetError, LmpnetError
-from lmpnet_cli.inspecting import info
-from lmpnet_cli.listing import UnreadableImage, list_images
-from lmpnet_cli.reporting import report
+from lmpnet_cli.export.convert import convert
+from lmpnet_cli.export.report.report import report
+from lmpnet_cli.inference.inspect import info
+from lmpnet_cli.io.checkpoints import load_checkpoint, read_header
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +80,9 @@ LYING = {
     "a division by zero": {"spec__std": [0, 0, 0]},
     "a mean of none": {"spec__mean": [float("nan")] * 3},
     "a leak": {"spec__epsilon": float("inf")},
-    "a vocabulary without end": {"vocabulary__directions": 10**9},
-    "a vocabulary of windows": {"vocabulary__windows": [10**9]},
-    "a vocabulary of nothing": {"vocabulary__names": []},
+    "a vocabulary without end": {"parts__directions": 10**9},
+    "a vocabulary of windows": {"parts__windows": [10**9]},
+    "a vocabulary of nothing": {"parts__names": []},
     "a second network": {"replica": True},
     "no description": {"spec": None},
 }
@@ -173,7 +173,7 @@ def test_names_in_annotations_cannot_leave_the_folder(name, tmp_path):
 
 
 def test_links_in_data_sets_are_not_followed_out(birds, tmp_path):
-    from lmpnet_cli.datasets import read_classes
+    from lmpnet_cli.data.datasets import read_classes
 
     copytree(birds, tmp_path / "cub")
     first = min((tmp_path / "cub" / "images").rglob("*.jpg"))
@@ -254,11 +254,11 @@ def test_annotations_take_no_more_memory_than_they_have_text(tmp_path):
 
 
 def test_cub_folders_of_links_and_devices(birds, tmp_path):
-    from lmpnet_cli.datasets import read_classes, training_pictures
+    from lmpnet_cli.data.datasets import read_classes, training_images
 
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "CUB_200_2011").symlink_to(birds)
-    for read in (lambda data: read_classes([data]), read_annotations, lambda data: training_pictures([data])):
+    for read in (lambda data: read_classes([data]), read_annotations, lambda data: training_images([data])):
         with pytest.raises(DatasetError, match=r"images.txt is a link that leads out of the folder"):
             read(tmp_path / "data")
     assert read_annotations(tmp_path / "data", "all", follow_links=True).images

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from mutations import mutated, seeds
 from PIL import Image
 
-from lmpnet_cli.discovery import discover
+from lmpnet_cli.data.images import BYTES_A_PIXEL, SCANS, image_size, read_image, to_input
+from lmpnet_cli.data.listing import LEADS_OUT, LEADS_TO_HIDDEN, UnreadableImage, list_images
+from lmpnet_cli.discovery.discover import discover
 from lmpnet_cli.errors import InputError
-from lmpnet_cli.images import BYTES_A_PIXEL, SCANS, image_size, read_image, to_input
-from lmpnet_cli.listing import LEADS_OUT, LEADS_TO_HIDDEN, UnreadableImage, list_images
 
 WHOLE = seeds()
 OPTIONS = {"workers": 0, "device": "cpu", "identity": False}
@@ -322,7 +322,7 @@ def test_a_folder_that_changes_while_it_is_read(birds, checkpoint, tmp_path):
 
 @pytest.mark.parametrize("value", [0, 255, 128])
 def test_pictures_of_one_colour_give_finite_numbers(value, checkpoint, tmp_path):
-    from lmpnet_cli.filter_views import visualize_filters
+    from lmpnet_cli.filters.visualize import visualize_filters
 
     for number, colour in enumerate([(value,) * 3, (value, 0, 0)]):
         Image.fromarray(np.full((50, 70, 3), colour, np.uint8)).save(tmp_path / f"{number}.png")

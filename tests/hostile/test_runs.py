@@ -14,16 +14,16 @@ import torch
 from conftest import SMALL
 from PIL import Image
 
-from lmpnet_cli.checkpoints import load_checkpoint, save_checkpoint
 from lmpnet_cli.cli import _stop_like_ctrl_c
-from lmpnet_cli.discovery import discover
+from lmpnet_cli.discovery.discover import discover
+from lmpnet_cli.discovery.store import JOURNAL, Journal
 from lmpnet_cli.errors import OutputError, TrainingError
-from lmpnet_cli.evaluation import evaluate
-from lmpnet_cli.filter_views import visualize_filters
-from lmpnet_cli.journal import JOURNAL, Journal
-from lmpnet_cli.keypoints import read_keypoints
-from lmpnet_cli.lmp.clustering import learnable_clustering
-from lmpnet_cli.training import train
+from lmpnet_cli.evaluation.evaluate import evaluate
+from lmpnet_cli.filters.visualize import visualize_filters
+from lmpnet_cli.io.checkpoints import load_checkpoint, save_checkpoint
+from lmpnet_cli.io.coco import read_keypoints
+from lmpnet_cli.model.clustering import learnable_clustering
+from lmpnet_cli.training.train import train
 
 OPTIONS = {"workers": 0, "device": "cpu"}
 
@@ -36,9 +36,9 @@ def test_a_run_that_is_asked_to_stop_tidies_up_and_says_how_to_go_on(birds, chec
         while not (out / JOURNAL).exists() and time.monotonic() < until:
             time.sleep(0.01)
         process.terminate()
-        told = process.communicate()[1].decode()
-    assert process.returncode == 130, told
-    assert "--resume" in told and "Traceback" not in told
+        callback = process.communicate()[1].decode()
+    assert process.returncode == 130, callback
+    assert "--resume" in callback and "Traceback" not in callback
     assert sorted(path.name for path in out.iterdir()) == [".overlays-new", JOURNAL]
 
 
@@ -74,19 +74,19 @@ def of_one_colour(tmp_path_factory) -> Path:
 
 
 def test_a_data_set_of_one_colour_trains_to_finite_weights(of_one_colour, tmp_path):
-    told = []
+    callback = []
 
     class Told:
         def start(self, *_, **__): ...
         def advance(self, *_, **__): ...
         def tell(self, message): ...
         def warn(self, message):
-            told.append(message)
+            callback.append(message)
 
-    train(of_one_colour, out=tmp_path / "run", progress=Told(), **(SMALL | {"vocabulary": 3}))
+    train(of_one_colour, out=tmp_path / "run", progress=Told(), **(SMALL | {"parts": 3}))
     model = load_checkpoint(tmp_path / "run" / "lmpnet.safetensors")
     assert all(bool(value.isfinite().all()) for value in model.state_dict().values())
-    assert any("no keypoint vocabulary" in message for message in told)
+    assert any("no keypoint vocabulary" in message for message in callback)
     rows = (tmp_path / "run" / "history.csv").read_text().lower()
     assert "nan" not in rows and "inf" not in rows
 
@@ -163,9 +163,9 @@ def test_a_training_that_diverges_stops_with_advice_and_keeps_the_last_whole_epo
 
 
 def test_two_runs_into_one_folder_are_kept_apart(birds, checkpoint, tmp_path):
-    from lmpnet_cli.claims import claim
+    from lmpnet_cli.io.output_folder import lock_output
 
-    with claim(tmp_path / "out", (), overwrite=True):
+    with lock_output(tmp_path / "out", (), overwrite=True):
         for command in (discover, visualize_filters):
             with pytest.raises(OutputError, match="Another run of lmpnet is writing into"):
                 command(birds / "images", out=tmp_path / "out", checkpoint=checkpoint, **OPTIONS)

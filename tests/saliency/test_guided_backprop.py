@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from lmpnet_cli.errors import OptionError
-from lmpnet_cli.inference import evaluating
+from lmpnet_cli.io.runtime import evaluating
 from lmpnet_cli.saliency.guided_backprop import GuidedReLUs, guided_gradients
 
 

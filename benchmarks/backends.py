@@ -1,0 +1,128 @@
+"""What runs the networks: PyTorch as it is, compiled, onnxruntime, and OpenVINO where it is installed.
+
+    python benchmarks/engines.py [IMAGES] [--repeats 5]
+
+Batches are ready in memory; each engine goes all the way from bytes to keypoints. Keypoints are compared with
+PyTorch's. All take turns in this process.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from timing import ready_batches, take_turns
+
+from lmpnet_cli.config import DiscoverConfig
+from lmpnet_cli.data.listing import list_images
+from lmpnet_cli.inference.onnx import export_predictor
+from lmpnet_cli.inference.predictor import open_predictor
+from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.io.bundled import bundled_examples
+from lmpnet_cli.model.onnx_module import OnnxModule, OnnxSpec
+
+Batches = Sequence[NDArray[np.uint8]]
+Run = Callable[[NDArray[np.uint8]], Sequence[NDArray[np.float32]]]
+
+
+def by_torch(graph: torch.nn.Module) -> Run:
+    """PyTorch, channels last, inference mode."""
+
+    def run(pixels: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
+        with torch.inference_mode():
+            images = torch.from_numpy(pixels).contiguous(memory_format=torch.channels_last)
+            return [each.numpy() for each in graph(images)]
+
+    return run
+
+
+def by_openvino(path: Path) -> Run | None:
+    """OpenVINO in float32, where it is installed."""
+    try:
+        import openvino
+    except ImportError:
+        return None
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    compiled = openvino.Core().compile_model(path, "CPU", settings)
+
+    def run(pixels: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
+        outputs = compiled([pixels])
+        return [outputs[index] for index in range(len(outputs))]
+
+    return run
+
+
+def runners(identity: bool, folder: Path) -> dict[str, Run]:
+    """All that there are, for one order."""
+    config = DiscoverConfig(images=(), device="cpu", identity=identity)
+    predictor = open_predictor(config)
+    path = folder / "graph.onnx"
+    export_predictor(predictor, config, path)  # type: ignore[arg-type]
+    assert predictor.model is not None
+    graph = OnnxModule(predictor.model, OnnxSpec(identity, len(predictor.names), config.thr, config.filters)).eval()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options)
+    found: dict[str, Run | None] = {
+        "PyTorch": by_torch(graph),
+        "PyTorch, networks compiled": None,
+        "onnxruntime": lambda pixels: session.run(None, {"pixels": pixels}),
+        "OpenVINO": by_openvino(path),
+    }
+    try:
+        run = by_torch(OnnxModule(_Compiled(predictor.model), graph.spec).eval())  # type: ignore[arg-type]
+        run(np.zeros((2, 3, predictor.reader.size, predictor.reader.size), np.uint8))
+        found["PyTorch, networks compiled"] = run
+    except Exception as error:  # no compiler on this machine
+        print(f"torch.compile does not work here: {str(error).splitlines()[0][:200]}")
+    return {name: run for name, run in found.items() if run is not None}
+
+
+class _Compiled(torch.nn.Module):
+    """The networks compiled, and all else as it is."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.networks = torch.compile(model)
+        self.spec, self.part_head, self.normalize = model.spec, model.part_head, model.normalize
+
+    def forward(self, images: torch.Tensor) -> object:
+        return self.networks(images)
+
+
+def measure(pictures: Path, repeats: int = 5) -> tuple[list[str], str]:
+    """Lines for the document, and the figure that has a goal."""
+    files = list_images([pictures])[:64]
+    batches = [each.numpy() for each in ready_batches(ModelRunner(DiscoverConfig(images=(), device="cpu")), files)]
+    lines = ["## Engines", "", "| order | engine | images/s | times as fast | largest difference, cells |"]
+    lines.append("| --- | --- | --- | --- | --- |")
+    figures = []
+    for identity in (False, True):
+        with tempfile.TemporaryDirectory() as folder:
+            runs = runners(identity, Path(folder))
+        times = take_turns(
+            {name: lambda run=run: [run(each) for each in batches] for name, run in runs.items()},  # type: ignore[misc]
+            repeats,
+        )
+        expected = [runs["PyTorch"](each)[0] for each in batches]
+        for name, seconds in times.items():
+            found = [runs[name](each)[0] for each in batches]
+            away = max(float(np.nanmax(np.abs(a - b))) for a, b in zip(expected, found, strict=True))
+            order = "vocabulary" if identity else "paper's"
+            faster = times["PyTorch"] / seconds
+            lines.append(f"| {order} | {name} | {len(files) / seconds:.1f} | {faster:.2f} | {away:.1e} |")
+            if name == "onnxruntime":
+                figures.append(f"{faster:.2f} ({order})")
+    return lines, "onnxruntime " + ", ".join(figures)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("images", nargs="?", type=Path, default=bundled_examples() / "images")
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    print("\n".join(measure(options.images, options.repeats)[0]))

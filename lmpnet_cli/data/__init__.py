@@ -1,0 +1,1 @@
+"""Images, videos and data sets: listing, decoding and loading them; annotations, for evaluation only."""

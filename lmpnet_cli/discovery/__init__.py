@@ -1,0 +1,1 @@
+"""`lmpnet discover`, `merge` and `match`: find keypoints on images, resume and join runs."""

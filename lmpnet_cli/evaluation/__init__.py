@@ -1,0 +1,1 @@
+"""`lmpnet eval` and `lmpnet salient`: scores of keypoints against annotations, beside trivial baselines."""

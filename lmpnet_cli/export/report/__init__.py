@@ -1,0 +1,1 @@
+"""`lmpnet report`: one HTML page of a folder of results."""

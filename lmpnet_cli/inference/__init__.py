@@ -1,0 +1,1 @@
+"""Trained models over many images: predictors, one for each method, and the runner of an LMPNet."""

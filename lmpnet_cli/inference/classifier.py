@@ -1,0 +1,140 @@
+"""Any image classifier, as the second method needs it: from RGB bytes to logits, with its classes and input size."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.data.config import resolve_data_config
+from timm.data.imagenet_info import ImageNetInfo
+from torch import Tensor, nn
+
+from lmpnet_cli.errors import CheckpointError, OptionError
+from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.io.checkpoints import file_sha256
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network ready to classify.
+
+    Attributes:
+        network: the module that answers.
+        logits: (B, 3, S, S) RGB in 0 to 255 -> (B, classes or more) logits; what follows the classes means "none".
+        classes: names in the order of the logits.
+        size: side of the input in pixels.
+        record: name and checksum, for the results.
+    """
+
+    network: nn.Module
+    logits: Callable[[Tensor], Tensor]
+    classes: tuple[str, ...]
+    size: int
+    record: dict[str, Any]
+
+
+def lmpnet_classifier(runner: ModelRunner) -> Classifier:
+    """The classification branch of an LMPNet's network."""
+    model = runner.model
+
+    def logits(images: Tensor) -> Tensor:
+        found: Tensor = model.network(model.normalize(images))[0]
+        return found
+
+    record = {"checkpoint": runner.checkpoint_record()}
+    return Classifier(model.network, logits, model.spec.classes, runner.size, record)
+
+
+def timm_classifier(name: str, weights: Path | None, size: int | None, device: torch.device) -> Classifier:
+    """A classifier by its timm name.
+
+    Args:
+        weights: a safetensors file with timm's key names; None fetches timm's pretrained weights.
+        size: side of the input; None takes the one that the network was made for.
+
+    Raises:
+        OptionError: when timm has no such classifier, or it does not take pictures of that size.
+        CheckpointError: when weights are missing, damaged, cannot be fetched, or do not fit.
+    """
+    _known(name, weights)
+    tensors = None if weights is None else _tensors(weights)
+    try:
+        if tensors is None:
+            network: Any = timm.create_model(name, pretrained=True)
+        else:
+            network = timm.create_model(name, pretrained=False, num_classes=_class_count(name, tensors, weights))
+            network.load_state_dict(tensors)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        if tensors is None:
+            raise CheckpointError(
+                f"The pretrained weights of {name} could not be fetched ({type(error).__name__}). Connect to the "
+                "network once, or name a file with --classifier-weights."
+            ) from error
+        raise CheckpointError(f"{weights} does not fit {name}: {reason}") from error
+    if network.num_classes < 2:
+        raise OptionError(f"{name} has no classes to tell apart. Choose a classifier.")
+    settings: dict[str, Any] = resolve_data_config({}, model=network)  # type: ignore[no-untyped-call]
+    side = size or int(settings["input_size"][1])
+    network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+    mean, std = (torch.tensor(settings[key], device=device).view(1, 3, 1, 1) * 255 for key in ("mean", "std"))
+
+    def logits(images: Tensor) -> Tensor:
+        found: Tensor = network((images.float() - mean) / std)
+        return found
+
+    try:
+        with torch.inference_mode():
+            logits(torch.zeros(1, 3, side, side, device=device))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise OptionError(f"{name} takes no pictures of {side} pixels ({reason}). Choose another --size.") from error
+    file: dict[str, Any]
+    if weights is None:
+        file = {"name": f"{name.partition('.')[0]}.{network.pretrained_cfg.get('tag')}", "sha256": None}
+    else:
+        file = {"name": weights.name, "sha256": file_sha256(weights)}
+    # names of a file's classes are not known; those of timm's own weights are ImageNet's, where there are a thousand
+    names = _imagenet() if weights is None and network.num_classes == 1000 else map(str, range(network.num_classes))
+    return Classifier(network, logits, tuple(names), side, {"checkpoint": file, "classifier": name})
+
+
+def _known(name: str, weights: Path | None) -> None:
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.4)
+        raise OptionError(f"timm has no classifier {name!r}. Near: {', '.join(near) or 'none'}.")
+    tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise OptionError(f"timm has no weights {tag!r} of {architecture}. It has {', '.join(tags) or 'none'}.")
+    if weights is None and not timm.is_model_pretrained(architecture):
+        raise OptionError(f"timm has no weights of {name}. Name a file with --classifier-weights.")
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"There is no weight file {path}. Check --classifier-weights.") from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a safetensors file ({error}). Pickled weights are not read.") from error
+
+
+def _class_count(name: str, tensors: dict[str, Tensor], path: Path | None) -> int:
+    """How many classes the head in the file has."""
+    config = timm.models.get_pretrained_cfg(name)
+    layer = config.classifier if config else ""
+    head = tensors.get(f"{layer}.weight")
+    if head is None:
+        raise CheckpointError(f"{path} holds no classifier of {name}: there is no tensor {layer}.weight in it.")
+    return head.shape[0]
+
+
+def _imagenet() -> tuple[str, ...]:
+    info = ImageNetInfo()
+    return tuple(info.index_to_description(index) for index in range(1000))

@@ -1,0 +1,1 @@
+"""Files and the machine: checkpoints, COCO, output folders, run records, devices."""

@@ -1,0 +1,131 @@
+"""Learnable clustering (LMPNet, section 3.5, Algorithm 1) for a batch, with no loop over images or filters.
+
+Proposals are one-hot maps, and W starts alike for all, so proposals of one cell stay alike: each cell is weighed once
+and counts as often as it has live proposals; those that were erased stay alike, too, and are the last entry. What the
+paper leaves open is settled as in papers.md 1.11: similarity 1 / max(d, 0.5), so that d = 0 counts 2 and grid distances
+from 1 up are untouched; Euclidean d in cells; a proposal that was erased keeps its share of the softmax, gains no
+similarity and casts no vote; between cells with equal votes the larger sum of live raw maxima wins, then the lower
+row-major index.
+
+"Learnable" means the update of W, which starts at 1 for every image: nothing is learned by gradient.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lmpnet_cli.model.selection import Proposals, propose
+
+DISTANCE_FLOOR = 0.5
+ITERATIONS = 5
+VOTE = 2.0**40
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """What Algorithm 1 found.
+
+    Attributes:
+        votes: (B, K, H, W) the keypoint maps Yout; zero for a keypoint that was not found.
+        cells: (B, K) row-major cell of each keypoint; undefined where not found.
+        found: (B, K) True where proposals were left.
+        members: (B, K, C) True for the live proposals that the keypoint erased: those that belong to it.
+    """
+
+    votes: Tensor
+    cells: Tensor
+    found: Tensor
+    members: Tensor
+
+
+def learnable_clustering(x: Tensor, k: int = 5, iterations: int = ITERATIONS, threshold: float = 3.0) -> Tensor:
+    """Algorithm 1 on raw maps, which are reduced to one-hot proposals first.
+
+    Args:
+        x: (B, C, H, W) raw maps; an all-zero map makes no proposal.
+        k: keypoints to look for.
+        iterations: n, the inner iterations; they change the values of the result, never the positions.
+        threshold: thr, in cells of x; proposals strictly nearer to a keypoint are erased.
+
+    Returns:
+        (B, k, H, W) keypoint maps, zero for a keypoint that was not found.
+    """
+    return cluster(propose(x), k, iterations, threshold).votes
+
+
+def cluster(proposals: Proposals, k: int, iterations: int = ITERATIONS, threshold: float = 3.0) -> Clusters:
+    """Algorithm 1 on proposals; arguments as for `learnable_clustering`."""
+    if k < 1 or iterations < 1 or threshold < 0:
+        raise ValueError(f"expected k >= 1, iterations >= 1, threshold >= 0, received {k}, {iterations}, {threshold}")
+    height, width = proposals.map_size
+    alive = proposals.live
+    counts = _count(proposals)  # (B, HW + 1)
+    # the order of equally voted cells: the sum of raw maxima of the live proposals there
+    strengths = _strengths(proposals)  # (B, HW)
+    distances = cell_distances(height, width, counts.device)  # (HW, HW)
+    similarities = torch.nn.functional.pad(1 / distances.clamp(min=DISTANCE_FLOOR), (0, 1))  # 0 for those erased
+    maps, positions, found, members = [], [], [], []
+    for _ in range(k):
+        live, logarithm = counts[:, :-1], counts.log()  # -inf without any
+        order = torch.where(live > 0, strengths, 0)
+        weights = torch.ones_like(logarithm)  # W[:, i]
+        for _ in range(iterations):
+            softmax = _softmax(weights, logarithm)
+            peak = _peak(_vote(softmax, live), order)  # (B,)
+            weights = softmax + similarities[peak]
+        near = distances[peak] < threshold  # (B, HW)
+        maps.append(_vote(_softmax(weights, logarithm), live) / VOTE)  # Y, (B, HW)
+        positions.append(peak)
+        # at threshold 0 nothing is erased and the same keypoint is found again, as the letter has it
+        found.append((live > 0).any(1))
+        members.append(alive & near.gather(1, proposals.cells))
+        alive = alive & ~members[-1]
+        left = torch.where(near, 0, live)
+        counts = torch.cat([left, counts[:, -1:] + (live - left).sum(1, keepdim=True)], 1)
+    stacked = torch.stack(maps, 1).view(counts.shape[0], k, height, width)
+    return Clusters(stacked, torch.stack(positions, 1), torch.stack(found, 1), torch.stack(members, 1))
+
+
+def cell_distances(height: int, width: int, device: torch.device | None = None) -> Tensor:
+    """(HW, HW) Euclidean distances between the cells of a map, in cells."""
+    rows = torch.arange(height, device=device).repeat_interleave(width)
+    columns = torch.arange(width, device=device).repeat(height)
+    squared = (rows[:, None] - rows).square() + (columns[:, None] - columns).square()
+    return squared.float().sqrt()
+
+
+def _count(proposals: Proposals) -> Tensor:
+    """How many live proposals each cell has, and how many are not live: (B, HW + 1)."""
+    live = proposals.live.long()
+    cells = live.new_zeros(live.shape[0], proposals.map_size[0] * proposals.map_size[1])
+    return torch.cat([cells.scatter_add(1, proposals.cells, live), (1 - live).sum(1, keepdim=True)], 1)
+
+
+def _strengths(proposals: Proposals) -> Tensor:
+    """Sum of the raw maxima of the live proposals of each cell, (B, HW), in whole multiples of a unit."""
+    kept = torch.where(proposals.live, proposals.strengths.float(), 0.0)
+    top = kept.amax(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+    unit = torch.exp2(top.log2().ceil() - 40)  # 2^40 for each of at most 2^22 proposals stays within int64
+    whole = (kept / unit).round().long()
+    cells = whole.new_zeros(whole.shape[0], proposals.map_size[0] * proposals.map_size[1])
+    return cells.scatter_add(1, proposals.cells, whole)
+
+
+def _softmax(weights: Tensor, logarithm: Tensor) -> Tensor:
+    """The softmax over all proposals; `logarithm` is that of the number that each entry of `weights` stands for."""
+    return (weights - (weights + logarithm).logsumexp(1, keepdim=True)).exp()
+
+
+def _vote(softmax: Tensor, live: Tensor) -> Tensor:
+    """Sum over live proposals of softmax times one-hot map, (B, HW), a whole number of which `VOTE` make 1.
+
+    Whole numbers add up to the same sum in any order, so that equal votes are equal on a GPU too.
+    """
+    return (softmax[:, :-1] * VOTE).round().long() * live
+
+
+def _peak(votes: Tensor, strengths: Tensor) -> Tensor:
+    """The cell with most votes, ties by strength and then by index, (B, HW) -> (B,)."""
+    tied = votes == votes.amax(1, keepdim=True)
+    return torch.where(tied, strengths, -1).argmax(1)

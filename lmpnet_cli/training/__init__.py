@@ -1,0 +1,1 @@
+"""`lmpnet train`: learn an LMPNet, network and replica, from class-labelled images."""

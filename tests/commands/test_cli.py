@@ -1,0 +1,258 @@
+"""The commands as a shell meets them: exit codes, stdout and stderr apart, messages without a traceback."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from lmpnet_cli import __version__
+from lmpnet_cli.cli import app, main
+from lmpnet_cli.config import DiscoverConfig, EvaluateConfig, SaliencyHistogramConfig, TrainConfig, VisualizeConfig
+
+COMMANDS = {
+    "train": TrainConfig,
+    "discover": DiscoverConfig,
+    "viz-filters": VisualizeConfig,
+    "eval": EvaluateConfig,
+    "salient": SaliencyHistogramConfig,
+}
+SHARED = ("--out", "--overwrite", "--device", "--batch-size", "--workers", "--seed", "--quiet", "--json")
+
+
+def app_commands():
+    return [command.name for command in app.registered_commands if not command.hidden]
+
+
+FAST = ("--workers", "0", "--device", "cpu")
+
+
+def run(*arguments: object):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert "Traceback" not in result.output
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def photo(birds: Path) -> Path:
+    return sorted((birds / "images").rglob("*.jpg"))[0]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_every_shared_option_and_the_defaults(command):
+    text = run(command, "--help").stdout
+    for option in SHARED:
+        assert option in text
+    assert f"results/{command}" in text
+    config = COMMANDS[command]
+    assert f"default: {config.batch_size}" in text
+
+
+def test_version_and_bare_call():
+    assert run("--version").stdout.strip() == f"lmpnet {__version__}"
+    assert run().exit_code == 2
+
+
+@pytest.mark.parametrize(("second", "first"), [("visualize", "viz-filters"), ("evaluate", "eval")])
+def test_second_names(second, first):
+    options = [set(re.findall(r"--[\w-]+", run(name, "--help").stdout)) for name in (second, first)]
+    assert options[0] == options[1]
+    assert "--out" in options[0]
+
+
+def test_discover_writes_progress_to_stderr_only(photo, checkpoint, tmp_path):
+    result = run("discover", photo, "-c", checkpoint, "-o", tmp_path / "out", *FAST)
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert "keypoints.json" in result.stderr.replace("\n", "")
+    assert (tmp_path / "out/keypoints.json").exists()
+
+
+def test_quiet_says_nothing(photo, checkpoint, tmp_path):
+    result = run("discover", photo, "-c", checkpoint, "-o", tmp_path / "out", "-q", *FAST)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_json_is_one_object_on_stdout(photo, birds, checkpoint, tmp_path):
+    common = ("-c", checkpoint, "--json", *FAST)
+    for arguments in (
+        ("discover", photo, "-o", tmp_path / "a", *common),
+        ("eval", birds, "-o", tmp_path / "b", *common),
+        ("viz-filters", photo, "-o", tmp_path / "c", "--tile", 32, *common),
+        ("salient", birds, "-o", tmp_path / "e", "--method", "lmpnet", *common),
+        ("discover", photo, "-o", tmp_path / "f", "--method", "saliency", *common),
+    ):
+        result = run(*arguments)
+        assert result.stderr == ""
+        assert isinstance(json.loads(result.stdout), dict)
+    small = ("--backbone", "test_resnet", "--init", "none", "--size", 64, "--epochs", 1)
+    trained = run("train", birds, "-o", tmp_path / "d", "--json", *small, *FAST)
+    assert json.loads(trained.stdout)["complete"] is True
+
+
+def test_eval_takes_thr_several_times(birds, checkpoint, tmp_path):
+    result = run("eval", birds, "--thr", 1, "--thr", 2.5, "-c", checkpoint, "-o", tmp_path / "out", *FAST)
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert [row["thr"] for row in metrics["results"]] == [1.0, 2.5]
+    assert "thr 2.5" in result.stderr
+    assert "image centre" in result.stderr
+
+
+def test_salient_shows_a_table_and_its_cost_comes_first(birds, checkpoint, tmp_path):
+    stride = ("--patch", 32, "--coarse-stride", 32)  # four copies of each picture
+    result = run("salient", birds, "-c", checkpoint, "-o", tmp_path / "out", *stride, *FAST)
+    assert result.exit_code == 0 and result.stdout == ""
+    told = result.stderr.index("4 occluded copies of each picture")
+    assert told < result.stderr.index("Parts detected") < result.stderr.index("salient.png")
+    assert "most often" in result.stderr and "left eye" in result.stderr
+    with Image.open(tmp_path / "out/salient.png") as picture:
+        assert min(picture.size) > 300
+
+
+def test_results_go_to_a_named_default(photo, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("discover", photo, "-c", checkpoint, *FAST).exit_code == 0
+    assert (tmp_path / "results/discover/keypoints.json").exists()
+    again = run("discover", photo, "-c", checkpoint, *FAST)
+    assert again.exit_code == 1
+    assert "--overwrite" in again.stderr
+    assert run("discover", photo, "-c", checkpoint, "--overwrite", *FAST).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--k", "0"),
+        ("--k", "1000"),
+        ("--k", "many"),
+        ("--thr", "0"),
+        ("--thr", "-1"),
+        ("--thr", "nan"),
+        ("--batch-size", "0"),
+        ("--workers", "-2"),
+        ("--iterations", "0"),
+        ("--filters", "0"),
+        ("--method", "magic"),
+        ("--precision", "8"),
+        ("--coarse-stride", "17"),
+        ("--keep", "0"),
+        ("--panels",),
+        ("--classifier", "resnet18"),
+        ("--no-such-option",),
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_names_the_option(arguments, photo, tmp_path):
+    result = run("discover", photo, "-o", tmp_path / "out", *arguments)
+    assert result.exit_code == 2
+    assert arguments[0] in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_the_user_can_mend_is_exit_code_1(photo, checkpoint, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "foreign.safetensors").write_bytes(b"something else")
+    (tmp_path / "file").touch()
+    out = ("-o", tmp_path / "out", *FAST)
+    for arguments, words in (
+        (("discover", tmp_path / "nowhere", "-c", checkpoint, *out), "There is no image or folder"),
+        (("discover", tmp_path / "empty", "-c", checkpoint, *out), "No images in"),
+        (("discover", photo, "-c", tmp_path / "none.safetensors", *out), "There is no checkpoint"),
+        (("discover", photo, "-c", tmp_path / "foreign.safetensors", *out), "not a readable safetensors"),
+        (("discover", photo, "-c", checkpoint, "-o", tmp_path / "out", "--device", "cuda:7"), "--device auto"),
+        (("discover", photo, "-c", checkpoint, "-o", tmp_path / "file"), "Choose another --out"),
+        (("eval", tmp_path / "empty", "-c", checkpoint, *out), "holds no annotations"),
+        (("viz-filters", tmp_path / "empty", "-c", checkpoint, *out), "No images in"),
+        (("train", tmp_path / "empty", *out), "no class folders"),
+        (("train", tmp_path / "nowhere", *out), "There is no folder"),
+        (("train", tmp_path / "empty", "--resume", *out), "no training to resume"),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 1, arguments
+        assert words in result.stderr.replace("\n", " "), result.stderr
+        assert result.stderr.count("Error:") == 1
+        assert result.stdout == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_skipped_pictures_are_named_and_the_rest_is_done(birds, checkpoint, tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (60, 40)).save(tmp_path / "in/[red]good.png")
+    (tmp_path / "in/bad.png").write_bytes(b"x")
+    result = run("discover", tmp_path / "in", "-c", checkpoint, "-o", tmp_path / "out", *FAST)
+    assert result.exit_code == 0
+    assert "Warning: bad.png is skipped" in result.stderr
+    document = json.loads((tmp_path / "out/keypoints.json").read_text())
+    assert [image["file_name"] for image in document["images"]] == ["[red]good.png"]
+
+
+def test_interrupted_training_says_how_to_go_on(birds, tmp_path, monkeypatch):
+    from lmpnet_cli.training import trainer
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer.Trainer, "_epoch", interrupt)
+    small = ("--backbone", "test_resnet", "--init", "none", "--size", 64)
+    result = run("train", birds, "-o", tmp_path / "out", *small, *FAST)
+    assert result.exit_code == 130
+    assert "--resume" in result.stderr
+    assert (tmp_path / "out/lmpnet.safetensors").exists()
+
+
+def test_the_shell_completes_commands_options_and_formats():
+    def complete(words):
+        told = {"_LMPNET_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        program = Path(sys.executable).with_name("lmpnet")
+        return subprocess.run([program], env=os.environ | told, capture_output=True, text=True).stdout.split()
+
+    assert complete("lmpnet disc") == ["discover"]
+    assert "--report" in complete("lmpnet discover --re")
+    assert complete("lmpnet convert x --to l") == ["label-studio"]
+
+
+@pytest.mark.parametrize("command", [name for name in app_commands() if name not in ("doctor", "info")])
+def test_every_command_shows_an_example_and_what_it_writes(command):
+    text = CliRunner().invoke(app, [command, "--help"]).stdout
+    assert f"lmpnet {command} " in text.split("Options")[0] or f"lmpnet {command}\n" in text, text
+
+
+def test_a_log_gets_lines_in_place_of_a_bar(monkeypatch, capsys):
+    from lmpnet_cli.commands import console
+
+    monkeypatch.setattr(console, "SECONDS", 0.0)
+    with console.ConsoleProgress() as progress:
+        progress.start("discover", 40)
+        progress.advance(10, "fine")
+        progress.advance(30)
+    lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"discover: 10 of 40 images, [0-9.]+/s, [0-9:]+ left, fine", lines[0])
+    assert re.fullmatch(r"discover: 40 of 40 images, [0-9.]+/s, fine", lines[1])
+    monkeypatch.setattr(console, "SECONDS", 15.0)
+    with console.ConsoleProgress() as progress:
+        progress.start("discover", 40)
+        progress.advance(40)
+    assert capsys.readouterr().err == ""  # too short to tell of
+
+
+def test_python_m_works(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "lmpnet_cli", "--version"], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == f"lmpnet {__version__}"
+
+
+def test_the_program_has_torch_ask_for_large_pages_unless_told_otherwise(monkeypatch):
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    monkeypatch.setattr("sys.argv", ["lmpnet", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"

@@ -1,0 +1,221 @@
+import json
+import math
+from dataclasses import FrozenInstanceError, asdict
+from pathlib import Path
+
+import pytest
+
+from lmpnet_cli.config import (
+    DiscoverConfig,
+    EvaluateConfig,
+    KeypointConfig,
+    MatchConfig,
+    ModelConfig,
+    PartsConfig,
+    ReportConfig,
+    RunConfig,
+    SaliencyConfig,
+    SaliencyHistogramConfig,
+    TrainConfig,
+    VisualizeConfig,
+    default_out,
+)
+from lmpnet_cli.errors import OptionError
+
+NEEDED = {
+    DiscoverConfig: {"images": "photos"},
+    TrainConfig: {"data": "data"},
+    PartsConfig: {"data": "photos"},
+    MatchConfig: {"images": "photos"},
+    ReportConfig: {"result": "results"},
+}
+EVERY = [
+    DiscoverConfig,
+    EvaluateConfig,
+    SaliencyHistogramConfig,
+    VisualizeConfig,
+    PartsConfig,
+    MatchConfig,
+    TrainConfig,
+]
+
+
+def build(config, **options):
+    return config(**NEEDED.get(config, {}) | options)
+
+
+def test_defaults_are_those_of_the_contract():
+    discover, evaluate = build(DiscoverConfig), build(EvaluateConfig)
+    for config in (discover, evaluate, build(VisualizeConfig), build(TrainConfig)):
+        shared = (config.device, config.workers, config.seed, config.overwrite, config.out)
+        assert shared == ("auto", None, 0, False, None)
+    for config in (discover, evaluate):
+        assert (config.keypoints, config.filters, config.method, config.checkpoint) == (5, 512, "lmpnet", None)
+    assert (discover.thr, evaluate.thr, evaluate.alpha, evaluate.split) == (3.0, (3.0,), 0.1, "test")
+    assert (TrainConfig.batch_size, TrainConfig(data=("x",)).epsilon) == (32, 0.1)
+
+
+def test_a_configuration_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        build(DiscoverConfig).k = 7
+
+
+RANGES = [  # configuration, field, flag, values at the borders, values beyond
+    (RunConfig, "batch_size", "--batch-size", [1, 4096], [0, -1]),
+    (RunConfig, "seed", "--seed", [0, 2**32 - 1], [-1, 2**32, 2**64]),
+    (RunConfig, "workers", "--workers", [None, 0, 256], [-1, 257]),
+    (RunConfig, "precision", "--precision", ["auto", "32", "bf16"], ["16", "BF16", ""]),
+    (ModelConfig, "size", "--size", [None, 32, 2048], [31, 2049, -224]),
+    (RunConfig, "max_pixels", "--max-pixels", [1], [0]),
+    (DiscoverConfig, "every", "--every", [1], [0, -1, 1_000_001]),
+    (ReportConfig, "limit", "--limit", [1, 100_000], [0, 100_001]),
+    (ReportConfig, "side", "--side", [None, 32, 4096], [31, 4097]),
+    (KeypointConfig, "k", "--k", [None, 1, 100], [0, 101, -5]),
+    (PartsConfig, "k", "--k", [None, 1, 100], [0, 101, -5]),
+    (PartsConfig, "images", "--images", [2, 10**6], [1, 0]),
+    (PartsConfig, "patches", "--patches", [1, 100], [0, 101]),
+    (MatchConfig, "columns", "--columns", [2, 20], [1, 21]),
+    (TrainConfig, "parts", "--parts", [0, 5, 100], [-1, 101]),
+    (KeypointConfig, "filters", "--filters", [1, 9999], [0]),
+    (KeypointConfig, "margin", "--margin", [0, 3], [-1, 65]),
+    (KeypointConfig, "iterations", "--iterations", [1], [0]),
+    (KeypointConfig, "method", "--method", ["lmpnet", "saliency"], ["saliency2", ""]),
+    (SaliencyConfig, "patch", "--patch", [8, 16, 2048], [0, -1, 2049]),
+    (SaliencyConfig, "coarse_stride", "--coarse-stride", [1, 8, 16], [0, -8, 17]),
+    (SaliencyConfig, "coarse_weight", "--coarse-weight", [0, 0.5, 1], [-0.1, 1.1, math.nan]),
+    (SaliencyConfig, "nms_radius", "--nms-radius", [0, 8.5, 256], [-1, 257, math.nan]),
+    (SaliencyConfig, "draws", "--draws", [1, 100], [0, 101]),
+    (SaliencyConfig, "keep", "--keep", [0.01, 1], [0, -0.1, 1.1, math.nan]),
+    (SaliencyHistogramConfig, "thr", "--thr", [0.001, 3, 20], [0, -1, 20.1, math.nan]),
+    (SaliencyHistogramConfig, "alpha", "--alpha", [0.001, 1], [0, -0.1, 1.01, math.nan]),
+    (SaliencyHistogramConfig, "split", "--split", ["test", "train", "all"], ["val"]),
+    (DiscoverConfig, "thr", "--thr", [0.001, 3, 20], [0, -1, 20.1, math.nan, math.inf]),
+    (EvaluateConfig, "thr", "--thr", [1, (1, 2.5, 20)], [0, (3, 0), (3, math.nan), ()]),
+    (EvaluateConfig, "alpha", "--alpha", [0.001, 1], [0, -0.1, 1.01, math.nan]),
+    (EvaluateConfig, "split", "--split", ["test", "train", "all"], ["val"]),
+    (VisualizeConfig, "rows", "--rows", [1, 100], [0, 101]),
+    (VisualizeConfig, "columns", "--columns", [1, 100], [0, 101]),
+    (VisualizeConfig, "tile", "--tile", [16, 512], [15, 513]),
+    (TrainConfig, "pooling", "--pooling", ["leaky_max", "max", "average"], ["leaky-max", "min"]),
+    (TrainConfig, "epochs", "--epochs", [1], [0]),
+    (TrainConfig, "replica_epochs", "--replica-epochs", [None, 0, 5], [-1]),
+    (TrainConfig, "devices", "--devices", [1], [0]),
+    (TrainConfig, "num_nodes", "--num-nodes", [1], [0]),
+    (TrainConfig, "size", "--size", [32], [31]),
+    (TrainConfig, "epsilon", "--epsilon", [0, 10], [-0.1, 10.1, math.nan]),
+    (TrainConfig, "epsilon_warmup", "--epsilon-warmup", [0, 1], [-0.1, 1.1]),
+    (TrainConfig, "learning_rate", "--learning-rate", [1e-9, 5], [0, -1, math.nan, math.inf]),
+    (TrainConfig, "head_factor", "--head-factor", [0, 10], [-1, math.nan]),
+    (TrainConfig, "momentum", "--momentum", [0, 0.9], [-0.1, 1.1, math.nan]),
+    (TrainConfig, "weight_decay", "--weight-decay", [0], [-1e-4, math.nan]),
+    (TrainConfig, "warmup", "--warmup", [0, 1], [-0.1, 1.1]),
+    (TrainConfig, "label_smoothing", "--label-smoothing", [0, 0.9], [-0.1, 1]),
+    (TrainConfig, "clip", "--clip", [0], [-1, math.nan]),
+    (TrainConfig, "mask_radius", "--mask-radius", [0, 20], [-1, 21]),
+    (TrainConfig, "val_fraction", "--val-fraction", [0, 0.5], [-0.1, 0.6]),
+    (DiscoverConfig, "block", "--block", [1024], [0, 1_000_001, 500]),  # 500 belongs to --backend ray
+    (DiscoverConfig, "actors", "--actors", [None], [0, 100_001, 2]),
+    (TrainConfig, "background", "--background", [0, 0.5], [-0.1, 0.6]),
+]
+
+
+@pytest.mark.parametrize(
+    ("config", "field", "flag", "good", "bad"), RANGES, ids=[row[0].__name__ + row[2] for row in RANGES]
+)
+def test_every_range_is_checked_with_an_error_that_names_the_flag(config, field, flag, good, bad):
+    for value in good:
+        build(config, **{field: value})
+    for value in bad:
+        with pytest.raises(OptionError, match=f"^{flag} ") as caught:
+            build(config, **{field: value})
+        assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("config", EVERY)
+def test_every_number_of_a_command_is_checked(config):
+    """No number of a configuration is left without a range."""
+    checked = {field for owner, field, *_ in RANGES if issubclass(config, owner)}
+    unchecked = {"output_stride"}  # by the backbone, which knows what it can do
+    fields = asdict(build(config))
+    numbers = {name for name, value in fields.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    assert numbers <= checked | unchecked
+
+
+def test_messages_show_value_and_range():
+    with pytest.raises(OptionError, match=r"^--k 101 is out of range: it must lie between 1 and 100\.$"):
+        KeypointConfig(k=101)
+    with pytest.raises(OptionError, match=r"between 0 and 4294967295\.$"):
+        RunConfig(seed=2**32)
+    with pytest.raises(OptionError, match=r"^--thr 21 is out of range: .* 14 x 14 grid, above 0 and at most 20\.$"):
+        build(DiscoverConfig, thr=21)
+    with pytest.raises(OptionError, match=r"^--split val is unknown: choose one of test, train, all\.$"):
+        EvaluateConfig(split="val")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [(2, (2.0,)), (2.5, (2.5,)), ([1, 2], (1.0, 2.0)), ((3, 1, 3.0), (3.0, 1.0))]
+)
+def test_thresholds_are_floats_in_the_order_given_each_once(given, expected):
+    config = EvaluateConfig(thr=given)
+    assert config.thr == expected
+    assert all(type(value) is float for value in config.thr)
+
+
+@pytest.mark.parametrize("given", ["a", Path("a"), ["a"], (Path("a"),)])
+def test_one_path_or_several(given):
+    assert DiscoverConfig(images=given).images == (Path("a"),)
+    assert VisualizeConfig(images=given).images == (Path("a"),)
+    assert TrainConfig(data=given).data == (Path("a"),)
+    assert DiscoverConfig(images=["b", "a"]).images == (Path("b"), Path("a"))
+
+
+@pytest.mark.parametrize("config", EVERY)
+def test_every_path_may_be_text(config):
+    assert build(config, out="results/x").out == Path("results/x")
+    if issubclass(config, ModelConfig):
+        assert build(config, checkpoint="a.safetensors").checkpoint == Path("a.safetensors")
+    if config is EvaluateConfig:
+        both = config(data="birds", predictions="points.json")
+        assert (both.data, both.predictions) == (Path("birds"), Path("points.json"))
+
+
+@pytest.mark.parametrize("config", EVERY)
+def test_options_are_plain_json(config):
+    built = build(config, out=Path("results") / "x")
+    options = built.options()
+    assert list(options) == list(asdict(built))
+    assert json.loads(json.dumps(options, allow_nan=False)) == options
+    assert options["out"] == "results/x"
+    if config is EvaluateConfig:
+        assert options["thr"] == [3.0]
+    if config in NEEDED:
+        (name, value), *_ = NEEDED[config].items()
+        assert options[name] == [value]
+
+
+def test_the_replica_trains_as_long_as_the_network_unless_told():
+    assert build(TrainConfig, epochs=7).epochs_of_replica == 7
+    assert build(TrainConfig, epochs=7, replica_epochs=0).epochs_of_replica == 0
+    assert default_out("discover") == Path("results/discover")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"panels": True}, "--panels belongs to --method saliency"),
+        ({"target_class": "heron"}, "--target-class belongs to --method saliency"),
+        ({"patch": 8, "coarse_stride": 8}, "--patch belongs"),
+        ({"coarse_stride": 16}, "--coarse-stride belongs"),
+        ({"draws": 2}, "--draws belongs"),
+        ({"nms_radius": 4}, "--nms-radius belongs"),
+        ({"keep": 0.5}, "--keep belongs"),
+        ({"coarse_weight": 0}, "--coarse-weight belongs"),
+        ({"classifier": "resnet18"}, "--classifier belongs to --method saliency"),
+        ({"method": "saliency", "classifier_weights": Path("a")}, "name it with --classifier"),
+        ({"method": "saliency", "classifier": "vgg16", "checkpoint": Path("a")}, "give one of them"),
+    ],
+)
+def test_options_that_do_not_go_together(options, message):
+    for config in (DiscoverConfig, EvaluateConfig, SaliencyHistogramConfig):
+        with pytest.raises(OptionError, match=message):
+            build(config, **{"method": "lmpnet"} | options)

@@ -1,0 +1,182 @@
+from collections import Counter
+
+import pytest
+
+from lmpnet_cli.data.datasets import ClassData, Sample, cub_root, hold_out, read_classes, read_table
+from lmpnet_cli.errors import DatasetError, InputError
+
+CUB = {
+    "images.txt": "1 001.egret/a b.jpg\n2 001.egret/c.jpg\n3 002.heron/d.jpg\n",
+    "image_class_labels.txt": "1 1\n2 1\n3 2\n",
+    "classes.txt": "1 001.egret\n2 002.heron\n3 003.stork\n",
+    "train_test_split.txt": "1 1\n2 0\n3 1\n",
+}
+
+
+def write_cub(folder, **changed):
+    folder.mkdir(parents=True)
+    for name, text in CUB.items():
+        text = changed.get(name.removesuffix(".txt"), text)
+        if text is not None:
+            (folder / name).write_text(text, encoding="utf-8", newline="")
+    return folder
+
+
+def write_classes(folder, *names):
+    """Names of picture files; one that ends in a slash is an empty folder."""
+    for name in names:
+        path = folder / name
+        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            path.touch()
+    return folder
+
+
+def callback(data):
+    return [(sample.source, sample.class_name, sample.split) for sample in data.samples]
+
+
+@pytest.mark.parametrize("inner", ["", "CUB_200_2011"])
+def test_a_cub_folder_is_read_with_its_official_split(tmp_path, inner):
+    root = write_cub(tmp_path / "cub" / inner)
+    data = read_classes([tmp_path / "cub"])
+    assert cub_root(tmp_path / "cub") == root
+    assert callback(data) == [
+        ("001.egret/a b.jpg", "001.egret", "train"),
+        ("001.egret/c.jpg", "001.egret", "test"),
+        ("002.heron/d.jpg", "002.heron", "train"),
+    ]
+    assert data.samples[0].path == root / "images" / "001.egret" / "a b.jpg"
+    assert (data.classes, data.official) == (("001.egret", "002.heron"), True)
+    assert [sample.source for sample in data.of("test", "val")] == ["001.egret/c.jpg"]
+
+
+def test_line_ends_of_windows_blanks_and_empty_lines_change_nothing(tmp_path):
+    plain = read_classes([write_cub(tmp_path / "plain")])
+    texts = {name.removesuffix(".txt"): text.replace("\n", "  \r\n\r\n") for name, text in CUB.items()}
+    assert callback(read_classes([write_cub(tmp_path / "windows", **texts)])) == callback(plain)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"images": "1 a/b.jpg\n2\n"}, r"images\.txt, line 2: expected 2 columns, found 1"),
+        ({"train_test_split": "1 1\n\n2\n"}, r"train_test_split\.txt, line 3: expected 2 columns, found 1"),
+        ({"classes": None}, r"Cannot read .*classes\.txt"),
+        ({"image_class_labels": "1 1\n2 1\n"}, r"image 3 \(002\.heron/d\.jpg\) has no class or no split"),
+        ({"image_class_labels": "1 1\n2 1\n3 9\n"}, r"image 3 .* has no class"),
+        ({"train_test_split": "1 1\n3 1\n"}, r"image 2 .* no split"),
+        ({"images": "1 ../secret.jpg\n"}, r"images\.txt names .\.\./secret\.jpg., which lies outside"),
+        ({"images": "1 /etc/secret.jpg\n"}, "lies outside the data set"),
+    ],
+)
+def test_a_broken_cub_folder_is_refused_by_file_and_line(tmp_path, changed, message):
+    with pytest.raises(DatasetError, match=message):
+        read_classes([write_cub(tmp_path / "cub", **changed)])
+
+
+def test_a_table_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "images.txt").write_bytes(b"1 \xff\xfe.jpg\n")
+    with pytest.raises(DatasetError, match=r"Cannot read .*images\.txt"):
+        read_table(tmp_path / "images.txt", 2)
+
+
+def test_class_folders_are_read_in_depth(tmp_path):
+    write_classes(tmp_path, "heron/2.jpg", "heron/1.png", "egret/more/3.jpg", "egret/x.txt", ".git/4.jpg", "empty/")
+    data = read_classes([tmp_path])
+    expected = [("egret/more/3.jpg", "egret"), ("heron/1.png", "heron"), ("heron/2.jpg", "heron")]
+    assert callback(data) == [(source, name, "train") for source, name in expected]
+    assert (data.classes, data.official) == (("egret", "heron"), False)
+    assert all(sample.path == tmp_path / sample.source for sample in data.samples)
+
+
+@pytest.mark.parametrize(("other", "split"), [("val", "val"), ("valid", "val"), ("test", "test"), ("Test", "test")])
+def test_split_folders_above_the_classes(tmp_path, other, split):
+    write_classes(tmp_path, "train/a/1.jpg", "train/b/1.jpg", f"{other}/a/2.jpg", "notes/c/3.jpg")
+    data = read_classes([tmp_path])
+    assert sorted(callback(data)) == sorted(
+        [("train/a/1.jpg", "a", "train"), ("train/b/1.jpg", "b", "train"), (f"{other}/a/2.jpg", "a", split)]
+    )
+    assert (data.classes, data.official) == (("a", "b"), True)
+
+
+def test_a_lone_train_folder_brings_no_split(tmp_path):
+    data = read_classes([write_classes(tmp_path, "train/a/1.jpg", "train/b/1.jpg")])
+    assert (data.classes, data.official) == (("a", "b"), False)
+
+
+@pytest.mark.parametrize(
+    ("files", "error", "message"),
+    [
+        (["a/1.jpg", "b/"], DatasetError, "two classes or more, and there is only a here"),
+        (["1.jpg", "2.jpg"], DatasetError, "data has no class folders with images.*data/heron"),
+        (["a/", "b/x.txt"], DatasetError, "has no class folders with images"),
+        (None, InputError, "There is no folder .*data"),
+    ],
+)
+def test_a_folder_without_two_classes_is_refused(tmp_path, files, error, message):
+    folder = tmp_path / "data"
+    if files:
+        write_classes(folder, *files)
+    with pytest.raises(error, match=message):
+        read_classes([folder])
+
+
+def test_data_sets_are_merged_by_class_name(tmp_path):
+    write_classes(tmp_path / "folders", "001.egret/new.jpg", "ibis/new.jpg")
+    data = read_classes([write_cub(tmp_path / "cub"), tmp_path / "folders"])
+    assert (data.classes, data.official) == (("001.egret", "002.heron", "ibis"), True)
+    assert Counter(sample.class_name for sample in data.samples) == {"001.egret": 3, "002.heron": 1, "ibis": 1}
+
+
+def test_one_class_each_makes_two(tmp_path):
+    write_classes(tmp_path, "first/a/1.jpg", "second/b/1.jpg")
+    assert read_classes([tmp_path / "first", tmp_path / "second"]).classes == ("a", "b")
+
+
+def pictures(tmp_path, *names, split="train"):
+    """Names are data set/class/file."""
+    return tuple(Sample(tmp_path / name, name.split("/")[1], split, name) for name in names)
+
+
+def many(tmp_path, **sizes):
+    names = [f"cub/{name}/{i:02d}.jpg" for name, size in sizes.items() for i in range(size)]
+    return ClassData(pictures(tmp_path, *names), tuple(sizes), official=False)
+
+
+def held(data):
+    return [sample.source for sample in data.of("val")]
+
+
+def test_a_part_of_every_class_is_held_out(tmp_path):
+    data = many(tmp_path, a=20, b=10, c=2, d=1)
+    result = hold_out(data, 0.3, seed=0)
+    assert Counter(sample.class_name for sample in result.of("val")) == {"a": 6, "b": 3, "c": 1}
+    assert [sample.source for sample in result.samples] == [sample.source for sample in data.samples]
+    assert hold_out(data, 0.0, seed=0) == data
+    kept = hold_out(data, 0.99, seed=0).of("train")
+    assert Counter(sample.class_name for sample in kept) == {"a": 1, "b": 1, "c": 1, "d": 1}
+
+
+def test_the_seed_alone_decides(tmp_path):
+    data = many(tmp_path, a=20, b=20)
+    assert held(hold_out(data, 0.2, seed=1)) == held(hold_out(data, 0.2, seed=1))
+    assert held(hold_out(data, 0.2, seed=1)) != held(hold_out(data, 0.2, seed=2))
+    backwards = ClassData(data.samples[::-1], data.classes, official=False)
+    assert sorted(held(hold_out(backwards, 0.2, seed=1))) == sorted(held(hold_out(data, 0.2, seed=1)))
+
+
+def test_pictures_of_one_file_name_stay_on_one_side(tmp_path):
+    names = [f"{base}/a/{i}.jpg" for base in ("crops", "whole") for i in range(10)]
+    result = hold_out(ClassData(pictures(tmp_path, *names), ("a",), official=False), 0.5, seed=0)
+    sides = {(sample.path.name, sample.split) for sample in result.samples}
+    assert len(sides) == 10 and len(result.of("val")) == 10
+
+
+def test_a_val_that_is_there_is_respected_and_test_pictures_never_move(tmp_path):
+    train = pictures(tmp_path, *[f"x/a/{i}.jpg" for i in range(10)])
+    val, test = pictures(tmp_path, "x/a/v.jpg", split="val"), pictures(tmp_path, "x/a/0.jpg", split="test")
+    with_val = ClassData(train + val, ("a",), official=True)
+    assert hold_out(with_val, 0.5, seed=0) == with_val
+    result = hold_out(ClassData(train + test, ("a",), official=True), 0.5, seed=0)
+    assert (len(result.of("train")), len(result.of("val")), result.of("test")) == (5, 5, list(test))

@@ -1,0 +1,183 @@
+"""Video: frames by number and time, keypoints as on the same pictures, and an overlay video."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from lmpnet_cli.config import DiscoverConfig
+from lmpnet_cli.data.video import Video
+from lmpnet_cli.discovery.discover import discover
+from lmpnet_cli.drawing.video_writer import VideoWriter
+from lmpnet_cli.errors import DatasetError, InputError, OptionError, OutputError
+from lmpnet_cli.export.convert import convert
+from lmpnet_cli.export.report.report import report
+from lmpnet_cli.io.coco import read_keypoints
+from lmpnet_cli.progress import Progress
+
+FRAMES, RATE, SIDE = 23, 10.0, 96
+
+
+@pytest.fixture(scope="module")
+def clip(birds, tmp_path_factory):
+    """Drawn birds one after the other, without loss; each frame's first pixels tell its number."""
+    path = tmp_path_factory.mktemp("clip") / "birds.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), RATE, (SIDE, SIDE))
+    pictures = sorted((birds / "images").rglob("*.jpg"))[:FRAMES]
+    for number, picture in enumerate(pictures):
+        frame = np.asarray(Image.open(picture).convert("RGB").resize((SIDE, SIDE)))[..., ::-1].copy()
+        frame[:8, :8] = 10 * number
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+@pytest.mark.parametrize(("every", "numbers"), [(1, range(FRAMES)), (5, (0, 5, 10, 15, 20)), (100, (0,))])
+def test_every_nth_frame_with_its_number_and_time(clip, every, numbers):
+    video = Video(clip, every)
+    frames = list(video.frames())
+    assert [round(float(frame.rgb[:8, :8].mean()) / 10) for frame in frames] == list(numbers)
+    assert [frame.number for frame in frames] == list(numbers) and len(video) == len(numbers)
+    assert [frame.index for frame in frames] == list(range(len(numbers)))
+    assert [video.name(frame.index) for frame in frames] == [f"frame_{number:06d}.jpg" for number in numbers]
+    assert [frame.time for frame in frames] == pytest.approx([number / RATE for number in numbers])
+    batched = [frame for batch in video.batches(4) for frame in batch]
+    assert [frame.number for frame in batched] == [frame.number for frame in frames]
+    assert all((a.rgb == b.rgb).all() for a, b in zip(batched, frames, strict=True))
+
+
+def test_keypoints_are_those_of_the_same_frames_as_pictures(clip, checkpoint, tmp_path):
+    options = {"checkpoint": checkpoint, "workers": 0, "device": "cpu"}
+    out = tmp_path / "out"
+    video = discover(clip, every=4, out=out, **options, report=True, export="csv")
+    stills = tmp_path / "stills"
+    stills.mkdir()
+    for frame in Video(clip, 4).frames():
+        Image.fromarray(frame.rgb).save(stills / f"frame_{frame.index:06d}.png")
+    pictures = discover(stills, **options)
+    assert [each.frame for each in video.keypoints] == [0, 4, 8, 12, 16, 20]
+    for one, other in zip(video.keypoints, pictures.keypoints, strict=True):
+        np.testing.assert_array_equal(one.xy, other.xy)
+        np.testing.assert_array_equal(one.scores, other.scores)
+    document = json.loads((out / "keypoints.json").read_text())
+    assert document["info"]["video"] == {"name": "birds.avi", "rate": RATE, "every": 4}
+    assert document["images"][2] == {
+        "id": 3,
+        "file_name": "frame_000008.jpg",
+        "width": SIDE,
+        "height": SIDE,
+        "frame": 8,
+        "time": 0.8,
+    }
+    back = read_keypoints(out / "keypoints.json")
+    assert [(each.frame, each.time) for each in back] == [(each.frame, each.time) for each in video.keypoints]
+    drawn = Video(out / "overlays" / "birds.mp4")
+    assert sum(1 for _ in drawn.frames()) == 6 and drawn.rate == pytest.approx(RATE / 4)
+    assert (out / "overview.jpg").is_file() and not list(out.glob(".*"))
+    rows = (out / "exports" / "csv" / "keypoints.csv").read_text().splitlines()
+    assert rows[0].endswith(",visible,frame,time") and rows[-1].endswith(",20,2.0")
+    page = (out / "report.html").read_text()
+    assert page.count('type="text/plain" id="p') == 6
+
+
+def test_no_overlays_leaves_no_video(clip, checkpoint, tmp_path):
+    options = {"checkpoint": checkpoint, "workers": 0, "device": "cpu", "every": 10, "out": tmp_path}
+    discover(clip, **options)
+    discover(clip, **options, overwrite=True, overlays=False)
+    assert not (tmp_path / "overlays").exists() and not (tmp_path / "overview.jpg").exists()
+
+
+def test_what_does_not_go_together_is_refused(clip, tmp_path):
+    for given, message in (
+        ({"images": ("photos",), "every": 2}, "--every belongs to a video"),
+        ({"images": (clip, "photos")}, "name it alone"),
+        ({"images": (clip,), "shard": "1/2"}, "in one go"),
+        ({"images": (clip,), "out": "x", "export": "fiftyone"}, "names picture files"),
+        ({"images": (clip,), "every": 0}, "--every 0 is out of range"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            DiscoverConfig(**given)
+    with pytest.raises(InputError, match="There is no video"):
+        Video(tmp_path / "none.mp4")
+    (tmp_path / "text.mp4").write_text("no film")
+    with pytest.raises(InputError, match="cannot be read as a video"):
+        Video(tmp_path / "text.mp4")
+
+
+class Told(Progress):
+    def __init__(self):
+        self.warnings = []
+
+    def warn(self, message):
+        self.warnings.append(message)
+
+
+def test_a_film_that_is_cut_off_ends_where_it_ends_and_says_so(clip, checkpoint, tmp_path):
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    callback = Told()
+    result = discover(cut, checkpoint=checkpoint, workers=0, device="cpu", out=tmp_path / "out", progress=callback)
+    assert 0 < len(result.keypoints) < FRAMES
+    assert callback.warnings == [f"{cut} ends after {len(result.keypoints)} of the {FRAMES} frames that it announces."]
+
+
+def test_frames_that_cannot_be_decoded_are_skipped_and_named(clip, checkpoint, monkeypatch):
+    whole = Video.frames
+
+    def damaged(video):
+        for frame in whole(video):
+            yield replace(frame, rgb=None) if frame.number in broken else frame
+
+    monkeypatch.setattr(Video, "frames", damaged)
+    options = {"checkpoint": checkpoint, "workers": 0, "device": "cpu", "every": 5}
+    broken = {5, 15}
+    result = discover(clip, **options)
+    assert [each.frame for each in result.keypoints] == [0, 10, 20]
+    assert result.skipped == [(f"frame_{n:06d}.jpg", "OpenCV cannot decode this frame") for n in (5, 15)]
+    broken = set(range(FRAMES))
+    with pytest.raises(InputError, match="None of the 5 images"):
+        discover(clip, **options)
+    with pytest.raises(InputError, match="more than --max-pixels"):
+        broken = set()
+        discover(clip, **options, max_pixels=96)
+
+
+def test_frames_of_another_size_stay_in_the_overlay_video(tmp_path):
+    video = SimpleNamespace(path=tmp_path / "odd.webm", rate=10.0, every=1)
+    with VideoWriter(tmp_path / "out", video, True, "overview.jpg") as drawings:
+        for number in range(100):
+            side = 64 if number % 2 else 97
+            drawings.add("", lambda side=side: np.full((side, side + 7, 3), 200, np.uint8))
+        drawings.commit()
+    assert sum(1 for _ in Video(tmp_path / "out" / "overlays" / "odd.mp4").frames()) == 100
+    assert len(drawings.small) <= 48  # however long the film is
+
+
+def test_a_page_of_frames_needs_the_video_where_it_was(clip, checkpoint, tmp_path):
+    discover(clip, every=10, out=tmp_path / "out", checkpoint=checkpoint, workers=0, device="cpu")
+    for to in ("label-studio", "fiftyone", "yolo-pose"):
+        with pytest.raises(DatasetError, match="frames of a video are not"):
+            convert(tmp_path / "out", to=to, out=tmp_path / "x")
+    page = report(tmp_path / "out", limit=2).path.read_text()
+    assert page.count('type="text/plain" id="p') == 2
+
+
+def test_a_video_that_was_not_written_whole_is_no_result(tmp_path, monkeypatch):
+    """OpenCV says nothing when the disk is full; the file is then cut off."""
+    video = SimpleNamespace(path=tmp_path / "a.mp4", rate=10.0, every=1)
+    with (
+        pytest.raises(OutputError, match=r"could not be written whole .*: 0 of 5 frames"),
+        VideoWriter(tmp_path / "out", video, True, "overview.jpg") as drawings,
+    ):
+        for _ in range(5):
+            drawings.add("", lambda: np.zeros((64, 64, 3), np.uint8))
+        drawings.settle()
+        drawings.writer.release()
+        whole = drawings._aside.read_bytes()
+        drawings._aside.write_bytes(whole[: len(whole) // 2])
+        drawings.commit()
+    assert [*(tmp_path / "out").iterdir()] == []

@@ -1,0 +1,134 @@
+"""`discover --shard` and `lmpnet merge`: together the same as one run, and nothing lost or doubled unsaid."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import copy_some
+from typer.testing import CliRunner
+
+from lmpnet_cli.cli import app
+from lmpnet_cli.config import DiscoverConfig
+from lmpnet_cli.data.listing import ListedImage
+from lmpnet_cli.discovery.discover import discover
+from lmpnet_cli.discovery.merge import merge
+from lmpnet_cli.discovery.provenance import names_sha256
+from lmpnet_cli.discovery.shards import take
+from lmpnet_cli.errors import InputError, OptionError, OutputError
+from lmpnet_cli.progress import Progress
+
+OPTIONS = {"workers": 0, "device": "cpu", "precision": "32", "overlays": False}
+
+
+@pytest.fixture(scope="module")
+def pictures(birds, tmp_path_factory) -> Path:
+    return copy_some(birds, tmp_path_factory.mktemp("pictures"), 9)
+
+
+@pytest.fixture(scope="module")
+def shards(pictures, checkpoint, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    for index in (1, 2, 3):
+        discover(pictures, checkpoint=checkpoint, shard=f"{index}/3", out=folder / str(index), **OPTIONS)
+    return folder
+
+
+def test_the_parts_of_a_list_are_all_of_it_once():
+    files = [ListedImage(Path(f"{index}.jpg"), f"{index}.jpg") for index in range(10)]
+    parts = [take(files, (index, 4), {"size": 224}) for index in (1, 2, 3, 4)]
+    assert sorted(file.name for part, _ in parts for file in part) == sorted(file.name for file in files)
+    assert {len(part) for part, _ in parts} == {2, 3}
+    assert {shard.whole for _, shard in parts} == {(4, 10, names_sha256(file.name for file in files))}
+    assert names_sha256(["a", "b"]) != names_sha256(["b", "a"])
+    with pytest.raises(InputError, match="cannot be more parts than images"):
+        take(files, (1, 11), {})
+
+
+@pytest.mark.parametrize("given", ["0/4", "5/4", "1/0", "x", "1", "1/4/2", "-1/4", "1.5/4", ""])
+def test_what_is_no_part_is_refused(given):
+    with pytest.raises(OptionError, match="--shard"):
+        DiscoverConfig(images="photos", shard=given)
+
+
+def test_merged_shards_are_the_same_bytes_as_one_run(pictures, shards, checkpoint, tmp_path):
+    result = merge(shards, out=tmp_path / "all")
+    discover(pictures, checkpoint=checkpoint, out=tmp_path / "one", **OPTIONS)
+    merged, whole = (tmp_path / name / "keypoints.json" for name in ("all", "one"))
+    document, expected = (json.loads(path.read_text()) for path in (merged, whole))
+    document["info"].pop("date_created"), expected["info"].pop("date_created")
+    assert json.dumps(document) == json.dumps(expected)
+    assert (len(result.keypoints), result.shards, result.skipped[0][0]) == (9, 3, "broken.jpg")
+    assert json.loads((tmp_path / "all/run.json").read_text())["images"] == 9
+
+
+def test_a_missing_shard_is_named_with_what_to_run(shards):
+    with pytest.raises(InputError, match=r"Of 3 shards 1 are missing: 2\. Run `lmpnet discover --shard 2/3`"):
+        merge([shards / "1", shards / "3"])
+
+
+def test_a_shard_that_is_there_twice_counts_once(shards, tmp_path):
+    shutil.copytree(shards, tmp_path / "all")
+    shutil.copytree(shards / "2", tmp_path / "all/again")
+    callback = []
+
+    class Told(Progress):
+        def warn(self, message: str) -> None:
+            callback.append(message)
+
+    result = merge(tmp_path / "all", progress=Told())
+    assert len(result.keypoints) == 9 and len(result.twice) == 1
+    assert len(callback) == 1 and "shard 2 again, with the same keypoints" in callback[0]
+    path = tmp_path / "all/again/keypoints.json"
+    path.write_text(path.read_text().replace('"num_keypoints": 5', '"num_keypoints": 5', 1).replace("[", "[ ", 1))
+    document = json.loads(path.read_text())
+    document["annotations"][0]["keypoints"][0] += 1
+    path.write_text(json.dumps(document))
+    with pytest.raises(InputError, match="both shard 2, with different keypoints"):
+        merge(tmp_path / "all")
+
+
+def test_shards_of_two_runs_do_not_mix(pictures, shards, checkpoint, tmp_path):
+    discover(pictures, checkpoint=checkpoint, shard="2/3", thr=2, out=tmp_path / "thr", **OPTIONS)
+    with pytest.raises(InputError, match=r"other options .*: thr is 2\.0, not 3\.0"):
+        merge([shards / "1", tmp_path / "thr", shards / "3"])
+    discover(pictures, checkpoint=checkpoint, shard="2/3", margin=1, out=tmp_path / "margin", **OPTIONS)
+    with pytest.raises(InputError, match=r"other options .*: margin is 1, not 0"):
+        merge([shards / "1", tmp_path / "margin", shards / "3"])
+    discover(pictures, checkpoint=checkpoint, shard="2/2", out=tmp_path / "two", **OPTIONS)
+    with pytest.raises(InputError, match="not of one run"):
+        merge([shards / "1", tmp_path / "two"])
+    discover(pictures, checkpoint=checkpoint, out=tmp_path / "whole", **OPTIONS)
+    with pytest.raises(InputError, match="is no shard"):
+        merge([tmp_path / "whole"])
+
+
+def test_merge_says_what_it_cannot_read(shards, tmp_path):
+    with pytest.raises(InputError, match="There is no folder or file"):
+        merge(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"No keypoints\.json in"):
+        merge(tmp_path / "empty")
+    shutil.copytree(shards, tmp_path / "cut")
+    path = tmp_path / "cut/1/keypoints.json"
+    path.write_text(path.read_text()[:-200])
+    with pytest.raises(InputError, match="is not a COCO keypoint annotation file"):
+        merge(tmp_path / "cut")
+    merge(shards, out=tmp_path / "out")
+    with pytest.raises(OutputError, match="already holds"):
+        merge(shards, out=tmp_path / "out")
+
+
+def test_merging_into_the_folder_of_the_shards_can_be_repeated(shards, tmp_path):
+    shutil.copytree(shards, tmp_path / "all")
+    first = merge(tmp_path / "all", out=tmp_path / "all")
+    again = merge(tmp_path / "all", out=tmp_path / "all", overwrite=True)
+    assert len(first.keypoints) == len(again.keypoints) == 9
+
+
+def test_the_command(shards, tmp_path):
+    result = CliRunner().invoke(app, ["merge", str(shards), "--out", str(tmp_path / "out"), "--json"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) | {"out": ""} == {"images": 9, "skipped": 1, "shards": 3, "out": ""}
+    result = CliRunner().invoke(app, ["merge", str(shards / "1"), "--out", str(tmp_path / "other")])
+    assert result.exit_code == 1 and "2 are missing: 2, 3" in result.stderr

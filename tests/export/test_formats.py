@@ -1,0 +1,479 @@
+"""Every format is read back by the library that it is for, or by its own rules where that library cannot be installed."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from lmpnet_cli.cli import app
+from lmpnet_cli.config import CONVERT_FORMATS, DiscoverConfig
+from lmpnet_cli.errors import DatasetError, InputError, OptionError, OutputError
+from lmpnet_cli.export.convert import convert
+from lmpnet_cli.export.formats import FORMATS, read_document
+from lmpnet_cli.io.coco import to_coco
+from lmpnet_cli.io.files import write_json
+from lmpnet_cli.keypoints import Keypoints
+
+NAN = np.nan
+NAMES = ("beak", "tail & wing", 'a "leg"')
+SIZES = {"a, b.jpg": (200, 100), "b/ü ünd.png": (64, 128), "b/ü ünd.jpg": (50, 50), "nothing.jpg": (80, 60)}
+POINTS = {
+    "a, b.jpg": [(10.0, 20.25), (199.0, 99.0), (0.01, 0.0)],
+    "b/ü ünd.png": [(63.0, 127.0), (NAN, NAN), (0.0, 12.5)],
+    "b/ü ünd.jpg": [(25.0, 25.0), (NAN, NAN), (NAN, NAN)],
+    "nothing.jpg": [(NAN, NAN)] * 3,
+}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> Path:
+    """A folder as discover leaves it, and the pictures where its run.json says."""
+    folder = tmp_path_factory.mktemp("found")
+    for name, size in SIZES.items():
+        (folder / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, (90, 140, 90)).save(folder / "photos" / name)
+    results = []
+    for index, (name, points) in enumerate(POINTS.items()):
+        xy = np.array(points)
+        scores = np.where(np.isnan(xy[:, 0]), NAN, [0.9, 0.5, 0.25 + index / 10])
+        results.append(Keypoints(name, *SIZES[name], xy, scores, class_name="heron", class_score=0.5))
+    info = {"lmpnet_version": "1", "checkpoint": {"name": "w.safetensors", "sha256": "x"}}
+    document = to_coco(results, info, NAMES, [("broken.jpg", "not a picture")])
+    document["categories"][0] |= {"name": "bird", "skeleton": [[1, 2], [2, 3]]}
+    write_json(folder / "out" / "keypoints.json", document)
+    write_json(folder / "out" / "run.json", {"command": "discover", "options": {"images": [str(folder / "photos")]}})
+    return folder / "out"
+
+
+def test_the_command_knows_every_format():
+    assert set(CONVERT_FORMATS) == set(FORMATS)
+
+
+def test_coco_results_load_and_score_one_against_themselves(found, tmp_path):
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    files = convert(found, to="coco-results", out=tmp_path).files
+    entries = json.loads(files[0].read_text())
+    assert [entry["image_id"] for entry in entries] == [1, 2, 3]  # nothing.jpg has nothing to report
+    assert set(entries[1]) == {"image_id", "category_id", "keypoints", "score", "keypoint_scores"}
+    assert entries[1]["keypoints"] == [63.0, 127.0, 1, 0, 0, 0, 0.0, 12.5, 1]
+    assert entries[1]["keypoint_scores"] == [0.9, None, 0.35] and entries[1]["score"] == 0.625
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(found / "keypoints.json"))
+        for annotation in truth.anns.values():
+            annotation["area"] = max(annotation["area"], 1000.0)  # COCO leaves things below 32 x 32 pixels out
+        run = COCOeval(truth, truth.loadRes(str(files[0])), "keypoints")
+        run.params.kpt_oks_sigmas = np.full(3, 0.05)
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    assert run.stats[0] == pytest.approx(1.0)
+
+
+def test_ids_of_another_tool_stay_in_coco_results(found, tmp_path):
+    document = json.loads((found / "keypoints.json").read_text())
+    for image in document["images"]:
+        image["id"] += 100
+    for annotation in document["annotations"]:
+        annotation["image_id"] += 100
+        annotation["category_id"] = 7
+    document["categories"][0]["id"] = 7
+    write_json(tmp_path / "theirs.json", document)
+    entries = json.loads(convert(tmp_path / "theirs.json", to="coco-results", out=tmp_path).files[0].read_text())
+    assert [(entry["image_id"], entry["category_id"]) for entry in entries] == [(101, 7), (102, 7), (103, 7)]
+
+
+def test_csv_is_one_line_for_each_keypoint(found, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    target = tmp_path / "table.csv"
+    assert convert(found, to="csv", out=target).files == [target]
+    table = pandas.read_csv(target)
+    assert list(table.columns) == ["file", "keypoint", "x", "y", "score", "visible"]
+    assert len(table) == 12 and set(table.keypoint) == set(NAMES) and set(table.file) == set(SIZES)
+    first = table[(table.file == "a, b.jpg") & (table.keypoint == "beak")].iloc[0]
+    assert (first.x, first.y, first.score, first.visible) == (10.0, 20.25, 0.9, 1)
+    assert table[table.visible == 0][["x", "y", "score"]].isna().all(axis=None)
+    assert (table.visible == 0).sum() == 6
+
+
+def test_deeplabcut_reads_the_same_from_csv_and_hdf5(found, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("tables")
+    table, binary = convert(found, to="dlc", out=tmp_path / "lmpnet.csv").files
+    frame = pandas.read_csv(table, header=[0, 1, 2], index_col=0)  # as deeplabcut.convertcsv2h5 reads it
+    assert frame.columns.names == ["scorer", "bodyparts", "coords"]
+    assert list(frame.columns.get_level_values("bodyparts").unique()) == list(NAMES)
+    assert frame["lmpnet"]["beak"].loc["a, b.jpg"].tolist() == [10.0, 20.25, 0.9]
+    assert frame.loc["nothing.jpg"].isna().all()
+    pandas.testing.assert_frame_equal(pandas.read_hdf(binary, "df_with_missing"), frame)
+
+
+def test_deeplabcut_without_pandas_is_csv_alone(found, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pandas", None)
+    files = convert(found, to="dlc", out=tmp_path).files
+    assert [file.name for file in files] == ["keypoints.csv"]
+    rows = list(csv.reader(files[0].read_text(encoding="utf-8").splitlines()))
+    assert [row[0] for row in rows[:3]] == ["scorer", "bodyparts", "coords"] and rows[2][1:4] == [
+        "x",
+        "y",
+        "likelihood",
+    ]
+
+
+def test_label_studio_tasks_fit_their_configuration(found, tmp_path):
+    tasks_file, config_file = convert(found, to="label-studio", out=tmp_path / "ls").files
+    tasks = json.loads(tasks_file.read_text())
+    config = ElementTree.parse(config_file).getroot()
+    labels, image = config.find("KeyPointLabels"), config.find("Image")
+    assert [label.get("value") for label in labels] == list(NAMES)
+    assert image.get("value") == "$image" and labels.get("toName") == image.get("name") == "image"
+    assert [task["data"]["image"] for task in tasks][:2] == [
+        "/data/local-files/?d=photos/a%2C%20b.jpg",
+        "/data/local-files/?d=photos/b/%C3%BC%20%C3%BCnd.png",
+    ]
+    regions = [region for task in tasks for region in task["predictions"][0]["result"]]
+    assert len(regions) == 6 and len({region["id"] for region in regions}) == 6
+    for region in regions:
+        assert region["type"] == "keypointlabels" and region["image_rotation"] == 0
+        assert region["from_name"] == labels.get("name") and region["to_name"] == image.get("name")
+        assert 0 <= region["value"]["x"] <= 100 and 0 <= region["value"]["y"] <= 100
+    value = regions[0]["value"]  # pixel 10 of 200 reaches from 5 to 5.5 percent
+    assert (value["x"], value["y"], value["keypointlabels"]) == (5.25, 20.75, ["beak"])
+    assert tasks[0]["predictions"][0]["model_version"] == "lmpnet 1 w.safetensors"
+    files = convert(found, to="label-studio", out=tmp_path / "web", image_prefix="https://example.org/").files
+    assert json.loads(files[0].read_text())[0]["data"]["image"].startswith("https://example.org/a%2C")
+
+
+def test_label_studio_accepts_its_configuration_and_tasks(found, tmp_path):
+    interface = pytest.importorskip("label_studio_sdk.label_interface").LabelInterface
+    tasks_file, config_file = convert(found, to="label-studio", out=tmp_path).files
+    reader = interface(config_file.read_text())
+    reader.validate()
+    for task in json.loads(tasks_file.read_text()):
+        assert reader.validate_task({"data": task["data"]})
+        for prediction in task["predictions"]:
+            assert reader.validate_prediction(prediction), prediction
+
+
+@pytest.fixture(scope="module")
+def apart(found, tmp_path_factory) -> Path:
+    """The same without the picture whose name differs from another's in the suffix alone."""
+
+    def change(document):
+        document["images"] = [image for image in document["images"] if image["id"] != 3]
+        document["annotations"] = [each for each in document["annotations"] if each["image_id"] != 3]
+
+    return _changed(found, tmp_path_factory.mktemp("apart") / "keypoints.json", change)
+
+
+def test_pictures_that_cvat_takes_for_one_are_refused(found, tmp_path):
+    with pytest.raises(DatasetError, match=r"CVAT cannot tell b/ü ünd.png and b/ü ünd.jpg apart"):
+        convert(found, to="cvat", out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_cvat_archive_and_label_name_the_same_points(apart, tmp_path):
+    archive, labels = convert(apart, to="cvat", out=tmp_path).files
+    with zipfile.ZipFile(archive) as file:
+        assert file.namelist() == ["annotations/person_keypoints_default.json"]
+        coco = json.loads(file.read(file.namelist()[0]))
+    (category,) = coco["categories"]
+    assert (
+        category["name"] == "bird" and category["keypoints"] == list(NAMES) and category["skeleton"] == [[1, 2], [2, 3]]
+    )
+    assert coco["licenses"] == [] and len(coco["annotations"]) == 2 and len(coco["images"]) == 3
+    (label,) = json.loads(labels.read_text())
+    assert label["name"] == "bird" and label["type"] == "skeleton"
+    assert [each["name"] for each in label["sublabels"]] == list(NAMES)
+    svg = ElementTree.fromstring(f"<svg>{label['svg']}</svg>")
+    assert [node.get("data-label-name") for node in svg.iter("circle")] == list(NAMES)
+    assert [(line.get("data-node-from"), line.get("data-node-to")) for line in svg.iter("line")] == [
+        ("1", "2"),
+        ("2", "3"),
+    ]
+
+
+def test_cvat_s_reader_of_coco_keypoints_finds_every_point(apart, tmp_path):
+    datumaro = pytest.importorskip("datumaro")
+    archive, _ = convert(apart, to="cvat", out=tmp_path).files
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(tmp_path / "set")
+    (tmp_path / "set" / "images").mkdir()
+    dataset = datumaro.Dataset.import_from(str(tmp_path / "set"), "coco_person_keypoints")
+    points = {item.id: [a for a in item.annotations if a.type.name == "points"] for item in dataset}
+    assert set(points) == {str(Path(name).with_suffix("")) for name in SIZES if not name.endswith("ünd.jpg")}
+    assert points["a, b"][0].points[:4] == [10.0, 20.25, 199.0, 99.0]
+
+
+def test_cvat_s_own_library_takes_the_label(apart, tmp_path):
+    models = pytest.importorskip("cvat_sdk.models")
+    _, labels = convert(apart, to="cvat", out=tmp_path).files
+    (label,) = json.loads(labels.read_text())
+    points = [models.SublabelRequest(**each) for each in label.pop("sublabels")]
+    assert models.PatchedLabelRequest(**label, sublabels=points).name == "bird"
+
+
+def test_fiftyone_s_importer_reads_keypoints_and_finds_the_pictures(found, tmp_path):
+    coco = pytest.importorskip("fiftyone.utils.coco")
+    convert(found, to="fiftyone", out=tmp_path)
+    importer = coco.COCODetectionDatasetImporter(str(tmp_path), data_path="data.json", label_types=["keypoints"])
+    importer.setup()
+    read = {Path(path).relative_to(found.parent / "photos").as_posix(): label for path, _, label in importer}
+    assert set(read) == set(SIZES)
+    (points,) = read["b/ü ünd.png"].keypoints
+    np.testing.assert_allclose(points.points, [(63 / 64, 127 / 128), (NAN, NAN), (0, 12.5 / 128)])
+    assert points.label == "bird" and points.keypoint_scores == [0.9, None, 0.35]
+
+
+def test_ultralytics_reads_every_label(found, tmp_path):
+    utils = pytest.importorskip("ultralytics.data.utils")
+    dataset = pytest.importorskip("ultralytics.data.dataset").YOLODataset
+    convert(found, to="yolo-pose", out=tmp_path / "set")
+    data = utils.check_det_dataset(str(tmp_path / "set" / "data.yaml"), autodownload=False)
+    labels = dataset(img_path=data["train"], data=data, task="pose", imgsz=64, augment=False).labels
+    assert sorted(len(each["keypoints"]) for each in labels) == [0, 1, 1, 1]
+    assert all(each["keypoints"].shape[1:] == (3, 3) for each in labels if len(each["keypoints"]))
+
+
+def test_the_manifest_of_fiftyone_names_every_picture(found, tmp_path):
+    labels, manifest = convert(found, to="fiftyone", out=tmp_path).files
+    places = json.loads(manifest.read_text())
+    assert set(places) == set(SIZES) and all(
+        Path(place).is_file() and Path(place).is_absolute() for place in places.values()
+    )
+    coco = json.loads(labels.read_text())
+    assert [image["file_name"] for image in coco["images"]] == list(POINTS)
+    assert [image["id"] for image in coco["images"]] == [1, 2, 3, 4]
+    for annotation in coco["annotations"]:
+        flat = annotation["keypoints"]
+        assert annotation["num_keypoints"] == sum(v > 0 for v in flat[2::3]) and len(annotation["bbox"]) == 4
+        assert all((x, y) != (0, 0) for x, y, v in zip(flat[::3], flat[1::3], flat[2::3], strict=True) if v)
+
+
+def test_yolo_pose_follows_the_layout_that_ultralytics_checks(found, tmp_path):
+    out = tmp_path / "set"
+    convert(found, to="yolo-pose", out=out)
+    text = (out / "data.yaml").read_text()
+    assert "kpt_shape: [3, 3]" in text and '0: "bird"' in text and f"path: {json.dumps(str(out))}" in text
+    pictures = sorted(path for path in (out / "images").rglob("*") if path.is_file())
+    assert len(pictures) == 4
+    labels = {}
+    for picture in pictures:
+        Image.open(picture).verify()
+        beside = Path(str(picture.parent).replace("/images", "/labels")) / f"{picture.stem}.txt"
+        rows = [[float(cell) for cell in line.split()] for line in beside.read_text().splitlines()]
+        labels[picture.relative_to(out / "images").as_posix()] = rows
+        for row in rows:
+            assert len(row) == 5 + 3 * 3
+            assert all(0 <= value <= 1 for index, value in enumerate(row) if index < 5 or (index - 5) % 3 < 2)
+            left, top = row[1] - row[3] / 2, row[2] - row[4] / 2
+            for x, y, v in zip(row[5::3], row[6::3], row[7::3], strict=True):
+                assert v in (0, 2)
+                assert not v or (left - 1e-5 <= x <= left + row[3] + 1e-5 and top - 1e-5 <= y <= top + row[4] + 1e-5)
+    assert labels["nothing.jpg"] == []
+    row = labels["a, b.jpg"][0]
+    assert row[5:8] == pytest.approx([10.5 / 200, 20.75 / 100, 2])
+    # two pictures of one name keep a text file each
+    assert set(labels) == {"a, b.jpg", "nothing.jpg", "b/ü ünd.png", "b/ü ünd_jpg.jpg"}
+
+
+def test_yolo_pose_never_takes_the_place_of_a_picture(found, tmp_path):
+    photos = tmp_path / "set" / "images"
+    photos.mkdir(parents=True)
+    for name, size in SIZES.items():
+        (photos / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", size, (1, 2, 3)).save(photos / name)
+    before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
+    with pytest.raises(OutputError, match="already holds"):
+        convert(found, to="yolo-pose", out=tmp_path / "set")
+    with pytest.raises(OutputError, match="is another picture"):
+        convert(found, to="yolo-pose", out=tmp_path / "set", overwrite=True)
+    convert(found, to="yolo-pose", out=tmp_path / "set", images=photos, overwrite=True)
+    assert {path: path.read_bytes() for path in before} == before
+    assert not any(path.is_symlink() for path in before)
+
+
+def test_a_missing_picture_is_named_with_what_to_do(found, tmp_path):
+    few = tmp_path / "few"
+    few.mkdir()
+    Image.new("RGB", (200, 100)).save(few / "a, b.jpg")
+    with pytest.raises(
+        InputError, match=r"3 of 4 pictures are missing, which fiftyone needs; the first: b/.* --images"
+    ):
+        convert(found, to="fiftyone", out=tmp_path / "x", images=few)
+    write_json(tmp_path / "keypoints.json", json.loads((found / "keypoints.json").read_text()))
+    with pytest.raises(InputError, match="does not say where its pictures are"):
+        convert(tmp_path / "keypoints.json", to="fiftyone", out=tmp_path / "x")
+    with pytest.raises(InputError, match="None of the 4 pictures"):
+        (tmp_path / "other").mkdir()
+        Image.new("RGB", (9, 9)).save(tmp_path / "other" / "z.jpg")
+        convert(found, to="fiftyone", out=tmp_path / "x", images=tmp_path / "other")
+
+
+def test_names_that_are_no_text_and_empty_files_are_written_all_the_same(found, tmp_path):
+    pytest.importorskip("tables")
+
+    def rename(document):
+        document["images"][0]["file_name"] = os.fsdecode(b"\xff.jpg")
+
+    strange = _changed(found, tmp_path / "strange.json", rename)
+    for to in ("coco-results", "csv", "dlc", "label-studio"):
+        convert(strange, to=to, out=tmp_path / to)
+    assert "\\udcff.jpg" in (tmp_path / "csv" / "keypoints.csv").read_text(encoding="utf-8")
+    assert "%FF.jpg" in (tmp_path / "label-studio" / "tasks.json").read_text()
+    empty = _changed(found, tmp_path / "empty.json", lambda document: document.update(images=[], annotations=[]))
+    for to in ("coco-results", "csv", "dlc", "label-studio", "cvat"):
+        assert convert(empty, to=to, out=tmp_path / f"empty-{to}").images == 0
+
+
+def test_deeplabcut_s_own_files_are_not_overwritten_in_passing(found, tmp_path):
+    (tmp_path / "mine.h5").write_text("ground truth")
+    with pytest.raises(OutputError, match=r"already holds mine\.h5"):
+        convert(found, to="dlc", out=tmp_path / "mine.csv")
+    assert (tmp_path / "mine.h5").read_text() == "ground truth" and not (tmp_path / "mine.csv").exists()
+
+
+def test_yolo_pose_has_one_folder_called_images_on_the_way(found, tmp_path):
+    moved = tmp_path / "moved"
+    (moved / "images").mkdir(parents=True)
+    Image.new("RGB", (200, 100)).save(moved / "images" / "a.jpg")
+
+    def change(document):
+        document["images"] = document["images"][:1]
+        document["annotations"] = document["annotations"][:1]
+        document["images"][0]["file_name"] = "images/a.jpg"
+
+    source = _changed(found, tmp_path / "keypoints.json", change)
+    convert(source, to="yolo-pose", out=tmp_path / "set", images=moved)
+    assert (tmp_path / "set" / "images" / "images_" / "a.jpg").is_file()
+    assert (tmp_path / "set" / "labels" / "images_" / "a.txt").is_file()
+    # another conversion into the same folder leaves nothing of this one to train on
+    convert(found, to="yolo-pose", out=tmp_path / "set", overwrite=True)
+    assert len([path for path in (tmp_path / "set" / "images").rglob("*") if path.is_symlink()]) == 4
+    assert len(list((tmp_path / "set" / "labels").rglob("*.txt"))) == 4
+
+
+def test_one_keypoint_has_a_box_that_training_can_use(found, tmp_path):
+    convert(found, to="yolo-pose", out=tmp_path / "set")
+    row = (tmp_path / "set" / "labels" / "b" / "ü ünd_jpg.txt").read_text().split()
+    assert float(row[3]) == pytest.approx(0.1) and float(row[4]) == pytest.approx(0.1)
+
+
+def test_results_are_found_from_another_folder(found, tmp_path, monkeypatch):
+    run = {"folder": str(found.parent), "options": {"images": ["photos"]}}
+    write_json(tmp_path / "keypoints.json", json.loads((found / "keypoints.json").read_text()))
+    write_json(tmp_path / "run.json", run)
+    monkeypatch.chdir(tmp_path)
+    assert len(json.loads(convert(tmp_path, to="fiftyone", out=tmp_path / "x").files[1].read_text())) == 4
+
+
+def test_a_name_that_looks_like_a_file_is_no_folder(apart, tmp_path):
+    for to, name in (("csv", "x.txt"), ("csv", "x.json"), ("cvat", "x.zip"), ("label-studio", "tasks.json")):
+        with pytest.raises(OptionError, match=f"{name} does not fit: {to} writes"):
+            convert(apart, to=to, out=tmp_path / name)
+    assert convert(apart, to="csv", out=tmp_path / "v1.2").files == [tmp_path / "v1.2" / "keypoints.csv"]
+
+
+def test_the_prefix_of_an_address_ends_like_one(found, tmp_path):
+    for number, prefix in enumerate(("https://example.org/photos", "https://example.org/photos/", "/data?d=")):
+        tasks = convert(found, to="label-studio", out=tmp_path / str(number), image_prefix=prefix).files[0]
+        address = json.loads(tasks.read_text())[0]["data"]["image"]
+        assert address in ("https://example.org/photos/a%2C%20b.jpg", "/data?d=a%2C%20b.jpg")
+
+
+def test_options_of_other_formats_and_remote_places_are_refused(found):
+    with pytest.raises(OptionError, match="--image-prefix belongs to --to label-studio"):
+        convert(found, to="csv", image_prefix="x")
+    with pytest.raises(OptionError, match="is no local place"):
+        convert(found, to="csv", out="s3://bucket/x")
+
+
+def _changed(found: Path, path: Path, change) -> Path:
+    document = json.loads((found / "keypoints.json").read_text())
+    change(document)
+    path.write_text(json.dumps(document))  # NaN and infinity, too, as other tools write them
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.pop("categories"), "is not a COCO keypoint"),
+        (lambda d: d["annotations"].append(d["annotations"][0]), "several things on an image"),
+        (lambda d: d["categories"].append(d["categories"][0]), "several things on an image"),
+        (lambda d: d["categories"][0].update(keypoints=["a", "a", "b"]), "one name"),
+        (lambda d: d["categories"][0].update(keypoints=["a", "b"], skeleton=[]), "another number"),
+        (lambda d: d["categories"][0].update(skeleton=[[0, 1]]), "it counts from 1"),
+        (lambda d: d["images"][0].update(width=0), "0 x 100 pixels"),
+        (lambda d: d["images"][0].update(file_name=""), "200 x 100 pixels"),
+        (lambda d: d["annotations"][0].update(keypoint_scores=[None, 0.5, 0.5]), "is no number"),
+        (lambda d: d["annotations"][0]["keypoints"].__setitem__(0, 1e999), "that is nowhere"),
+        (lambda d: d["annotations"][0].update(keypoints=[1, 2]), "is not a COCO keypoint"),
+        (lambda d: d["annotations"][0].update(image_id=99), "is not a COCO keypoint"),
+    ],
+)
+def test_other_files_are_one_clear_error(found, tmp_path, change, message):
+    with pytest.raises(DatasetError, match=message):
+        read_document(_changed(found, tmp_path / "x.json", change))
+
+
+def test_images_without_annotation_and_categories_without_names_are_filled(found, tmp_path):
+    def change(document):
+        document["annotations"].pop(1)
+        del document["categories"][0]["keypoints"], document["info"]
+
+    document = read_document(_changed(found, tmp_path / "x.json", change))
+    assert document.names == ("kp1", "kp2", "kp3") and document.source == "lmpnet"
+    assert [bool(each.found.any()) for each in document.results] == [True, False, True, False]
+
+
+def test_the_command_says_what_to_do_next(apart, tmp_path):
+    target = tmp_path / "cvat"
+    result = CliRunner().invoke(app, ["convert", str(apart), "--to", "cvat", "-o", str(target)])
+    assert result.exit_code == 0, result.stderr
+    assert "annotations.zip" in result.stderr and "COCO Keypoints 1.0" in re.sub(r"\s+", " ", result.stderr)
+    again = CliRunner().invoke(app, ["convert", str(apart), "--to", "cvat", "-o", str(target)])
+    assert again.exit_code == 1 and "already holds" in again.stderr
+    assert (
+        CliRunner()
+        .invoke(app, ["convert", str(apart), "--to", "cvat", "-o", str(target), "--overwrite", "--json"])
+        .exit_code
+        == 0
+    )
+    unknown = CliRunner().invoke(app, ["convert", str(apart), "--to", "pdf"])
+    assert unknown.exit_code == 2 and "--to pdf is unknown" in unknown.stderr
+    absent = CliRunner().invoke(app, ["convert", str(tmp_path / "no.json"), "--to", "csv"])
+    assert absent.exit_code == 1 and "Cannot read" in absent.stderr
+
+
+def test_discover_exports_on_the_way(birds, checkpoint, tmp_path):
+    from lmpnet_cli.discovery.discover import discover
+
+    pictures = sorted((birds / "images").rglob("*.jpg"))[:3]
+    options = {"checkpoint": checkpoint, "workers": 0, "device": "cpu", "out": tmp_path / "out"}
+    discover(pictures, **options, export=("csv", "yolo-pose"))
+    exports = tmp_path / "out" / "exports"
+    assert (exports / "csv" / "keypoints.csv").is_file() and (exports / "yolo-pose" / "data.yaml").is_file()
+    discover(pictures, **options, overwrite=True)
+    assert not exports.exists()  # of an earlier run
+    (tmp_path / "twins").mkdir()
+    for name in ("a.jpg", "a.png"):
+        Image.new("RGB", (64, 64)).save(tmp_path / "twins" / name)
+    with pytest.raises(DatasetError, match="CVAT cannot tell"):  # before any work
+        discover(tmp_path / "twins", **options | {"out": tmp_path / "none"}, export="cvat")
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(OptionError, match="--export pdf is unknown"):
+        DiscoverConfig(images=("x",), out="x", export="pdf")
+    with pytest.raises(OptionError, match="go into --out"):
+        DiscoverConfig(images=("x",), export="csv")

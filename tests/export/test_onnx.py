@@ -1,0 +1,164 @@
+"""`lmpnet export` and `discover --backend onnx`: the graph gives the keypoints that torch gives."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from lmpnet_cli.cli import app
+from lmpnet_cli.config import DiscoverConfig, ExportConfig
+from lmpnet_cli.discovery.discover import discover
+from lmpnet_cli.errors import CheckpointError, DeviceError, OptionError, OutputError
+from lmpnet_cli.export.onnx import export_onnx
+from lmpnet_cli.io import onnx_file
+from lmpnet_cli.io.checkpoints import load_checkpoint
+from lmpnet_cli.io.onnx_file import _traced
+from lmpnet_cli.model.lmpnet import LMPNetOutput
+from lmpnet_cli.model.onnx_module import OnnxModule, OnnxSpec
+
+OPTIONS = {"workers": 0, "device": "cpu", "overlays": False}
+
+
+@pytest.fixture(scope="module")
+def graphs(checkpoint, named, tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("graphs")
+    for name, source in (("prominence", checkpoint), ("identity", named)):
+        result = export_onnx(folder / f"{name}.onnx", checkpoint=source)
+        assert result.header.order == name and result.bytes == result.path.stat().st_size
+    return {name: folder / f"{name}.onnx" for name in ("prominence", "identity")}
+
+
+@pytest.mark.parametrize("order", ["prominence", "identity"])
+def test_the_graph_gives_the_keypoints_of_torch(graphs, checkpoint, named, birds, order):
+    source = {"prominence": checkpoint, "identity": named}[order]
+    expected = discover(birds / "images", checkpoint=source, **OPTIONS)
+    found = discover(birds / "images", checkpoint=graphs[order], batch_size=7, **OPTIONS)
+    assert (found.order, found.names) == (expected.order, expected.names) and len(found.keypoints) == 96
+    for one, other in zip(expected.keypoints, found.keypoints, strict=True):
+        assert (one.file_name, one.width, one.class_name) == (other.file_name, other.width, other.class_name)
+        np.testing.assert_allclose(one.xy, other.xy, atol=0.01)
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
+        assert one.class_score == pytest.approx(other.class_score, abs=1e-4)
+        if order == "prominence":
+            np.testing.assert_allclose(one.replica_shares, other.replica_shares, atol=1e-4)
+        else:
+            assert one.replica_shares is other.replica_shares is None
+
+
+def test_the_graph_is_valid_onnx_of_any_batch(graphs):
+    model = onnx.load(graphs["prominence"])
+    onnx.checker.check_model(model)
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    session = onnxruntime.InferenceSession(graphs["prominence"])
+    for count in (1, 5):
+        outputs = session.run(None, {"pixels": np.zeros((count, 3, 64, 64), np.uint8)})
+        assert [each.shape[0] for each in outputs] == [count] * 4
+    assert [each.name for each in session.get_outputs()] == list(OnnxModule.OUTPUTS)
+    header = json.loads(session.get_modelmeta().custom_metadata_map["lmpnet"])
+    assert (header["input_size"], header["order"], header["names"][0]) == (64, "prominence", "kp1")
+
+
+class Maps(torch.nn.Module):
+    """In place of the networks: maps of a few whole numbers, which no rounding tells apart."""
+
+    spec = SimpleNamespace(classes=("a", "b", "c"))
+
+    def normalize(self, pixels):
+        return (pixels % 3).float()
+
+    def forward(self, images):
+        maps = torch.cat([images.roll(3 * step, 3) for step in range(4)], 1)
+        return LMPNetOutput(maps, images.mean((2, 3)), maps.flip(2))
+
+
+def test_equal_votes_and_empty_maps_end_as_with_torch():
+    graph = OnnxModule(Maps(), OnnxSpec(k=4, filters=9)).eval()
+    pixels = torch.randint(0, 256, (12, 3, 14, 14), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels[0], pixels[1, 1:], pixels[2, 0] = 0, 0, 2
+    with torch.inference_mode():
+        expected = graph(pixels)
+    assert expected[0][0].isnan().all()  # nothing answers
+    session = onnxruntime.InferenceSession(_traced(graph, 14).model_proto.SerializeToString())
+    for one, other in zip(expected, session.run(None, {"pixels": pixels.numpy()}), strict=True):
+        np.testing.assert_allclose(one.numpy(), other, atol=1e-5)
+
+
+def test_an_engine_without_an_exported_file_makes_its_graph_for_the_run(checkpoint, birds):
+    options = OPTIONS | {"checkpoint": checkpoint, "k": 3, "thr": 2.0, "replica": False, "filters": 20, "margin": 1}
+    expected = discover(birds / "images", **options)
+    found = discover(birds / "images", backend="onnx", **options)
+    for one, other in zip(expected.keypoints, found.keypoints, strict=True):
+        np.testing.assert_allclose(one.xy, other.xy, atol=0.01)
+
+
+def test_results_say_which_weights_made_them(graphs, checkpoint, birds, tmp_path):
+    pictures = sorted((birds / "images").rglob("*.jpg"))[:3]
+    documents = []
+    for source in (checkpoint, graphs["prominence"]):
+        out = tmp_path / source.suffix
+        discover(pictures, checkpoint=source, out=out, **OPTIONS)
+        documents.append(json.loads((out / "keypoints.json").read_text()))
+    for document in documents:
+        document["info"].pop("date_created")
+    assert documents[0]["info"] == documents[1]["info"]
+
+
+def test_options_that_are_fixed_in_a_graph_cannot_change(graphs, birds):
+    for given in ({"k": 7}, {"thr": 2.0}, {"size": 96}, {"margin": 1}, {"identity": True}):
+        name = next(iter(given))
+        with pytest.raises(OptionError, match=f"--{name} .* differs from .* was exported"):
+            discover(birds / "images", checkpoint=graphs["prominence"], **OPTIONS | given)
+    discover(birds / "images", checkpoint=graphs["prominence"], **OPTIONS | {"k": 5, "thr": 3})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"backend": "onnx", "method": "saliency"}, "runs LMPNets only"),
+        ({"backend": "onnx", "precision": "bf16"}, "computes in float32"),
+        ({"backend": "onnx", "iterations": 3}, "--iterations changes maps"),
+        ({"backend": "torch", "checkpoint": "model.onnx"}, "is a graph"),
+        ({"backend": "jax"}, "--backend jax is unknown"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(given, message):
+    with pytest.raises(OptionError, match=message):
+        DiscoverConfig(images="photos", **given)
+
+
+def test_bad_graph_files_and_places(graphs, checkpoint, birds, tmp_path):
+    with pytest.raises(CheckpointError, match="There is no graph"):
+        discover(birds, checkpoint=tmp_path / "none.onnx", **OPTIONS)
+    (tmp_path / "cut.onnx").write_bytes(graphs["identity"].read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match="onnxruntime cannot read"):
+        discover(birds, checkpoint=tmp_path / "cut.onnx", **OPTIONS)
+    foreign = onnx.load(graphs["identity"])
+    del foreign.metadata_props[:]
+    onnx.save(foreign, tmp_path / "foreign.onnx")
+    with pytest.raises(CheckpointError, match="was not written by `lmpnet export`"):
+        discover(birds, checkpoint=tmp_path / "foreign.onnx", **OPTIONS)
+    with pytest.raises(OptionError, match="Both a model and the graph"):
+        discover(birds, checkpoint=graphs["identity"], model=load_checkpoint(checkpoint), **OPTIONS)
+    with pytest.raises(DeviceError, match="runs on the CPU"):
+        discover(birds, checkpoint=graphs["identity"], **OPTIONS | {"device": "cuda"})
+    with pytest.raises(OptionError, match="must end in"):
+        ExportConfig(out=tmp_path / "model")
+    with pytest.raises(OutputError, match="is there already"):
+        export_onnx(graphs["identity"], checkpoint=checkpoint)
+
+
+def test_the_command(checkpoint, tmp_path, monkeypatch):
+    path = tmp_path / "model.onnx"
+    monkeypatch.setattr(
+        onnx_file, "_traced", lambda *_: SimpleNamespace(model_proto=onnx.ModelProto())
+    )  # the slow part
+    result = CliRunner().invoke(app, ["export", "-o", str(path), "-c", str(checkpoint), "--k", "2", "--json"])
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["names"] == ["kp1", "kp2"] and path.exists()
+    assert CliRunner().invoke(app, ["export"]).exit_code == 2

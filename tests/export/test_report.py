@@ -1,0 +1,333 @@
+"""The page: what it holds, and that it works in a browser, from disk, without a connection."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from lmpnet_cli.cli import app
+from lmpnet_cli.config import DiscoverConfig
+from lmpnet_cli.errors import DatasetError, InputError, OptionError, OutputError
+from lmpnet_cli.export.report.report import report
+from lmpnet_cli.export.report.thumbnails import side_for
+from lmpnet_cli.io.coco import to_coco
+from lmpnet_cli.io.files import write_json
+from lmpnet_cli.keypoints import Keypoints
+from lmpnet_cli.progress import Progress
+
+EVIL = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>.png'
+NAMES = ("beak", "<b>tail</b>")
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> Path:
+    """130 pictures with keypoints, one with a name that would like to be markup."""
+    folder = tmp_path_factory.mktemp("found")
+    photos = folder / "photos"
+    photos.mkdir()
+    generator = np.random.default_rng(0)
+    results = []
+    for index in range(130):
+        name = f"{index:03d}.png"
+        Image.new("RGB", (60, 40), tuple(generator.integers(60, 200, 3).tolist())).save(photos / name)
+        xy = generator.uniform(0, 39, (2, 2))
+        scores = np.array([index / 130, 0.5])
+        if index % 10 == 3:
+            xy[1], scores[1] = np.nan, np.nan
+        label = "heron" if index % 2 else "egret </option>"
+        results.append(Keypoints(name, 60, 40, xy, scores, class_name=label, class_score=0.75))
+    results[0] = Keypoints(EVIL, 60, 40, results[0].xy, results[0].scores, class_name="heron", class_score=0.5)
+    info = {"method": "lmpnet", "lmpnet_version": "1"}
+    write_json(folder / "out" / "keypoints.json", to_coco(results, info, NAMES, [("<i>broken.jpg", "no <picture>")]))
+    run = {"command": "discover", "options": {"images": [str(photos)], "k": 2}, "versions": {"torch": "2"}}
+    write_json(folder / "out" / "run.json", run)
+    return folder / "out"
+
+
+class Told(Progress):
+    def __init__(self):
+        self.warnings = []
+
+    def warn(self, message):
+        self.warnings.append(message)
+
+
+def test_everything_is_inside_one_file(found, tmp_path):
+    callback = Told()
+    made = report(found, out=tmp_path / "page.html", progress=callback)
+    text = made.path.read_text()
+    assert made.sections == ["Gallery", "Keypoints", "Settings", "Skipped (1)"] and made.images == 130
+    assert text.count('type="text/plain" id="p') == 129  # the first picture is not there
+    assert callback.warnings == ["1 pictures are not where they were; the page shows their keypoints only."]
+    outside = re.findall(r'(?:src|href)="(?!data:|#)([^"]*)"', text)
+    assert not outside and "http:" not in text.replace("http://www.w3.org/2000/svg", "") and "https:" not in text
+    assert "<i>broken" not in text and "&lt;i&gt;broken.jpg" in text and "no &lt;picture&gt;" in text
+    assert "window.hacked=1</script>" not in text
+
+
+def test_a_page_that_is_there_stays(found, tmp_path):
+    (tmp_path / "page.html").write_text("mine")
+    with pytest.raises(OutputError, match="already holds"):
+        report(found, out=tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text() == "mine"
+
+
+def test_more_pictures_than_the_limit_are_chosen_evenly(found, tmp_path):
+    text = report(found, out=tmp_path / "page.html", limit=10).path.read_text()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
+    assert [image["file"] for image in data["gallery"]["images"]][1:] == [
+        f"{i:03d}.png" for i in (14, 29, 43, 57, 72, 86, 100, 115, 129)
+    ]
+    assert "shows 10 of 130 images" in text
+
+
+def test_a_page_without_any_picture_is_not_made(found, tmp_path):
+    shutil.copy(found / "keypoints.json", tmp_path)
+    with pytest.raises(InputError, match=r"does not say where its pictures are.* --images"):
+        report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+    assert report(tmp_path / "keypoints.json", images=found.parent / "photos").images == 130
+    with pytest.raises(InputError, match="There is no folder"):
+        report(tmp_path / "nowhere")
+
+
+def test_folders_without_results_and_damaged_ones(tmp_path):
+    with pytest.raises(InputError, match="holds none of"):
+        report(tmp_path)
+    (tmp_path / "keypoints.json").write_text("{")
+    with pytest.raises(DatasetError, match="is damaged"):
+        report(tmp_path)
+    write_json(tmp_path / "keypoints.json", {"images": []})
+    with pytest.raises(DatasetError, match="is not a COCO"):
+        report(tmp_path)
+    (tmp_path / "keypoints.json").unlink()
+    for name in ("metrics.json", "filters.json"):
+        write_json(tmp_path / name, {"dataset": "x"})
+        with pytest.raises((DatasetError, InputError)):
+            report(tmp_path)
+        (tmp_path / name).unlink()
+
+
+def test_small_copies_fit_into_a_page():
+    assert [side_for(count) for count in (10, 501, 10_000, 99_999)] == [560, 360, 200, 200]
+
+
+def test_the_three_commands_make_their_page(birds, checkpoint, tmp_path):
+    shared = ["-c", str(checkpoint), "--device", "cpu", "--workers", "0", "--report", "--json"]
+    pictures = str(birds / "images" / sorted(path.name for path in (birds / "images").iterdir())[0])
+    for arguments, words in (
+        (["discover", pictures], ("Gallery", "kp5")),
+        (["viz-filters", pictures, "--columns", "3", "--rows", "2"], ("Filter atlas", "votes")),
+        (["eval", str(birds)], ("Scores", "image centre")),
+    ):
+        out = tmp_path / arguments[0]
+        result = CliRunner().invoke(app, [*arguments, "--out", str(out), *shared])
+        assert result.exit_code == 0, result.stderr
+        text = (out / "report.html").read_text()
+        assert all(word in text for word in words)
+        again = CliRunner().invoke(app, [*arguments, "--out", str(out), *shared[:-2], "--overwrite", "--json"])
+        assert again.exit_code == 0 and not (out / "report.html").exists()  # it told of the earlier run
+    with pytest.raises(OptionError, match="go into --out"):
+        DiscoverConfig(images=("x",), report=True)
+
+
+# ---------------------------------------------------------------------------------------------------------- browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("needs a browser: chromium or google-chrome")
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens a page from disk; in the end nothing may have gone wrong or been asked of a network."""
+    contexts, faults = [], []
+
+    def go(path: Path, width: int = 1400, scheme: str = "light"):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+        contexts.append(context)
+        page = context.new_page()
+        page.on(
+            "console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None
+        )
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on(
+            "request",
+            lambda request: faults.append(request.url) if not request.url.startswith(("file:", "data:")) else None,
+        )
+        page.goto(path.as_uri())
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert not faults
+
+
+@pytest.fixture(scope="module")
+def gallery_page(found, tmp_path_factory) -> Path:
+    return report(found, out=tmp_path_factory.mktemp("page") / "page.html").path
+
+
+def cards(page):
+    return page.locator("#cards .card > span:not(.quiet)").all_inner_texts()
+
+
+def test_gallery_pages_sorts_filters_and_toggles(gallery_page, visit):
+    page = visit(gallery_page)
+    assert page.locator("#cards .card").count() == 48 and cards(page)[0] == EVIL
+    assert page.evaluate("window.hacked") is None
+    page.keyboard.press("PageDown")
+    assert cards(page)[0] == "048.png" and "49 to 96 of 130" in page.locator(".paging").first.inner_text()
+    page.locator(".paging").first.get_by_title("Last page").click()
+    assert len(cards(page)) == 34
+    page.select_option("#sort", "low")
+    scores = [float(re.search(r"score ([0-9.]+)", text)[1]) for text in page.locator("#cards .card").all_inner_texts()]
+    assert scores == sorted(scores) and len(scores) == 48
+    page.select_option("#sort", "few")
+    assert "1 of 2" in page.locator("#cards .card").first.inner_text()
+    page.select_option("#class", index=1)
+    assert "of 64" in page.locator(".paging").first.inner_text()
+    page.select_option("#class", index=0)
+    page.fill("#find", "12")
+    assert {"012.png", "112.png", "129.png"} <= set(cards(page)) and len(cards(page)) == 12
+    page.fill("#find", "")
+    before = page.locator("#cards .point").count()
+    page.get_by_title("Show or hide (2)").click()
+    assert page.locator('#cards .point[data-keypoint="1"]').count() == 0
+    page.locator("h1").click()
+    page.keyboard.press("2")
+    assert page.locator("#cards .point").count() == before
+    tip = page.locator("#cards .point title").first.text_content()
+    assert re.fullmatch(r"(beak|<b>tail</b>): score [01]\.\d\d, x [0-9.]+, y [0-9.]+", tip)
+
+
+def test_one_picture_large_and_on_by_keys(gallery_page, visit):
+    page = visit(gallery_page)
+    page.locator("#cards .card").nth(3).click()
+    assert (
+        page.locator("#viewer h2").inner_text() == "003.png"
+        and "not found" in page.locator("#viewer table").inner_text()
+    )
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#viewer h2").inner_text() == "004.png"
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("#viewer h2").inner_text() == "002.png"
+    page.keyboard.press("Escape")
+    assert not page.locator("#viewer").is_visible()
+
+
+def test_each_keypoint_has_a_page_of_patches_best_first(gallery_page, visit):
+    page = visit(gallery_page)
+    page.get_by_role("link", name="Keypoints").click()
+    assert page.locator("#patches .card").count() == 96
+    values = [float(text) for text in page.locator("#patches .card > span").all_inner_texts()]
+    assert values == sorted(values, reverse=True)
+    page.locator("#tabs button").nth(1).click()
+    page.locator("#statistics", has_text="117 of 130 images").wait_for()
+    assert page.url.endswith("#keypoints/2")
+    assert page.locator('#patches .point[data-keypoint="0"]').count() == 0
+    page.go_back()
+    page.locator("#statistics", has_text="130 of 130 images").wait_for()
+    assert page.url.endswith("#keypoints")
+    page.locator("#patches .card").first.click()
+    assert page.locator("#viewer h2").inner_text() == "129.png"
+
+
+def test_the_viewer_keeps_to_the_list_that_it_was_opened_from(gallery_page, visit):
+    page = visit(gallery_page)
+    page.fill("#find", "nothing has this name")
+    assert page.locator("#cards .card").count() == 0
+    page.goto(f"{gallery_page.as_uri()}#keypoints/2")
+    page.locator("#patches .card").nth(4).click()
+    name = page.locator("#viewer h2").inner_text()
+    page.keyboard.press("1")
+    assert page.locator("#viewer h2").inner_text() == name
+    assert page.locator('#viewer .point[data-keypoint="0"]').count() == 0
+    page.go_back()
+    page.locator("#viewer").wait_for(state="hidden")
+
+
+def test_odd_addresses_and_keys_do_no_harm(gallery_page, visit):
+    page = visit(gallery_page)
+    for part in ("%", "100%", "keypoints/1.5", "keypoints/x", "keypoints/99", "none/3"):
+        page.goto(f"{gallery_page.as_uri()}#{part}")
+        assert page.locator("main > section:not([hidden])").count() == 1
+    page.goto(f"{gallery_page.as_uri()}#keypoints/1.5")
+    assert page.locator("#patches .card").count() == 96
+    page.get_by_role("link", name="Settings").click()
+    page.keyboard.press("PageDown")
+    page.get_by_role("link", name="Gallery").click()
+    assert "1 to 48" in page.locator(".paging").first.inner_text()
+
+
+def test_settings_skipped_and_the_other_theme(gallery_page, visit):
+    page = visit(gallery_page)
+    page.get_by_role("link", name="Settings").click()
+    assert "k\t2" in page.locator("#section-settings").inner_text()
+    page.get_by_role("link", name="Skipped (1)").click()
+    assert "no <picture>" in page.locator("#section-skipped").inner_text()
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.get_by_role("button", name="Light / dark").click()
+    assert page.evaluate(ground) != light
+    assert visit(gallery_page, scheme="dark").evaluate(ground) == page.evaluate(ground)
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_nothing_is_wider_than_the_screen(gallery_page, visit, width):
+    page = visit(gallery_page, width)
+    for section in ("gallery", "keypoints", "settings", "skipped"):
+        page.goto(f"{gallery_page.as_uri()}#{section}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_graph_larger_than_webp_allows_is_shown_smaller(birds, checkpoint, tmp_path):
+    from lmpnet_cli.filters.visualize import visualize_filters
+
+    pictures = sorted((birds / "images").rglob("*.jpg"))[:4]
+    options = {"checkpoint": checkpoint, "columns": 40, "rows": 1, "tile": 224, "workers": 0, "device": "cpu"}
+    visualize_filters(pictures, out=tmp_path, report=True, **options)
+    text = (tmp_path / "report.html").read_text()
+    assert json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])["filters"]["width"] > 16383
+
+
+def test_filter_atlas_zooms_and_tells_of_a_filter(birds, checkpoint, tmp_path, visit):
+    from lmpnet_cli.filters.visualize import visualize_filters
+
+    result = visualize_filters(
+        birds / "images", checkpoint=checkpoint, columns=4, rows=3, out=tmp_path, workers=0, device="cpu", report=True
+    )
+    page = visit(tmp_path / "report.html")
+    assert page.locator("#sheet button").count() == 4
+    wide = page.locator("#sheet").bounding_box()["width"]
+    page.get_by_title("Larger (+)").click()
+    assert page.locator("#sheet").bounding_box()["width"] == pytest.approx(1.5 * wide, rel=0.01)
+    page.get_by_title("Fit to the width (0)").click()
+    page.locator("#sheet button").nth(1).click()
+    view = result.filters[1]
+    page.locator("#filter", has_text=f"Filter {view.filter}").wait_for()
+    text = page.locator("#filter").inner_text()
+    assert f"Filter {view.filter}" in text and f"#{view.rank + 1} by maximum activation" in text
+    assert (
+        view.tiles[0]["files"][0] in text and "Votes for" in text and "Predicted classes where it is strongest" in text
+    )
+    assert page.locator("#filter .tiles svg").count() == 3
+    page.keyboard.press("ArrowRight")
+    page.locator("#filter", has_text=f"Filter {result.filters[2].filter}").wait_for()
+    narrow = visit(tmp_path / "report.html", 400)
+    assert narrow.evaluate("document.documentElement.scrollWidth") <= 400

@@ -1,0 +1,139 @@
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from lmpnet_cli.errors import CheckpointError, DeviceError
+from lmpnet_cli.io.checkpoints import file_sha256, load_checkpoint, read_header, save_checkpoint
+from lmpnet_cli.model.backbone import BackboneSpec
+from lmpnet_cli.model.lmpnet import NetworkSpec, build
+
+SPEC = NetworkSpec(
+    BackboneSpec("resnet26", "layer2", stride_in_1x1=True),
+    ("grey heron", "little egret"),
+    epsilon=0.05,
+    input_size=96,
+    mask_radius=2.0,
+    reject=True,
+)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    torch.manual_seed(1)
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, build(SPEC, replica=True), {"training": {"epochs": 3}, "initial_weights": "none"})
+    return path
+
+
+def test_a_checkpoint_alone_rebuilds_its_model(saved):
+    model = load_checkpoint(saved)
+    assert model.spec == SPEC
+    assert not model.training
+    assert not any(p.requires_grad for p in model.parameters())
+    torch.manual_seed(1)
+    original = build(SPEC, replica=True).eval()
+    images = torch.randn(2, 3, 96, 96)
+    with torch.inference_mode():
+        output, expected = model(images), original(images)
+    torch.testing.assert_close(output.logits, expected.logits)
+    torch.testing.assert_close(output.replica_logits, expected.replica_logits)
+    assert model.network.backbone.network["layer2"][0].conv1.stride == (2, 2)
+
+
+def test_the_record_is_kept(saved):
+    header = read_header(saved)
+    assert header["training"] == {"epochs": 3}
+    assert header["replica"] is True
+    assert header["versions"]["torch"] == version("torch")
+    with safe_open(saved, "pt") as file:
+        assert list(file.metadata()) == ["lmpnet"]
+
+
+def test_half_precision_on_disk_is_float32_in_memory(saved, tmp_path):
+    model = load_checkpoint(saved)
+    save_checkpoint(tmp_path / "half.safetensors", model, {}, half=True)
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.55 * saved.stat().st_size
+    half = load_checkpoint(tmp_path / "half.safetensors")
+    assert next(half.parameters()).dtype == torch.float32
+    torch.testing.assert_close(half.network.classifier.weight, model.network.classifier.weight, atol=1e-3, rtol=1e-3)
+
+
+def test_half_precision_keeps_large_batch_norm_variances(tmp_path):
+    """Caffe's ResNet has variances beyond 65,504, the largest float16."""
+    model = build(SPEC, replica=False)
+    model.network.backbone.network["layer1"][0].bn1.running_var[0] = 2e5
+    save_checkpoint(tmp_path / "half.safetensors", model, {}, half=True)
+    loaded = load_checkpoint(tmp_path / "half.safetensors")
+    assert loaded.network.backbone.network["layer1"][0].bn1.running_var[0] == 2e5
+
+
+def test_a_network_without_replica(tmp_path):
+    save_checkpoint(tmp_path / "one.safetensors", build(SPEC, replica=False), {})
+    assert load_checkpoint(tmp_path / "one.safetensors").replica is None
+
+
+def rewrite(path: Path, **changes: object) -> None:
+    header = read_header(path) | changes
+    save_file(load_file(path), path, metadata={"lmpnet": json.dumps(header)})
+
+
+def test_bad_files_give_one_clear_message(saved, tmp_path):
+    missing = tmp_path / "nothing.safetensors"
+    with pytest.raises(CheckpointError, match=r"no checkpoint .*lmpnet train"):
+        load_checkpoint(missing)
+    truncated = tmp_path / "truncated.safetensors"
+    truncated.write_bytes(saved.read_bytes()[:-5000])
+    with pytest.raises(CheckpointError, match="truncated"):
+        load_checkpoint(truncated)
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"weight": torch.zeros(3)}, foreign)
+    with pytest.raises(CheckpointError, match=r"not written by lmpnet.*--init"):
+        load_checkpoint(foreign)
+    pickled = tmp_path / "pickle.safetensors"
+    torch.save({"weight": torch.zeros(3)}, pickled)
+    with pytest.raises(CheckpointError, match="not a readable safetensors"):
+        load_checkpoint(pickled)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(CheckpointError):
+        load_checkpoint(folder)
+
+
+def test_a_newer_format_is_named(saved):
+    rewrite(saved, format_version=2)
+    with pytest.raises(CheckpointError, match=r"version 2.*Update"):
+        load_checkpoint(saved)
+
+
+NO_CLASSES = {"backbone": {"name": "resnet10t"}}
+NO_NETWORK = {"backbone": {"name": "no_such_net"}, "classes": ["a", "b"]}
+
+
+@pytest.mark.parametrize("spec", [{}, None, NO_CLASSES, NO_NETWORK])
+def test_a_description_that_does_not_fit(saved, spec):
+    rewrite(saved, spec=spec)
+    with pytest.raises(CheckpointError, match="does not fit its own description"):
+        load_checkpoint(saved)
+
+
+def test_weights_of_a_diverged_training(saved, tmp_path):
+    model = build(SPEC, replica=False)
+    model.network.classifier.bias.data[0] = torch.nan
+    save_checkpoint(tmp_path / "nan.safetensors", model, {})
+    with pytest.raises(CheckpointError, match="not finite"):
+        load_checkpoint(tmp_path / "nan.safetensors")
+
+
+def test_a_device_that_is_not_there(saved):
+    with pytest.raises(DeviceError, match="cuda:9"):
+        load_checkpoint(saved, device="cuda:9")
+
+
+def test_checksum(tmp_path):
+    (tmp_path / "empty").touch()
+    assert file_sha256(tmp_path / "empty").startswith("e3b0c442")

@@ -1,0 +1,165 @@
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from lmpnet_cli.errors import CheckpointError, OptionError
+from lmpnet_cli.model.backbone import Backbone, BackboneSpec, load_initial_weights, provenance
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "channels", "cells"),
+    [
+        ("resnet10t", "layer3", 256, 4),
+        ("resnet10t", "-1", 512, 2),
+        ("resnet10t", "1", 64, 16),
+        ("mobilenetv2_035", "blocks.4", 32, 4),
+        ("vgg11", "features.14", 512, 8),
+        ("convnext_atto", "stages.2", 160, 4),
+    ],
+)
+def test_any_timm_network_cut_after_any_feature_layer(name, layer, channels, cells):
+    backbone = Backbone(BackboneSpec(name, layer)).eval()
+    with torch.inference_mode():
+        maps = backbone(torch.randn(2, 3, 64, 64))
+    assert maps.shape == (2, channels, cells, cells)
+    assert backbone.channels == channels
+    assert (maps >= 0).all()
+
+
+def test_vision_transformers_give_maps_too():
+    backbone = Backbone(BackboneSpec("vit_tiny_patch16_224")).eval()
+    with torch.inference_mode():
+        assert backbone(torch.randn(1, 3, 224, 224)).shape == (1, 192, 14, 14)
+
+
+def test_dinov2_takes_sizes_other_than_that_of_its_weights():
+    backbone = Backbone(BackboneSpec("vit_small_patch14_dinov2")).eval()
+    with torch.inference_mode():
+        assert backbone(torch.randn(1, 3, 224, 224)).shape == (1, 384, 16, 16)
+        with pytest.raises(OptionError, match=r"takes no 225 x 225 pixels.*Choose another --size"):
+            backbone(torch.randn(1, 3, 225, 225))
+
+
+@pytest.mark.parametrize(("stride", "cells"), [(None, 2), (32, 2), (16, 4), (8, 8)])
+def test_output_stride(stride, cells):
+    backbone = Backbone(BackboneSpec("resnet10t", output_stride=stride)).eval()
+    with torch.inference_mode():
+        assert backbone(torch.randn(1, 3, 64, 64)).shape[2:] == (cells, cells)
+
+
+def test_resnet_v1_carries_its_strides_in_the_1x1_convolutions():
+    backbone = Backbone(BackboneSpec("resnet26", "layer3", stride_in_1x1=True))
+    for stage in ("layer2", "layer3"):
+        block = backbone.network[stage][0]
+        assert (block.conv1.stride, block.conv2.stride) == ((2, 2), (1, 1))
+    assert backbone.network["layer1"][0].conv1.stride == (1, 1)
+    with torch.inference_mode():
+        assert backbone.eval()(torch.randn(1, 3, 64, 64)).shape[2:] == (4, 4)
+
+
+def test_caffe_pooling_has_no_padding_and_rounds_up():
+    backbone = Backbone(BackboneSpec("resnet26", "layer3", caffe_pooling=True)).eval()
+    pool = backbone.network["maxpool"]
+    assert (pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode) == (3, 2, 0, True)
+    with torch.inference_mode():
+        assert backbone(torch.randn(1, 3, 224, 224)).shape[2:] == (14, 14)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (BackboneSpec("resnet5000"), "resnet5000"),
+        (BackboneSpec("resnet10t", "layer9"), "layer1"),
+        (BackboneSpec("resnet10t", "7"), "0 to 4"),
+        (BackboneSpec("vgg11", output_stride=8), "output stride"),
+        (BackboneSpec("vgg11", stride_in_1x1=True), "stride-in-1x1"),
+        (BackboneSpec("convnext_atto", caffe_pooling=True), "caffe-pooling"),
+    ],
+)
+def test_exceptions(spec, message):
+    with pytest.raises(OptionError, match=message):
+        Backbone(spec)
+
+
+def test_a_missing_network_names_the_other_two_ways(monkeypatch):
+    def unreachable(*args, **kwargs):
+        if kwargs.get("pretrained"):
+            raise OSError("no route to host")
+        return create(*args, **kwargs)
+
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", unreachable)
+    with pytest.raises(CheckpointError, match=r"--init FILE.*--init none"):
+        Backbone(BackboneSpec("resnet10t"), pretrained=True)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A complete resnet10t with its classifier, as a file."""
+    path = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("resnet10t").state_dict(), path, metadata={"from": "a test"})
+    return path
+
+
+def test_initial_weights_from_a_complete_network(weights):
+    backbone = Backbone(BackboneSpec("resnet10t", "layer3"))
+    metadata = load_initial_weights(backbone, weights)
+    assert metadata == {"from": "a test"}
+    whole = timm.create_model("resnet10t")
+    whole.load_state_dict(__import__("safetensors.torch").torch.load_file(weights))
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected = whole.eval().forward_intermediates(images, indices=[3], intermediates_only=True)[0]
+        torch.testing.assert_close(backbone.eval()(images), expected)
+
+
+def test_weights_that_do_not_fit_are_refused(weights, tmp_path):
+    with pytest.raises(CheckpointError, match="does not fit resnet18"):
+        load_initial_weights(Backbone(BackboneSpec("resnet18")), weights)
+    with pytest.raises(CheckpointError, match="--init none"):
+        load_initial_weights(Backbone(BackboneSpec("resnet10t")), tmp_path / "nothing.safetensors")
+    broken = tmp_path / "pickle.safetensors"
+    broken.write_bytes(b"\x80\x04 no safetensors")
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
+        load_initial_weights(Backbone(BackboneSpec("resnet10t")), broken)
+
+
+def test_freezing_holds_weights_and_statistics():
+    backbone = Backbone(BackboneSpec("resnet10t", "layer3"))
+    backbone.freeze_through("layer2")
+    backbone.train()
+    free = {name.split(".")[0] for name, p in backbone.network.named_parameters() if p.requires_grad}
+    assert free == {"layer3"}
+    before = {key: value.clone() for key, value in backbone.network.state_dict().items()}
+    backbone(torch.randn(4, 3, 64, 64)).sum().backward()
+    changed = {key for key, value in backbone.network.state_dict().items() if not torch.equal(value, before[key])}
+    assert changed
+    assert all(key.startswith("layer3") for key in changed)
+    with pytest.raises(OptionError, match="no layer 'layer7'"):
+        backbone.freeze_through("layer7")
+
+
+def test_freezing_reaches_scales_outside_the_leaves():
+    backbone = Backbone(BackboneSpec("test_convnext"))
+    backbone.freeze_through("stages_1")
+    free = {name.split(".")[0] for name, p in backbone.network.named_parameters() if p.requires_grad}
+    assert free == {"stages_2", "stages_3"}
+
+
+def test_networks_that_put_channels_last():
+    backbone = Backbone(BackboneSpec("swin_tiny_patch4_window7_224", "layers.0")).eval()
+    with torch.inference_mode():
+        assert backbone(torch.randn(1, 3, 224, 224)).shape == (1, 96, 56, 56)
+
+
+def test_initial_weights_of_a_vision_transformer(tmp_path):
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "vit.safetensors")
+    load_initial_weights(Backbone(BackboneSpec("test_vit")), tmp_path / "vit.safetensors")
+
+
+def test_provenance_is_one_line():
+    assert provenance("none", {}) == "none"
+    assert "\n" not in provenance("file", {"from": "two\nlines"})
