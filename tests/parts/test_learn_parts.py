@@ -17,7 +17,6 @@ from lmpnet_cli.config import PartsConfig
 from lmpnet_cli.data.datasets import training_images
 from lmpnet_cli.data.listing import ListedImage, list_images
 from lmpnet_cli.discovery.discover import discover
-from lmpnet_cli.discovery.match import match
 from lmpnet_cli.drawing.colors import COLORS, keypoint_color
 from lmpnet_cli.errors import CheckpointError, DatasetError, InputError, OptionError, OutputError
 from lmpnet_cli.evaluation.evaluate import evaluate
@@ -250,27 +249,6 @@ def test_keypoints_stay_when_the_input_has_another_size(birds, named):
     assert np.nanmedian(away) < 0.12
 
 
-def test_match_joins_the_same_keypoints(birds, named, tmp_path):
-    files = sorted((birds / "images").rglob("*.jpg"))[:3]
-    result = match(files, checkpoint=named, out=tmp_path / "out", columns=2, **OPTIONS)
-    assert len(result.keypoints) == 3 and result.names == ("head", "wing", "tail")
-    picture = np.asarray(Image.open(tmp_path / "out/match.png"))
-    assert np.array_equal(picture, result.picture)
-    for part in range(3):
-        drawn = (picture == keypoint_color(part)).all(2).sum()
-        assert drawn > 100  # in the legend at least
-    with pytest.raises(OutputError, match=r"already holds match\.png"):
-        match(files, checkpoint=named, out=tmp_path / "out", **OPTIONS)
-    with pytest.raises(InputError, match="only one picture"):
-        match(files[:1], checkpoint=named, **OPTIONS)
-    many = tmp_path / "many"
-    many.mkdir()
-    for index in range(201):
-        (many / f"{index}.jpg").symlink_to(files[0])
-    with pytest.raises(InputError, match="There are 201 pictures, and one drawing takes 200"):
-        match(many, checkpoint=named, **OPTIONS)
-
-
 def test_a_vocabulary_does_not_depend_on_the_batch_size(birds, checkpoint):
     model = load_checkpoint(checkpoint)
     pictures = list_images([birds / "images"])[:12]
@@ -283,21 +261,6 @@ def test_a_vocabulary_does_not_depend_on_the_batch_size(birds, checkpoint):
         # the activation; directions with equal shares of the whole may be exchanged by rounding
         one, other = (getattr(each, name)[..., -1].float() for each in made)
         torch.testing.assert_close(one, other, rtol=0, atol=0.02)
-
-
-def test_match_draws_a_line_between_two_pictures_and_none_for_a_missing_point():
-    from lmpnet_cli.discovery.match import SIDE, draw_matches
-    from lmpnet_cli.keypoints import Keypoints
-
-    blank = np.full((100, 100, 3), 255, np.uint8)
-    xy = np.array([[20.0, 50.0], [80.0, 80.0]])
-    whole = Keypoints("a.jpg", 100, 100, xy, np.ones(2))
-    lacking = Keypoints("b.jpg", 100, 100, np.array([[20.0, 50.0], [np.nan, np.nan]]), np.array([1, np.nan]))
-    picture = draw_matches([blank, blank], [whole, lacking], ["a", "b"], 4)
-    row = round(6 + (50.5 * SIDE / 100))
-    between = picture[row - 3 : row + 3, SIDE // 2 : SIDE]
-    assert (between == keypoint_color(0)).all(2).any(1).sum() >= 1
-    assert not (picture[:SIDE, SIDE + 30 :] == keypoint_color(1)).all(2).any()  # neither point nor line on the second
 
 
 def test_sixteen_keypoints_have_sixteen_colours():
