@@ -53,7 +53,13 @@ def discover(
             rich_help_panel=o.RUN,
         ),
     ] = Config.shard,
-    block: Annotated[int, typer.Option(help="Images in one file.", rich_help_panel=o.RAY)] = Config.block,
+    chunk: Annotated[
+        int | None,
+        typer.Option(
+            help="Images per chunk; finished chunks survive an interruption (default: one batch; 1024 with ray).",
+            rich_help_panel=o.RUN,
+        ),
+    ] = Config.chunk,
     actors: Annotated[
         int | None,
         typer.Option(
@@ -123,9 +129,9 @@ def discover(
         _on_ray(given, quiet, json)
         return
     from lmpnet_cli.discovery.discover import discover as run
-    from lmpnet_cli.discovery.store import JOURNAL
+    from lmpnet_cli.discovery.store import LOCAL_CHUNKS
 
-    with telling_how_to_go_on(out / JOURNAL), ConsoleProgress(quiet or json) as progress:
+    with telling_how_to_go_on(out / LOCAL_CHUNKS), ConsoleProgress(quiet or json) as progress:
         result = run(progress=progress, **given)
     found = sum(int(each.found.sum()) for each in result.keypoints)
     count = len(result.keypoints)
@@ -164,14 +170,14 @@ def _on_ray(given: dict[str, Any], quiet: bool, json: bool) -> None:
     out = url_of(result.out) or result.out
     if json:
         counts = {"images": result.images, "skipped": result.skipped, "keypoints": result.found}
-        print_json(counts | {"order": result.order, "names": result.names, "blocks": result.blocks, "out": str(out)})
+        print_json(counts | {"order": result.order, "names": result.names, "chunks": result.chunks, "out": str(out)})
     elif not quiet:
         facts = {
             "images": str(result.images),
             "skipped": o.skipped_line(result.skipped),
             "keypoints": f"{result.found} ({result.found / result.images:.2f} of {len(result.names)} an image)",
-            "blocks": f"{result.blocks}" + (f", {result.done_before} done before" if result.done_before else ""),
+            "chunks": f"{result.chunks}" + (f", {result.done_before} done before" if result.done_before else ""),
             "time": f"{result.seconds:.1f} s",
-            "written": f"{out}/manifest.json, part-*.parquet (`lmpnet merge {out}` makes one keypoints.json)",
+            "written": f"{out}/manifest.json, chunk-*.jsonl (`lmpnet merge {out}` makes one keypoints.json)",
         }
         print_summary("discover", facts)

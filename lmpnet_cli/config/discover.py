@@ -30,7 +30,8 @@ class DiscoverConfig(KeypointConfig):
             where the checkpoint is a graph of `lmpnet export`. `discover_on_ray` alone takes ray: a cluster.
         shard: I/N takes every N-th image only, from the I-th on, in the order of their names; `lmpnet merge` makes one
             result of all N.
-        block: images in one file, of ray.
+        chunk: images per chunk, which is written at once and computed again after an interruption; None takes one
+            batch, and 1024 images with ray.
         actors: workers with a model each, of ray; None takes one for each GPU, or one for every four processors.
         resume: go on with the run in `out` that was cut off.
     """
@@ -44,7 +45,7 @@ class DiscoverConfig(KeypointConfig):
     export: tuple[str, ...] = ()
     backend: str | None = None
     shard: str | None = None
-    block: int = 1024
+    chunk: int | None = None
     actors: int | None = None
     resume: bool = False
 
@@ -67,7 +68,8 @@ class DiscoverConfig(KeypointConfig):
             one_of("--backend", self.backend, ("torch", "onnx", "ray"))
         if self.backend_used == "onnx":
             self._check_onnx()
-        between("--block", self.block, 1, 1_000_000)
+        if self.chunk is not None:
+            between("--chunk", self.chunk, 1, 1_000_000)
         if self.actors is not None:
             between("--actors", self.actors, 1, 100_000)
         if self.backend == "ray":
@@ -127,14 +129,13 @@ class DiscoverConfig(KeypointConfig):
         for path in (*self.images, *(() if self.out is None else (self.out,))):
             if url := url_of(path):
                 raise OptionError(f"{url} is no local place: --backend ray reads and writes it.")
-        for name in ("block", "actors"):
-            if getattr(self, name) != getattr(DiscoverConfig, name):
-                raise OptionError(f"--{name} belongs to --backend ray. Add that, or leave --{name} out.")
+        if self.actors is not None:
+            raise OptionError("--actors belongs to --backend ray. Add that, or leave --actors out.")
 
     @property
     def of_a_worker(self) -> "DiscoverConfig":
         """The options of one worker of a cluster, without what the cluster sees to."""
-        own = ("backend", "out", "overlays", "block", "actors", "resume", "overwrite")
+        own = ("backend", "out", "overlays", "chunk", "actors", "resume", "overwrite")
         defaults = {name: getattr(DiscoverConfig, name) for name in own}
         return replace(self, **(defaults | {"images": (), "overlays": False}))
 
