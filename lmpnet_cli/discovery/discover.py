@@ -74,7 +74,7 @@ def discover(
         images: one or several of: folders, searched in depth, and single files; or one video; or images in memory,
             each an (H, W, 3) uint8 RGB array or a PIL image, which results name image_000000.jpg and so on.
         model: a loaded model, in place of a checkpoint.
-        progress: is told about every batch and every skipped image.
+        progress: receives the number of finished images, and a warning for every skipped one.
         **options: the fields of `DiscoverConfig`; without `out` nothing is written.
 
     Raises:

@@ -48,7 +48,7 @@ def match(images: Any, *, model: LMPNet | None = None, progress: Progress | None
     Args:
         images: two images or more, or folders.
         model: a loaded model, in place of a checkpoint.
-        progress: is told about every batch and every skipped image.
+        progress: receives the number of finished images, and a warning for every skipped one.
         **options: the fields of `MatchConfig`; without `out` nothing is written.
 
     Raises:

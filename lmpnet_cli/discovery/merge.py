@@ -66,7 +66,7 @@ def merge(results: Any, *, progress: Progress | None = None, **options: Any) -> 
     Args:
         results: folders, searched in depth, and single `keypoints.json` files; or the folder of a cluster's run, which
             may be remote.
-        progress: is told about every file.
+        progress: receives the number of finished files, and warnings.
         **options: the fields of `MergeConfig`; without `out` nothing is written.
 
     Raises:

@@ -353,7 +353,7 @@ def test_what_does_not_go_together_is_refused(given, message):
 
 def test_all_unreadable_is_an_error_and_a_missing_out_is_one(in_this_process, checkpoint, tmp_path):
     (tmp_path / "bad").mkdir()
-    (tmp_path / "bad/a.jpg").write_text("no picture")
+    (tmp_path / "bad/a.jpg").write_text("not an image")
     with pytest.raises(InputError, match="None of the 1 images can be read"):
         discover_on_ray(tmp_path / "bad", checkpoint=checkpoint, out=tmp_path / "out", **OPTIONS)
     with pytest.raises(OptionError, match="discover_on_ray"):

@@ -60,7 +60,7 @@ def discover_on_ray(images: Any, *, progress: Progress | None = None, **options:
 
     Args:
         images: a local folder that all workers see, or the address of a remote one, such as s3://bucket/folder.
-        progress: is told about every chunk.
+        progress: receives the number of finished images.
         **options: the fields of `DiscoverConfig`.
 
     Raises:
