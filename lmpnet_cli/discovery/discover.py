@@ -48,14 +48,14 @@ class DiscoverResult:
     Attributes:
         skipped: (file name, reason) of unreadable images.
         names: of the keypoints, in their order.
-        order: what the index of a keypoint means: its `prominence` in its image, or its `identity` in all.
+        method: lmpnet (ranks in each image), parts (the same part in every image) or saliency.
         out: folder of the files, None where none were asked for.
     """
 
     keypoints: list[Keypoints]
     skipped: list[tuple[str, str]]
     names: tuple[str, ...]
-    order: str
+    method: str
     out: Path | None
     seconds: float
     device: str
@@ -127,7 +127,7 @@ def _discover(config: DiscoverConfig, model: LMPNet | None, progress: Progress) 
             journal.keypoints,
             journal.skipped,
             tuple(predictor.names),
-            predictor.order,
+            predictor.method,
             config.out,
             seconds,
             str(predictor.device),
@@ -159,11 +159,11 @@ def _find(
     if not rest:
         return
     shown = OVERLAY_SIDE if drawings.wanted or panels.wanted else None
-    begun, size = journal.images, predictor.reader.batch_size
+    begun, size = journal.images, predictor.loader.batch_size
     skipped = 0  # of the rest, those that the journal has already
     try:
         for pictures, predictions in predictor.batches(rest, progress, shown):
-            results = predictions.keypoints([config.thr])[0]
+            results = predictions.keypoints()
             if video:
                 results = [
                     replace(each, frame=picture.frame, time=picture.time)
@@ -177,14 +177,14 @@ def _find(
             panels.add_batch(pictures, results, predictions.relevance)
             # batches without a readable picture are not handed on, and go with the next one
             end = begun + min((pictures[-1].index // size + 1) * size, len(rest))
-            new, skipped = predictor.reader.skipped[skipped:], len(predictor.reader.skipped)
+            new, skipped = predictor.loader.skipped[skipped:], len(predictor.loader.skipped)
             journal.add(end - journal.images, results, new, len(journal.keypoints) + len(results))
             journal.write(min([each.done for each in (drawings, panels) if each.wanted] or [len(journal.keypoints)]))
             del pictures, predictions  # as in `Engine.batches`
     except InputError:
-        if not journal.keypoints or len(predictor.reader.skipped) < len(rest):
+        if not journal.keypoints or len(predictor.loader.skipped) < len(rest):
             raise  # unreadable pictures alone are no reason to stop, where an earlier run has read others
-    journal.add(len(files) - journal.images, [], predictor.reader.skipped[skipped:], len(journal.keypoints))
+    journal.add(len(files) - journal.images, [], predictor.loader.skipped[skipped:], len(journal.keypoints))
     drawings.settle()
     panels.settle()
     journal.write(len(journal.keypoints))
@@ -236,7 +236,7 @@ def _write(
         skipped=skipped_entries(result.skipped),
         device=result.device,
         precision="bf16" if predictor.bfloat16 else "32",
-        input_size=predictor.reader.size,
-        order=predictor.order,
+        input_size=predictor.loader.size,
+        method=predictor.method,
         **predictor.record(),
     )

@@ -18,7 +18,8 @@ from lmpnet_cli.drawing.files import save_png
 from lmpnet_cli.drawing.grids import GAP, label
 from lmpnet_cli.drawing.overlays import disc, fit
 from lmpnet_cli.errors import InputError
-from lmpnet_cli.inference.parts import PartPredictor
+from lmpnet_cli.inference.lmpnet import LMPNetPredictor
+from lmpnet_cli.inference.runner import open_runner
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import write_run
 from lmpnet_cli.io.runtime import seed_everything
@@ -75,19 +76,19 @@ def _match(config: MatchConfig, model: LMPNet | None, progress: Progress) -> Mat
             "picture with its keypoints for each."
         )
     seed_everything(config.seed)
-    predictor = PartPredictor(config, model)
+    predictor = LMPNetPredictor(open_runner(config, model, replica=False), "parts")
     started = time.perf_counter()
     progress.start("match", len(files))
     found: list[Keypoints] = []
     pictures: list[Rgb] = []
     for prepared, predictions in predictor.batches(files, progress, SIDE):
-        found += predictions.keypoints([0.0])[0]
+        found += predictions.keypoints()
         pictures += [each.preview for each in prepared if each.preview is not None]
     if len(found) < 2:
         raise InputError(f"There is only one picture to be read ({found[0].file_name}). Name another one.")
     picture = draw_matches(pictures, found, predictor.names, config.columns)
     seconds = time.perf_counter() - started
-    result = MatchResult(found, tuple(predictor.names), predictor.reader.skipped, picture, config.out, seconds)
+    result = MatchResult(found, tuple(predictor.names), predictor.loader.skipped, picture, config.out, seconds)
     if config.out:
         save_png(config.out / "match.png", picture)
         facts = {"images": len(found), "names": list(predictor.names), **predictor.record()}

@@ -2,12 +2,10 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from inspect import get_annotations
 from typing import Any
 
-from lmpnet_cli.config import DiscoverConfig, SaliencyConfig
+from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.data.listing import ListedImage, absolute
-from lmpnet_cli.inference.onnx import OnnxPredictor
 from lmpnet_cli.inference.predictor import Predictor
 from lmpnet_cli.io.coco import FORMAT_VERSION
 from lmpnet_cli.io.run_record import versions
@@ -15,21 +13,21 @@ from lmpnet_cli.io.run_record import versions
 # what a run may differ in when it goes on
 _OF_THE_MACHINE = ("out", "overwrite", "resume", "workers", "report", "export", "images")
 MEANING = {
-    "prominence": "ranks by prominence in each image, not body parts",
-    "identity": "the same number is the same part in every image, and no distance thr applies",
+    "lmpnet": "ranks by prominence in each image, not body parts",
+    "parts": "the same number is the same part in every image",
+    "saliency": "points that the classifier relies on, by confidence in each image",
 }
 
 
 def describe(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:
     """How keypoints were found: `info` of `keypoints.json`, but for the date."""
     return {
-        "description": f"Keypoints found by lmpnet: {MEANING[predictor.order]}.",
+        "description": f"Keypoints found by lmpnet: {MEANING[predictor.method]}.",
         "lmpnet_version": versions()["lmpnet-cli"],
         "format_version": FORMAT_VERSION,
-        "method": config.method,
-        "order": predictor.order,
+        "method": predictor.method,
         "k": len(predictor.names),
-        "thr": predictor.thresholds([config.thr])[0],
+        "thr": predictor.thresholds[0],
         **predictor.record(),
         "classes": list(predictor.classes),
         "seed": config.seed,
@@ -38,11 +36,8 @@ def describe(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:
 
 def settings(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:
     """The options that decide where keypoints lie and that `describe` does not tell, as they turned out."""
-    fixed = predictor.header.options if isinstance(predictor, OnnxPredictor) else {}
-    names = ["filters", "margin", "replica", "precision", "max_pixels"]
-    if config.method == "saliency":
-        names += [name for name in get_annotations(SaliencyConfig) if name not in ("panels", "classifier_weights")]
-    return {"size": predictor.reader.size, **{name: fixed.get(name, getattr(config, name)) for name in names}}
+    shared = {name: getattr(config, name) for name in ("precision", "max_pixels")}
+    return {"size": predictor.loader.size, **shared, **predictor.options()}
 
 
 def what_decides(predictor: Predictor, config: DiscoverConfig, files: Sequence[ListedImage]) -> dict[str, Any]:

@@ -10,10 +10,8 @@ from typing import Any
 
 from lmpnet_cli.config import ExportConfig
 from lmpnet_cli.errors import OutputError
-from lmpnet_cli.inference.lmpnet import LMPNetPredictor
+from lmpnet_cli.inference.lmpnet import open_lmpnet_predictor
 from lmpnet_cli.inference.onnx import export_predictor
-from lmpnet_cli.inference.parts import PartPredictor
-from lmpnet_cli.inference.predictor import open_predictor
 from lmpnet_cli.io.onnx_file import OnnxHeader
 from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
@@ -53,7 +51,6 @@ def export_onnx(
     (progress or Progress()).tell("An export takes about a quarter of a minute.")
     started = time.perf_counter()
     as_discover = config.as_discover
-    predictor = open_predictor(as_discover, model)
-    assert isinstance(predictor, LMPNetPredictor | PartPredictor)
-    header = export_predictor(predictor, as_discover, config.out)
+    predictor = open_lmpnet_predictor(as_discover, model)
+    header = export_predictor(predictor, config.out)
     return ExportResult(config.out, header, config.out.stat().st_size, time.perf_counter() - started)

@@ -50,7 +50,7 @@ class ClusterResult:
     found: int
     skipped: int
     names: tuple[str, ...]
-    order: str
+    method: str
     blocks: int
     done_before: int
     out: Path
@@ -122,7 +122,7 @@ def discover_on_ray(images: Any, *, progress: Progress | None = None, **options:
     return ClusterResult(
         **totals,
         names=tuple(predictor.names),
-        order=predictor.order,
+        method=predictor.method,
         blocks=len(blocks),
         done_before=len(done),
         out=out,

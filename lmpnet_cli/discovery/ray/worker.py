@@ -67,16 +67,16 @@ class Worker:
         skipped: list[tuple[str, str]] = []
         predictor, out = self._open(), self.config.out
         assert out is not None
-        for files in local_copies(self.config.images[0], places, AT_ONCE * predictor.reader.batch_size):
+        for files in local_copies(self.config.images[0], places, AT_ONCE * predictor.loader.batch_size):
             try:
                 for _, predictions in predictor.batches(files, Progress()):
-                    found += predictions.keypoints([self.config.thr])[0]
+                    found += predictions.keypoints()
             except InputError:
-                if len(predictor.reader.skipped) < len(
+                if len(predictor.loader.skipped) < len(
                     files
                 ):  # a whole group of unreadable pictures is no reason to stop
                     raise
-            skipped += predictor.reader.skipped
+            skipped += predictor.loader.skipped
         Store(out).write(part_name(block["number"]), to_parquet(found, skipped))
         keypoints = sum(int(each.found.sum()) for each in found)
         return {"images": len(found), "found": keypoints, "skipped": len(skipped)}
