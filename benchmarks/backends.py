@@ -21,7 +21,7 @@ from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.data.listing import list_images
 from lmpnet_cli.inference.onnx import export_predictor
 from lmpnet_cli.inference.predictor import open_predictor
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.runner import open_runner
 from lmpnet_cli.io.bundled import bundled_examples
 from lmpnet_cli.model.onnx_module import OnnxModule, OnnxSpec
 
@@ -99,7 +99,7 @@ class _Compiled(torch.nn.Module):
 def measure(images: Path, repeats: int = 5) -> tuple[list[str], str]:
     """Return lines for the document, and the figure that has a goal."""
     files = list_images([images])[:64]
-    batches = [each.numpy() for each in ready_batches(ModelRunner(DiscoverConfig(images=(), device="cpu")), files)]
+    batches = [each.numpy() for each in ready_batches(open_runner(DiscoverConfig(images=(), device="cpu")), files)]
     lines = ["## Backends", "", "| method | backend | images/s | times as fast | largest difference, cells |"]
     lines.append("| --- | --- | --- | --- | --- |")
     figures = []

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from lmpnet_cli.inference.parts import places
 from timing import in_turn, ready_batches, speeds
 from torch import Tensor
 
@@ -23,8 +24,7 @@ from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.data.listing import list_images
 from lmpnet_cli.discovery.discover import discover
 from lmpnet_cli.export.onnx import export_onnx
-from lmpnet_cli.inference.parts import places
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.runner import ModelRunner, open_runner
 from lmpnet_cli.io.bundled import bundled_examples
 from lmpnet_cli.io.runtime import resolve_workers
 from lmpnet_cli.model.part_head import soft_argmax
@@ -51,8 +51,8 @@ def measure(images: Path, repeats: int = 5) -> tuple[list[str], dict[str, str]]:
     """Return lines for the document, and the figures that have goals."""
     files = list_images([images])
     config = DiscoverConfig(images=(images,), device="cpu")
-    both = ModelRunner(config)
-    alone = ModelRunner(config, both.model, replica=False)
+    both = open_runner(config)
+    alone = open_runner(config, both.model, replica=False)
     batches = ready_batches(both, files)
 
     def command(overlays: bool, method: str, workers: int) -> float:

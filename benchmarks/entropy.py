@@ -21,7 +21,7 @@ from torch import Tensor
 from lmpnet_cli.config import EvaluateConfig
 from lmpnet_cli.data.annotations import read_annotations
 from lmpnet_cli.data.listing import ListedImage
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.runner import open_runner
 from lmpnet_cli.model.backbone import load_initial_weights
 from lmpnet_cli.model.entropy import feature_map_entropy
 from lmpnet_cli.progress import Progress
@@ -62,7 +62,7 @@ def main() -> None:
     heads += ["in the middle", "peak's share"]
     print(f"| {' | '.join(heads)} |\n{'| --- ' * len(heads)}|")
     for path in [None, *options.checkpoints]:
-        runner = ModelRunner(EvaluateConfig(checkpoint=path or options.checkpoints[0], device="cpu"), replica=False)
+        runner = open_runner(EvaluateConfig(checkpoint=path or options.checkpoints[0], device="cpu"), replica=False)
         if path is None:
             load_initial_weights(runner.model.network.backbone, options.init)
         total = [torch.zeros(5, dtype=torch.float64) for _ in range(3)]

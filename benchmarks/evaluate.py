@@ -19,7 +19,7 @@ from lmpnet_cli.config import EvaluateConfig
 from lmpnet_cli.data.annotations import read_annotations
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.evaluation.evaluate import evaluate
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.runner import open_runner
 from lmpnet_cli.io.bundled import bundled_examples
 
 SWEEP = tuple(np.linspace(0.5, 5, 10).tolist())
@@ -28,7 +28,7 @@ SWEEP = tuple(np.linspace(0.5, 5, 10).tolist())
 def measure(data: Path, repeats: int = 3) -> tuple[list[str], str]:
     """Return lines for the document, and the figure that has a goal."""
     annotated = [image for image in read_annotations(data).images if len(image.visible)]
-    runner = ModelRunner(EvaluateConfig(device="cpu"))
+    runner = open_runner(EvaluateConfig(device="cpu"))
     batches = ready_batches(runner, [ListedImage(image.path, image.name) for image in annotated])
 
     def command(thresholds: tuple[float, ...]) -> float:

@@ -23,7 +23,7 @@ from lmpnet_cli.evaluation.evaluator import Evaluator
 from lmpnet_cli.evaluation.part_evaluator import PartEvaluator
 from lmpnet_cli.evaluation.part_scores import part_scores
 from lmpnet_cli.evaluation.pck import score
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.runner import ModelRunner, open_runner
 from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.files import write_json
 from lmpnet_cli.io.runtime import fast_bfloat16
@@ -92,12 +92,12 @@ def main() -> None:
     fast = replace(config, precision="bf16" if fast_bfloat16(torch.device("cpu")) else "32")
     order = np.random.default_rng(0).permutation(len(learned_from))[: config.images]
     started = time.perf_counter()
-    gathered = Cells(ModelRunner(fast, model, replica=False), [learned_from[i] for i in order], 0, Progress())
+    gathered = Cells(open_runner(fast, model, replica=False), [learned_from[i] for i in order], 0, Progress())
     print(f"features of {len(gathered.files)} images: {time.perf_counter() - started:.0f} s", flush=True)
     directions = gathered.reduction["projection"].shape[1]
     reducer = PartHead(PartHeadSpec((), gathered.channels, directions))
     reducer.load_state_dict(gathered.reduction, strict=False)
-    runner = ModelRunner(EvaluateConfig(batch_size=32, checkpoint=given.checkpoint), model, replica=False)
+    runner = open_runner(EvaluateConfig(batch_size=32, checkpoint=given.checkpoint), model, replica=False)
     shown, scored = (annotated_cells(runner, reducer, images) for images in (training, test))
     print(f"annotated images: {time.perf_counter() - started:.0f} s", flush=True)
     results: list[dict[str, Any]] = []
