@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lmpnet_cli.drawing.grids import tile_place
+from lmpnet_cli.drawing.grids import tile_box
 
 
 def atlas_data(document: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def atlas_data(document: dict[str, Any], size: tuple[int, int]) -> dict[str, Any
 
 
 def _column(place: int, view: dict[str, Any], side: int) -> dict[str, Any]:
-    left, _, across, _ = tile_place(place, 0, side)
+    left, _, across, _ = tile_box(place, 0, side)
     return {
         "filter": view["filter"],
         "rank": view["rank"],
@@ -33,7 +33,7 @@ def _column(place: int, view: dict[str, Any], side: int) -> dict[str, Any]:
         "votes": _rows(view.get("votes")),
         "tiles": [
             {
-                "place": tile_place(place, row, side),
+                "place": tile_box(place, row, side),
                 "ranks": tile["ranks"],
                 "files": tile["files"],
                 "activations": tile["activations"],

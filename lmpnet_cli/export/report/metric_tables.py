@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from lmpnet_cli.drawing.charts import row_name
+from lmpnet_cli.drawing.charts import result_label
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class TextTable:
 
 def metric_tables(metrics: dict[str, Any]) -> list[TextTable]:
     """Greedy PCK beside the baselines, recall of each part, and the vocabulary's scores where there are such."""
-    columns = {row_name(row): row for row in metrics["results"]}
+    columns = {result_label(row): row for row in metrics["results"]}
     columns |= {name.replace("_", " "): row for name, row in metrics["baselines"].items()}
     tables = [_greedy_pck(metrics, columns), _recall(metrics, columns)]
     return [*tables, _identity(metrics["identity"])] if "identity" in metrics else tables
