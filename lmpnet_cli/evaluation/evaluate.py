@@ -33,7 +33,7 @@ from lmpnet_cli.evaluation.evaluator import (
 from lmpnet_cli.evaluation.part_evaluator import PartEvaluator
 from lmpnet_cli.evaluation.part_scores import noise, part_scores, stability_scores, watch
 from lmpnet_cli.evaluation.pck import Points, score
-from lmpnet_cli.export.report.report import page
+from lmpnet_cli.export.report.report import update_report
 from lmpnet_cli.inference.predictor import Predictor, open_predictor
 from lmpnet_cli.io.bundled import bundled_examples
 from lmpnet_cli.io.coco import skipped_entries
@@ -113,7 +113,7 @@ def _evaluate(config: EvaluateConfig, model: LMPNet | None, progress: Progress) 
             save_png(config.out / "metrics.png", chart)
             facts = {"images": len(run.ground_truths), "device": device, **origin}
             write_run(config.out, "eval", config.options(), result.seconds, **facts)
-            page(config.out, config.report, progress)
+            update_report(config.out, config.report, progress)
     return result
 
 

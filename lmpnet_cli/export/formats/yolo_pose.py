@@ -2,8 +2,8 @@
 
 A line is `class cx cy w h`, followed by `x y v` for each keypoint. Values are fractions of the width and the height of
 the image, and 0 is its edge: the centre of pixel x is at (x + 0.5) / width. The box is the extent of the found
-keypoints with a margin, since keypoints are inside the object and not on its outline. An image without a keypoint has an
-empty file.
+keypoints with a margin, since keypoints are inside the object and not on its outline. An image without a keypoint has
+an empty file.
 """
 
 import filecmp
