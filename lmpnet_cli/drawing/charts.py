@@ -110,7 +110,7 @@ def _draw_pck(axes: Any, results: Mapping[str, Any], baselines: Mapping[str, Any
     axes.axvline(len(results) - 0.5, color=BASELINE_COLOR, lw=1, ls=":")
     axes.set(title="Greedy PCK with 95 % interval", ylabel="% of keypoints", ylim=(0, 105))
     axes.set_xticks(positions, list(rows), rotation=30, ha="right")
-    axes.set_xlabel(f"closer than {alpha:g} x shorter image side to a landmark; baselines right of the line")
+    axes.set_xlabel(f"closer than {alpha:g} x shorter image side to a landmark\n(baselines are right of the line)")
     axes.legend(fontsize=8)
     axes.grid(axis="y", alpha=0.3)
 

@@ -146,12 +146,12 @@ class ImageWriter(DrawingQueue):
             new.rename(target)
 
         if self.sheet_name and self.count:
-            save_jpeg(self.out / self.sheet_name, self._draw_contact_sheet(target))
+            save_jpeg(self.out / self.sheet_name, self._contact_sheet(target))
         elif self.sheet_name:
             (self.out / self.sheet_name).unlink(missing_ok=True)
         clear_folder(old)
 
-    def _draw_contact_sheet(self, folder: Path) -> Rgb:
+    def _contact_sheet(self, folder: Path) -> Rgb:
         """Draw the contact sheet from the files, since the first ones may have been drawn by an earlier run."""
         images = []
         for name in self.file_names.values():

@@ -50,7 +50,7 @@ def found(tmp_path_factory) -> Path:
         scores = np.where(np.isnan(xy[:, 0]), NAN, [0.9, 0.5, 0.25 + index / 10])
         results.append(Keypoints(name, *SIZES[name], xy, scores, class_name="heron", class_score=0.5))
     info = {"lmpnet_version": "1", "checkpoint": {"name": "w.safetensors", "sha256": "x"}}
-    document = to_coco(results, info, NAMES, [("broken.jpg", "not a picture")])
+    document = to_coco(results, info, NAMES, [("broken.jpg", "not an image")])
     document["categories"][0] |= {"name": "bird", "skeleton": [[1, 2], [2, 3]]}
     write_json(folder / "out" / "keypoints.json", document)
     write_json(folder / "out" / "run.json", {"command": "discover", "options": {"images": [str(folder / "photos")]}})
@@ -271,14 +271,14 @@ def test_yolo_pose_follows_the_layout_that_ultralytics_checks(found, tmp_path):
     convert(found, to="yolo-pose", out=out)
     text = (out / "data.yaml").read_text()
     assert "kpt_shape: [3, 3]" in text and '0: "bird"' in text and f"path: {json.dumps(str(out))}" in text
-    pictures = sorted(path for path in (out / "images").rglob("*") if path.is_file())
-    assert len(pictures) == 4
+    images = sorted(path for path in (out / "images").rglob("*") if path.is_file())
+    assert len(images) == 4
     labels = {}
-    for picture in pictures:
-        Image.open(picture).verify()
-        beside = Path(str(picture.parent).replace("/images", "/labels")) / f"{picture.stem}.txt"
-        rows = [[float(cell) for cell in line.split()] for line in beside.read_text().splitlines()]
-        labels[picture.relative_to(out / "images").as_posix()] = rows
+    for image in images:
+        Image.open(image).verify()
+        label_file = Path(str(image.parent).replace("/images", "/labels")) / f"{image.stem}.txt"
+        rows = [[float(cell) for cell in line.split()] for line in label_file.read_text().splitlines()]
+        labels[image.relative_to(out / "images").as_posix()] = rows
         for row in rows:
             assert len(row) == 5 + 3 * 3
             assert all(0 <= value <= 1 for index, value in enumerate(row) if index < 5 or (index - 5) % 3 < 2)
@@ -318,9 +318,9 @@ def test_a_missing_image_is_an_error_that_names_it(found, tmp_path):
     ):
         convert(found, to="fiftyone", out=tmp_path / "x", images=few)
     write_json(tmp_path / "keypoints.json", json.loads((found / "keypoints.json").read_text()))
-    with pytest.raises(InputError, match="does not say where its pictures are"):
+    with pytest.raises(InputError, match="does not say where its"):
         convert(tmp_path / "keypoints.json", to="fiftyone", out=tmp_path / "x")
-    with pytest.raises(InputError, match="None of the 4 pictures"):
+    with pytest.raises(InputError, match="None of the 4 "):
         (tmp_path / "other").mkdir()
         Image.new("RGB", (9, 9)).save(tmp_path / "other" / "z.jpg")
         convert(found, to="fiftyone", out=tmp_path / "x", images=tmp_path / "other")
@@ -496,12 +496,12 @@ def test_the_command_says_what_to_do_next(apart, tmp_path):
 def test_discover_exports_its_result(birds, checkpoint, tmp_path):
     from lmpnet_cli.discovery.discover import discover
 
-    pictures = sorted((birds / "images").rglob("*.jpg"))[:3]
+    images = sorted((birds / "images").rglob("*.jpg"))[:3]
     options = {"checkpoint": checkpoint, "workers": 0, "device": "cpu", "out": tmp_path / "out"}
-    discover(pictures, **options, export=("csv", "yolo-pose"))
+    discover(images, **options, export=("csv", "yolo-pose"))
     exports = tmp_path / "out" / "exports"
     assert (exports / "csv" / "keypoints.csv").is_file() and (exports / "yolo-pose" / "data.yaml").is_file()
-    discover(pictures, **options, overwrite=True)
+    discover(images, **options, overwrite=True)
     assert not exports.exists()  # of an earlier run
     (tmp_path / "twins").mkdir()
     for name in ("a.jpg", "a.png"):

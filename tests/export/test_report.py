@@ -91,7 +91,7 @@ def test_images_beyond_the_limit_are_chosen_evenly(found, tmp_path):
 
 def test_a_report_without_any_image_is_not_written(found, tmp_path):
     shutil.copy(found / "keypoints.json", tmp_path)
-    with pytest.raises(InputError, match=r"does not say where its pictures are.* --images"):
+    with pytest.raises(InputError, match=r"does not say where its.* --images"):
         report(tmp_path)
     assert not (tmp_path / "report.html").exists()
     assert report(tmp_path / "keypoints.json", images=found.parent / "photos").images == 130
@@ -122,10 +122,10 @@ def test_thumbnails_are_smaller_in_a_large_report():
 
 def test_three_commands_write_their_report(birds, checkpoint, tmp_path):
     shared = ["-c", str(checkpoint), "--device", "cpu", "--workers", "0", "--report", "--json"]
-    pictures = str(birds / "images" / sorted(path.name for path in (birds / "images").iterdir())[0])
+    images = str(birds / "images" / sorted(path.name for path in (birds / "images").iterdir())[0])
     for arguments, words in (
-        (["discover", pictures], ("Gallery", "kp5")),
-        (["viz-filters", pictures, "--columns", "3", "--rows", "2"], ("Filter atlas", "votes")),
+        (["discover", images], ("Gallery", "kp5")),
+        (["viz-filters", images, "--columns", "3", "--rows", "2"], ("Filter atlas", "votes")),
         (["eval", str(birds)], ("Scores", "image centre")),
     ):
         out = tmp_path / arguments[0]
@@ -247,6 +247,7 @@ def test_each_keypoint_has_a_page_of_patches_best_first(gallery_page, visit):
     page.go_back()
     page.locator("#statistics", has_text="130 of 130 images").wait_for()
     assert page.url.endswith("#keypoints")
+    assert "by rank in each image" in page.locator("#section-keypoints .note").inner_text()
     page.locator("#patches .card").first.click()
     assert page.locator("#viewer h2").inner_text() == "129.png"
 
@@ -302,9 +303,9 @@ def test_nothing_is_wider_than_the_screen(gallery_page, visit, width):
 def test_a_visualisation_larger_than_webp_allows_is_shown_smaller(birds, checkpoint, tmp_path):
     from lmpnet_cli.filters.visualize import visualize_filters
 
-    pictures = sorted((birds / "images").rglob("*.jpg"))[:4]
+    images = sorted((birds / "images").rglob("*.jpg"))[:4]
     options = {"checkpoint": checkpoint, "columns": 40, "rows": 1, "tile": 224, "workers": 0, "device": "cpu"}
-    visualize_filters(pictures, out=tmp_path, report=True, **options)
+    visualize_filters(images, out=tmp_path, report=True, **options)
     text = (tmp_path / "report.html").read_text()
     assert json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])["filters"]["width"] > 16383
 

@@ -20,6 +20,7 @@ def gallery_data(document: Document, chosen: Sequence[int]) -> dict[str, Any]:
         chosen: indices of the results that are shown.
     """
     return {
+        "ranked": document.is_ranked,
         "names": list(document.names),
         "colors": [web_color(index) for index in range(len(document.names))],
         "images": [
