@@ -26,7 +26,7 @@ from lmpnet_cli.drawing.video_writer import VideoWriter
 from lmpnet_cli.errors import InputError, OptionError, OutputError
 from lmpnet_cli.export.convert import write_format
 from lmpnet_cli.export.formats import FORMATS, read_document
-from lmpnet_cli.export.report.report import page
+from lmpnet_cli.export.report.report import update_report
 from lmpnet_cli.inference.predictor import Predictor, open_predictor
 from lmpnet_cli.io.coco import coco_text, skipped_entries
 from lmpnet_cli.io.files import write_pieces
@@ -198,7 +198,7 @@ def _hand_on(out: Path, config: DiscoverConfig, files: Sequence[ListedImage], pr
         pictures = {file.name: file.path for file in files}
         for name in config.export:
             write_format(document, name, out / "exports" / name, pictures, inputs=config.images)
-    page(out, config.report, progress)
+    update_report(out, config.report, progress)
 
 
 def _without_own_results(files: list[ListedImage], out: Path | None) -> list[ListedImage]:

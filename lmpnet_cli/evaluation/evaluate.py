@@ -33,7 +33,7 @@ from lmpnet_cli.evaluation.evaluator import (
 from lmpnet_cli.evaluation.part_evaluator import PartEvaluator
 from lmpnet_cli.evaluation.part_scores import evaluate_parts, noise, part_scores, stability_scores
 from lmpnet_cli.evaluation.pck import Points, score
-from lmpnet_cli.export.report.report import page as write_report
+from lmpnet_cli.export.report.report import update_report
 from lmpnet_cli.inference.predictor import Predictor, open_predictor
 from lmpnet_cli.io.bundled import bundled_examples
 from lmpnet_cli.io.coco import skipped_entries
@@ -109,7 +109,7 @@ def _evaluate(config: EvaluateConfig, model: LMPNet | None, progress: Progress) 
         result = EvaluateResult(metrics, evaluator.skipped, config.out, time.perf_counter() - started, device)
         if config.out:
             _write(config.out, config, result, panels, origin, len(evaluator.ground_truths))
-            write_report(config.out, config.report, progress)
+            update_report(config.out, config.report, progress)
     return result
 
 

@@ -1,6 +1,6 @@
-"""`lmpnet export`: the whole path from picture to keypoints as one ONNX graph.
+"""`lmpnet export`: write a model as an ONNX model that takes image pixels and gives keypoints.
 
-For other programs, and for `discover --backend onnx`.
+Other programs run it, and so does `discover --backend onnx`.
 """
 
 import time
@@ -19,11 +19,13 @@ from lmpnet_cli.progress import Progress
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The written graph.
+    """Describes the exported ONNX model.
 
     Attributes:
-        header: what it says of itself.
-        bytes: its length.
+        path: the file.
+        header: the description of the model that is stored in the file.
+        bytes: the size of the file.
+        seconds: how long the export took.
     """
 
     path: Path
@@ -33,22 +35,24 @@ class ExportResult:
 
 
 def export_onnx(
-    out: Any, *, model: LMPNet | None = None, progress: Progress | None = None, **options: Any
+    out: str | Path, *, model: LMPNet | None = None, progress: Progress | None = None, **options: Any
 ) -> ExportResult:
-    """Writes an ONNX graph: (B, 3, S, S) RGB bytes in, keypoints out, for any B.
+    """Write an ONNX model: (B, 3, S, S) RGB bytes in, keypoints out, for any batch size B.
 
     Args:
-        out: the file.
+        out: the file; its name ends in .onnx.
         model: a loaded model, in place of a checkpoint.
-        **options: the fields of `ExportConfig`.
+        progress: receives a message before the export.
+        **options: the other fields of `ExportConfig`.
 
     Raises:
-        LmpnetError: when the model or the options cannot be used, the file cannot be written, or packages are missing.
+        LmpnetError: when the model or an option cannot be used, the file cannot be written, or packages are missing.
     """
-    config = ExportConfig(out=out, **options)
+    config = ExportConfig(out=Path(out), **options)
     if config.out.exists() and not config.overwrite:
-        raise OutputError(f"{config.out} is there already. Choose another --out, or add --overwrite to replace it.")
-    (progress or Progress()).tell("An export takes about a quarter of a minute.")
+        raise OutputError(f"{config.out} already exists. Choose another --out, or add --overwrite to replace it.")
+
+    (progress or Progress()).tell("The export takes about 15 seconds.")
     started = time.perf_counter()
     as_discover = config.as_discover
     predictor = open_lmpnet_predictor(as_discover, model)

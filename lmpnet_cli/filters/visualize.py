@@ -25,7 +25,7 @@ from lmpnet_cli.drawing.files import save_png
 from lmpnet_cli.drawing.grids import gallery, stack, tile_grid
 from lmpnet_cli.drawing.heatmaps import heat_overlay, muted
 from lmpnet_cli.drawing.overlays import fit
-from lmpnet_cli.export.report.report import page as write_report
+from lmpnet_cli.export.report.report import update_report
 from lmpnet_cli.filters.ranking import FilterView, LayerMaps, Ranking, choose, ranking, significant
 from lmpnet_cli.filters.votes import FilterVotes
 from lmpnet_cli.inference.runner import ModelRunner, open_runner
@@ -122,7 +122,7 @@ def _visualize(config: VisualizeConfig, model: LMPNet | None, progress: Progress
     result = VisualizeResult(grid, views, len(readable), skipped, galleries, config.out, seconds, device)
     if config.out:
         _write(config, runners[0], result)
-        write_report(config.out, config.report, progress)
+        update_report(config.out, config.report, progress)
     return result
 
 
