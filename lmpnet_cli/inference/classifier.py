@@ -95,7 +95,9 @@ def timm_classifier(name: str, weights: Path | None, size: int | None, device: t
             logits(torch.zeros(1, 3, side, side, device=device))
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise OptionError(f"{name} does not accept images of {side} pixels ({reason}). Choose another --size.") from error
+        raise OptionError(
+            f"{name} does not accept images of {side} pixels ({reason}). Choose another --size."
+        ) from error
 
     file: dict[str, Any]
     if weights is None:
@@ -125,7 +127,9 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise CheckpointError(f"Weight file {path} not found. Check --classifier-weights.") from error
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a safetensors file ({error}). Pickled weights are not supported.") from error
+        raise CheckpointError(
+            f"{path} is not a safetensors file ({error}). Pickled weights are not supported."
+        ) from error
 
 
 def _class_count(name: str, tensors: dict[str, Tensor], path: Path | None) -> int:

@@ -112,7 +112,7 @@ class Cells:
     def __init__(self, runner: ModelRunner, pictures: Sequence[ListedImage], seed: int, progress: Progress) -> None:
         self.channels, self.input_size = runner.model.network.backbone.channels, runner.size
         self.files: list[ListedImage] = []
-        self._engine = runner
+        self._runner = runner
         self._reducer: PartHead | None = None
         first, kept = Directions(), []
         views, theta = [], []
