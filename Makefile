@@ -1,4 +1,4 @@
-# `make demo` and `make test` do all the set-up themselves.
+# `make demo` and `make test` set up everything they need.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -7,7 +7,7 @@ DEMO_OUT ?= results/demo
 .DEFAULT_GOAL := help
 .PHONY: help demo install format check test golden fuzz kill disk coverage audit docs examples formats bench clean
 
-help: ## what there is
+help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -17,68 +17,68 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --constraint constraints.txt --group dev --editable .
 	@touch $@
 
-install: $(VENV)/installed ## make the environment in .venv
+install: $(VENV)/installed ## create the environment in .venv
 
 demo: $(VENV)/installed ## find keypoints on the drawn birds in examples/
 	$(BIN)/lmpnet discover examples/birds/images --k 5 --out $(DEMO_OUT) --overwrite
 	@echo "Look at $(DEMO_OUT)/overview.jpg"
 
-format: $(VENV)/installed ## put the code into its form
+format: $(VENV)/installed ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-check: $(VENV)/installed ## lint, format and types
+check: $(VENV)/installed ## check lint rules, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: $(VENV)/installed ## run the tests (photographs too, where LMPNET_DATA names them)
+test: $(VENV)/installed ## run the tests (also on photos if LMPNET_DATA names their folder)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-golden: ## repeat the stored run with the oldest PyTorch (an environment of its own, some gigabytes)
+golden: ## repeat the stored run with the oldest PyTorch (separate environment, several gigabytes)
 	$(PYTHON) -m venv $(VENV)-oldest
 	$(VENV)-oldest/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(VENV)-oldest/bin/python -m pip install --quiet "torch==2.11.*" "torchvision==0.26.*" --group golden --editable .
 	$(VENV)-oldest/bin/python -m pytest -W ignore tests/test_golden.py
 
-fuzz: $(VENV)/installed ## read damaged pictures and documents by the ten thousand
+fuzz: $(VENV)/installed ## read tens of thousands of damaged images and documents
 	$(BIN)/python tests/hostile/fuzz.py pictures --count 100000
 	$(BIN)/python tests/hostile/fuzz.py documents --count 20000
 
-kill: $(VENV)/installed ## kill discover and train at random moments, and go on with them
+kill: $(VENV)/installed ## kill discover and train at random moments and resume them
 	$(BIN)/python tests/hostile/kill.py --kills 50
 
 disk: $(VENV)/installed ## run every command on disks that fill up (as root)
 	$(BIN)/python tests/hostile/disk.py
 
-coverage: $(VENV)/installed ## the tests again, with the branches that they take
+coverage: $(VENV)/installed ## run the tests and measure branch coverage
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 	$(BIN)/coverage combine
 	$(BIN)/coverage report
 
-audit: $(VENV)/installed ## known weaknesses of the libraries that are installed (needs the network)
+audit: $(VENV)/installed ## check installed libraries for known vulnerabilities (needs the network)
 	$(PYTHON) -m venv $(VENV)-audit
 	$(VENV)-audit/bin/python -m pip install --quiet pip-audit
 	@mkdir -p build
 	$(BIN)/python -m pip freeze --exclude-editable > build/installed.txt
 	$(VENV)-audit/bin/pip-audit --requirement build/installed.txt --no-deps --disable-pip --progress-spinner off
 
-docs: $(VENV)/installed ## the Python API as pages, in build/api
+docs: $(VENV)/installed ## build the Python API pages in build/api
 	$(BIN)/python docs/api.py
 
-examples: $(VENV)/installed ## run the three programs of examples/, small
+examples: $(VENV)/installed ## run the three programs of examples/ on little data
 	$(BIN)/python examples/to_cvat.py --out results/to-cvat
 	$(BIN)/python examples/own_classes.py --out results/own-classes --epochs 2
-	$(BIN)/python examples/classify.py --pictures 12 --shots 4
+	$(BIN)/python examples/classify.py --images 12 --shots 4
 
-formats: ## read every format back with the tool that it is for (an environment of its own, some gigabytes)
+formats: ## read every export format with the tool it is for (separate environment, several gigabytes)
 	$(PYTHON) -m venv $(VENV)-formats
 	$(VENV)-formats/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(VENV)-formats/bin/python -m pip install --quiet --group formats --editable .
 	YOLO_OFFLINE=1 $(VENV)-formats/bin/python -m pytest -W ignore tests/test_formats.py
 
-bench: $(VENV)/installed ## measure speed and memory on this machine (BENCH_IMAGES names photographs)
+bench: $(VENV)/installed ## measure speed and memory on this machine (BENCH_IMAGES names a folder of photos)
 	$(BIN)/python benchmarks/speed.py $(BENCH_IMAGES)
 
 clean: ## remove the environment and the results

@@ -1,9 +1,9 @@
-"""What runs the networks: PyTorch as it is, compiled, onnxruntime, and OpenVINO where it is installed.
+"""Compare the backends: PyTorch, compiled PyTorch, onnxruntime, and OpenVINO where it is installed.
 
-    python benchmarks/engines.py [IMAGES] [--repeats 5]
+    python benchmarks/backends.py [IMAGES] [--repeats 5]
 
-Batches are ready in memory; each engine goes all the way from bytes to keypoints. Keypoints are compared with
-PyTorch's. All take turns in this process.
+Batches are ready in memory, and each backend computes keypoints from bytes. The keypoints are compared with those of
+PyTorch. All backends take turns in this process.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.data.listing import list_images
 from lmpnet_cli.inference.onnx import export_predictor
 from lmpnet_cli.inference.predictor import open_predictor
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.runner import open_runner
 from lmpnet_cli.io.bundled import bundled_examples
 from lmpnet_cli.model.onnx_module import OnnxModule, OnnxSpec
 
@@ -29,19 +29,19 @@ Batches = Sequence[NDArray[np.uint8]]
 Run = Callable[[NDArray[np.uint8]], Sequence[NDArray[np.float32]]]
 
 
-def by_torch(graph: torch.nn.Module) -> Run:
-    """PyTorch, channels last, inference mode."""
+def by_torch(module: torch.nn.Module) -> Run:
+    """Run PyTorch with channels last and inference mode."""
 
     def run(pixels: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
         with torch.inference_mode():
             images = torch.from_numpy(pixels).contiguous(memory_format=torch.channels_last)
-            return [each.numpy() for each in graph(images)]
+            return [each.numpy() for each in module(images)]
 
     return run
 
 
 def by_openvino(path: Path) -> Run | None:
-    """OpenVINO in float32, where it is installed."""
+    """Run OpenVINO in float32; None where it is not installed."""
     try:
         import openvino
     except ImportError:
@@ -56,25 +56,27 @@ def by_openvino(path: Path) -> Run | None:
     return run
 
 
-def runners(identity: bool, folder: Path) -> dict[str, Run]:
-    """All that there are, for one order."""
-    config = DiscoverConfig(images=(), device="cpu", identity=identity)
+def runners(method: str, folder: Path) -> dict[str, Run]:
+    """Return every backend that works on this machine, for one method (lmpnet or parts)."""
+    config = DiscoverConfig(images=(), device="cpu", method=method)
     predictor = open_predictor(config)
-    path = folder / "graph.onnx"
+    path = folder / "model.onnx"
     export_predictor(predictor, config, path)  # type: ignore[arg-type]
     assert predictor.model is not None
-    graph = OnnxModule(predictor.model, OnnxSpec(identity, len(predictor.names), config.thr, config.filters)).eval()
+    spec = OnnxSpec(method == "parts", len(predictor.names), config.thr, config.filters)
+    module = OnnxModule(predictor.model, spec).eval()
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options)
     found: dict[str, Run | None] = {
-        "PyTorch": by_torch(graph),
+        "PyTorch": by_torch(module),
         "PyTorch, networks compiled": None,
         "onnxruntime": lambda pixels: session.run(None, {"pixels": pixels}),
         "OpenVINO": by_openvino(path),
     }
     try:
-        run = by_torch(OnnxModule(_Compiled(predictor.model), graph.spec).eval())  # type: ignore[arg-type]
+        run = by_torch(OnnxModule(_Compiled(predictor.model), spec).eval())  # type: ignore[arg-type]
         run(np.zeros((2, 3, predictor.reader.size, predictor.reader.size), np.uint8))
         found["PyTorch, networks compiled"] = run
     except Exception as error:  # no compiler on this machine
@@ -83,7 +85,7 @@ def runners(identity: bool, folder: Path) -> dict[str, Run]:
 
 
 class _Compiled(torch.nn.Module):
-    """The networks compiled, and all else as it is."""
+    """Compile the networks and leave everything else unchanged."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
@@ -94,16 +96,16 @@ class _Compiled(torch.nn.Module):
         return self.networks(images)
 
 
-def measure(pictures: Path, repeats: int = 5) -> tuple[list[str], str]:
-    """Lines for the document, and the figure that has a goal."""
-    files = list_images([pictures])[:64]
-    batches = [each.numpy() for each in ready_batches(ModelRunner(DiscoverConfig(images=(), device="cpu")), files)]
-    lines = ["## Engines", "", "| order | engine | images/s | times as fast | largest difference, cells |"]
+def measure(images: Path, repeats: int = 5) -> tuple[list[str], str]:
+    """Return lines for the document, and the figure that has a goal."""
+    files = list_images([images])[:64]
+    batches = [each.numpy() for each in ready_batches(open_runner(DiscoverConfig(images=(), device="cpu")), files)]
+    lines = ["## Backends", "", "| method | backend | images/s | times as fast | largest difference, cells |"]
     lines.append("| --- | --- | --- | --- | --- |")
     figures = []
-    for identity in (False, True):
+    for method in ("lmpnet", "parts"):
         with tempfile.TemporaryDirectory() as folder:
-            runs = runners(identity, Path(folder))
+            runs = runners(method, Path(folder))
         times = take_turns(
             {name: lambda run=run: [run(each) for each in batches] for name, run in runs.items()},  # type: ignore[misc]
             repeats,
@@ -112,11 +114,10 @@ def measure(pictures: Path, repeats: int = 5) -> tuple[list[str], str]:
         for name, seconds in times.items():
             found = [runs[name](each)[0] for each in batches]
             away = max(float(np.nanmax(np.abs(a - b))) for a, b in zip(expected, found, strict=True))
-            order = "vocabulary" if identity else "paper's"
             faster = times["PyTorch"] / seconds
-            lines.append(f"| {order} | {name} | {len(files) / seconds:.1f} | {faster:.2f} | {away:.1e} |")
+            lines.append(f"| {method} | {name} | {len(files) / seconds:.1f} | {faster:.2f} | {away:.1e} |")
             if name == "onnxruntime":
-                figures.append(f"{faster:.2f} ({order})")
+                figures.append(f"{faster:.2f} ({method})")
     return lines, "onnxruntime " + ", ".join(figures)
 
 

@@ -1,10 +1,10 @@
-"""What greedy PCK could any choice of cells reach, given that keypoints must lie thr cells apart?
+"""Compute the greedy PCK that the best choice of cells could reach if keypoints must lie thr cells apart.
 
     python benchmarks/ceiling.py DATA [--split train] [--k 5]
 
-For each picture an exhaustive search takes as many cells of a 14 x 14 map as can be had that are all correct (centre
-nearer than alpha x shorter side to a visible part) and pairwise at least thr cells apart. On small birds there is not
-always room for five: the mean is the ceiling of the metric, whatever the network.
+For each image an exhaustive search finds the largest set of cells of a 14 x 14 map that are all correct (centre nearer
+than alpha x shorter side to a visible landmark) and pairwise at least thr cells apart. On small birds there is not
+always room for five. The mean is the ceiling of the metric, whatever the network.
 """
 
 import argparse
@@ -22,24 +22,24 @@ GRID = 14
 
 
 def most_apart(cells: NDArray[np.float64], threshold: float, wanted: int) -> int:
-    """The largest number (at most `wanted`) of cells that are pairwise at least `threshold` apart."""
+    """Return the largest number (at most `wanted`) of cells that are pairwise at least `threshold` apart."""
     apart = cdist(cells, cells) >= threshold
     best = 0
 
     def extend(candidates: list[int], size: int) -> None:
         nonlocal best
         best = max(best, size)
-        for place, cell in enumerate(candidates):
-            if best >= wanted or size + len(candidates) - place <= best:
+        for index, cell in enumerate(candidates):
+            if best >= wanted or size + len(candidates) - index <= best:
                 return
-            extend([other for other in candidates[place + 1 :] if apart[cell, other]], size + 1)
+            extend([other for other in candidates[index + 1 :] if apart[cell, other]], size + 1)
 
     extend(list(range(len(cells))), 0)
     return min(best, wanted)
 
 
 def main() -> None:
-    """Prints one line for each threshold."""
+    """Print one line for each threshold."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--split", default="train")
@@ -55,7 +55,7 @@ def main() -> None:
         correct.append(np.stack([rows[near], columns[near]], axis=1))
     for threshold in (1.0, 2.0, 3.0):
         reached = np.mean([most_apart(cells, threshold, options.k) for cells in correct])
-        print(f"thr {threshold:g}: {100 * reached / options.k:.1f} % on {len(correct)} pictures")
+        print(f"thr {threshold:g}: {100 * reached / options.k:.1f} % on {len(correct)} images")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Batched learnable clustering beside Algorithm 1 as it is written: image by image, filter by filter.
+"""Compare batched learnable clustering with Algorithm 1 as printed: image by image, filter by filter.
 
 python benchmarks/clustering.py
 """
@@ -17,7 +17,7 @@ K, ITERATIONS, THRESHOLD = 5, 5, 3.0
 
 
 def literal(raw: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Algorithm 1 on the raw maps (C, H, W) of one image, line by line; (K, H, W)."""
+    """Run Algorithm 1 line by line on the raw maps (C, H, W) of one image; return (K, H, W)."""
     count, height, width = raw.shape
     x = np.zeros((count, height, width))
     position = [np.unravel_index(raw[j].argmax(), (height, width)) for j in range(count)]
@@ -44,21 +44,21 @@ def literal(raw: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def measure(batch: int = 32, filters: int = 1024, side: int = 14) -> tuple[list[str], str]:
-    """Lines for the document, and the figure that has a goal."""
+    """Return lines for the document, and the figure that has a goal."""
     maps = torch.rand(batch, filters, side, side, generator=torch.Generator().manual_seed(0)).square()
     started = time.perf_counter()
     expected = np.stack([literal(image) for image in maps.numpy()])
     slow = time.perf_counter() - started
     fast = take_turns({"batched": lambda: learnable_clustering(maps, K, ITERATIONS, THRESHOLD)}, 7)["batched"]
     found = learnable_clustering(maps, K, ITERATIONS, THRESHOLD).numpy()
-    # between cells with equal votes the letter takes the first, the package the one with stronger filters
+    # of cells with equal votes the loop takes the first, the package the one with stronger filters (docs/papers.md L7)
     first = np.abs(found[:, 0] - expected[:, 0]).max(axis=(1, 2)) < 1e-6
     lines = [
         "## Learnable clustering",
         "",
         f"{batch} images of {filters} filters of {side} x {side} cells, k = {K}, {ITERATIONS} iterations: "
         f"{1e3 * fast:.0f} ms batched, {slow:.1f} s in loops. The first map is the same on {first.mean():.0%} of the "
-        "images; on the others two cells have equal votes, which the letter leaves open.",
+        "images; on the others two cells have equal votes, for which the paper has no rule.",
     ]
     return lines, f"{slow / fast:.0f} times as fast"
 

@@ -1,11 +1,10 @@
-"""How much of `discover` is not the forward pass?
+"""Measure how much time `discover` takes beside the forward pass.
 
     python benchmarks/discover.py [IMAGES] [--repeats 5]
 
-The floor is the bare forward pass of the networks that are needed (both for the paper's order, one for a vocabulary) on
-tensors that are ready in memory, same batches, same precision. Both are timed in turn in this process; the figure is
-the median ratio, 1.00 being a `discover` that costs nothing else. The last line is what reading the maps by a
-vocabulary adds to the forward pass.
+The floor is the bare forward pass of the networks that are needed (both for lmpnet, one for parts) on tensors that are
+ready in memory, with the same batches and precision. Both are timed in turn in this process. The figure is the median
+ratio; 1.00 would be a `discover` that costs nothing else. The last line is what the part head adds to the forward pass.
 """
 
 import argparse
@@ -17,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from lmpnet_cli.inference.parts import places
 from timing import in_turn, ready_batches, speeds
 from torch import Tensor
 
@@ -24,17 +24,16 @@ from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.data.listing import list_images
 from lmpnet_cli.discovery.discover import discover
 from lmpnet_cli.export.onnx import export_onnx
-from lmpnet_cli.inference.parts import places
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.runner import ModelRunner, open_runner
 from lmpnet_cli.io.bundled import bundled_examples
 from lmpnet_cli.io.runtime import resolve_workers
 from lmpnet_cli.model.part_head import soft_argmax
 
 
 def reading(runner: ModelRunner, batches: Sequence[Tensor]) -> Callable[[], float]:
-    """Times what a vocabulary does with maps that are there."""
+    """Return a function that times the part head on maps that are already computed."""
     part_head = runner.model.part_head
-    assert part_head is not None, "the model needs a vocabulary"
+    assert part_head is not None, "the model needs parts"
     maps = [runner.maps(batch).maps for batch in batches]
 
     def read() -> float:
@@ -48,52 +47,51 @@ def reading(runner: ModelRunner, batches: Sequence[Tensor]) -> Callable[[], floa
     return read
 
 
-def measure(pictures: Path, repeats: int = 5) -> tuple[list[str], dict[str, str]]:
-    """Lines for the document, and the figures that have goals."""
-    files = list_images([pictures])
-    config = DiscoverConfig(images=(pictures,), device="cpu")
-    both = ModelRunner(config)
-    alone = ModelRunner(config, both.model, replica=False)
+def measure(images: Path, repeats: int = 5) -> tuple[list[str], dict[str, str]]:
+    """Return lines for the document, and the figures that have goals."""
+    files = list_images([images])
+    config = DiscoverConfig(images=(images,), device="cpu")
+    both = open_runner(config)
+    alone = open_runner(config, both.model, replica=False)
     batches = ready_batches(both, files)
 
-    def command(overlays: bool, identity: bool, workers: int) -> float:
+    def command(overlays: bool, method: str, workers: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "out"
             return discover(
-                pictures, model=both.model, out=out, overlays=overlays, identity=identity, workers=workers, device="cpu"
+                images, model=both.model, out=out, overlays=overlays, method=method, workers=workers, device="cpu"
             ).seconds
 
     lines = [
         "## discover",
         "",
-        "| order | overlays | decoding processes | forward, images/s | discover, images/s | ratio |",
+        "| method | overlays | decoding processes | forward, images/s | discover, images/s | ratio |",
     ]
     lines.append("| --- | --- | --- | --- | --- | --- |")
     figures: dict[str, str] = {}
-    for runner, identity in ((both, False), (alone, True)):
-        order = "vocabulary" if identity else "paper's"
+    for runner, method in ((both, "lmpnet"), (alone, "parts")):
         for overlays in (True, False):
             for workers in (0, 1, 2):
-                pairs = in_turn(runner, batches, partial(command, overlays, identity, workers), repeats)
+                pairs = in_turn(runner, batches, partial(command, overlays, method, workers), repeats)
                 ratio = statistics.median(floor / whole for floor, whole in pairs)
                 drawn = "on" if overlays else "off"
-                lines.append(f"| {order} | {drawn} | {workers} | {speeds(pairs, len(files))} | {ratio:.2f} |")
+                lines.append(f"| {method} | {drawn} | {workers} | {speeds(pairs, len(files))} | {ratio:.2f} |")
                 if workers == resolve_workers(None, both.device):
-                    figures[f"{'vocabulary' if identity else 'paper'}, overlays {drawn}"] = f"{ratio:.2f}"
+                    figures[f"{method}, overlays {drawn}"] = f"{ratio:.2f}"
         with tempfile.TemporaryDirectory() as folder:
-            graph = export_onnx(Path(folder) / "graph.onnx", identity=identity).path
+            onnx_model = export_onnx(Path(folder) / "model.onnx", method=method).path
 
-            def by_graph(graph: Path = graph) -> float:
+            def by_onnx(onnx_model: Path = onnx_model) -> float:
                 with tempfile.TemporaryDirectory() as out:
-                    return discover(pictures, checkpoint=graph, out=Path(out) / "out", device="cpu").seconds
+                    return discover(images, checkpoint=onnx_model, out=Path(out) / "out", device="cpu").seconds
 
-            pairs = in_turn(runner, batches, by_graph, repeats)
+            pairs = in_turn(runner, batches, by_onnx, repeats)
         ratio = statistics.median(floor / whole for floor, whole in pairs)
-        lines.append(f"| {order}, onnxruntime | on | 0 | {speeds(pairs, len(files))} | {ratio:.2f} |")
-        figures[f"{'vocabulary' if identity else 'paper'}, onnx"] = f"{ratio:.2f}"
+        lines.append(f"| {method}, onnxruntime | on | 0 | {speeds(pairs, len(files))} | {ratio:.2f} |")
+        figures[f"{method}, onnx"] = f"{ratio:.2f}"
     added = statistics.median(part / floor for floor, part in in_turn(alone, batches, reading(alone, batches), 7))
-    figures["vocabulary adds"] = f"{100 * added:.1f} %"
-    lines += ["", f"Reading by the vocabulary adds {100 * added:.1f} % to the forward pass of its network."]
+    figures["part head adds"] = f"{100 * added:.1f} %"
+    lines += ["", f"The part head adds {100 * added:.1f} % to the forward pass of its network."]
     return lines, figures
 
 

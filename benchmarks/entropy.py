@@ -1,12 +1,15 @@
-"""Where does the entropy of the maps come from? For checkpoints, and for the weights they started from.
+"""Show where the entropy of the maps comes from, for checkpoints and for the weights that they started from.
 
     python benchmarks/entropy.py DATA CHECKPOINT... --init WEIGHTS
 
-Figure 6 of the paper is one number for each pooling, the mean over all filters. This prints it for quarters of the
-filters, ranked on each image by their strength, so that one sees whether training made peaks higher or only silenced
-maps. Beside it: the entropy that a softmax over the cells would give, another way to normalise, which depends on the
-scale of the maps; the share of cells that are exactly zero; the share of maps whose strongest cell lies in the middle
-ninth of the picture; and the share of a map's sum that lies in its strongest cell, in the strongest quarter.
+Figure 6 of the paper has one number for each pooling, the mean over all filters. This program also prints the mean for
+quarters of the filters, ranked on each image by strength, to show whether training made peaks higher or only silenced
+maps. Further columns:
+
+- the entropy after a softmax over the cells, another normalisation, which depends on the scale of the maps;
+- the share of cells that are exactly zero;
+- the share of maps whose strongest cell lies in the middle ninth of the image;
+- the share of a map's sum that lies in its strongest cell, for the strongest quarter.
 """
 
 import argparse
@@ -18,14 +21,14 @@ from torch import Tensor
 from lmpnet_cli.config import EvaluateConfig
 from lmpnet_cli.data.annotations import read_annotations
 from lmpnet_cli.data.listing import ListedImage
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.runner import open_runner
 from lmpnet_cli.model.backbone import load_initial_weights
 from lmpnet_cli.model.entropy import feature_map_entropy
 from lmpnet_cli.progress import Progress
 
 
 def other_measures(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Means over a batch's maps: entropy after a softmax over the cells, cells at zero, maxima in the middle ninth."""
+    """Return means over the maps of a batch: entropy after softmax, cells at zero, maxima in the middle ninth."""
     entropy = torch.special.entr(maps.flatten(2).softmax(2)).sum(2)  # (B, C)
     height, width = maps.shape[2:]
     best = maps.flatten(2).argmax(2)
@@ -35,7 +38,7 @@ def other_measures(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def quarters(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums over all filters of a batch and over quarters by strength: entropy, peak's share, maps counted; (5,)."""
+    """Return sums over all filters and over quarters by strength: entropy, share of the peak, number of maps; (5,)."""
     entropy = feature_map_entropy(maps)  # (B, C)
     strength = maps.amax((2, 3))
     share = strength / maps.sum((2, 3))
@@ -48,7 +51,7 @@ def quarters(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def main() -> None:
-    """Prints one line for each network."""
+    """Print one line for each network."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("checkpoints", type=Path, nargs="+")
@@ -59,7 +62,7 @@ def main() -> None:
     heads += ["in the middle", "peak's share"]
     print(f"| {' | '.join(heads)} |\n{'| --- ' * len(heads)}|")
     for path in [None, *options.checkpoints]:
-        runner = ModelRunner(EvaluateConfig(checkpoint=path or options.checkpoints[0], device="cpu"), replica=False)
+        runner = open_runner(EvaluateConfig(checkpoint=path or options.checkpoints[0], device="cpu"), replica=False)
         if path is None:
             load_initial_weights(runner.model.network.backbone, options.init)
         total = [torch.zeros(5, dtype=torch.float64) for _ in range(3)]

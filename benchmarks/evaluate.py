@@ -1,9 +1,9 @@
-"""What does a sweep of ten thresholds cost beside the forward passes?
+"""Measure what a sweep of ten thresholds costs beside the forward passes.
 
     python benchmarks/evaluate.py DATA [--repeats 3]
 
-The floor is the bare forward pass of both networks on tensors that are ready in memory, same batches, same precision.
-`lmpnet eval` decodes, clusters ten times, scores and draws besides. Both are timed in turn in this process.
+The floor is the bare forward pass of both networks on tensors that are ready in memory, with the same batches and
+precision. `lmpnet eval` also decodes, clusters ten times, scores and draws. Both are timed in turn in this process.
 """
 
 import argparse
@@ -19,22 +19,22 @@ from lmpnet_cli.config import EvaluateConfig
 from lmpnet_cli.data.annotations import read_annotations
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.evaluation.evaluate import evaluate
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.runner import open_runner
 from lmpnet_cli.io.bundled import bundled_examples
 
 SWEEP = tuple(np.linspace(0.5, 5, 10).tolist())
 
 
 def measure(data: Path, repeats: int = 3) -> tuple[list[str], str]:
-    """Lines for the document, and the figure that has a goal."""
+    """Return lines for the document, and the figure that has a goal."""
     annotated = [image for image in read_annotations(data).images if len(image.visible)]
-    runner = ModelRunner(EvaluateConfig(device="cpu"))
+    runner = open_runner(EvaluateConfig(device="cpu"))
     batches = ready_batches(runner, [ListedImage(image.path, image.name) for image in annotated])
 
     def command(thresholds: tuple[float, ...]) -> float:
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
-            evaluate(data, model=runner.model, out=Path(folder) / "out", thr=thresholds, device="cpu", identity=False)
+            evaluate(data, model=runner.model, out=Path(folder) / "out", thr=thresholds, device="cpu", parts=False)
             return time.perf_counter() - started
 
     lines = ["## eval", "", "| thresholds | forward, images/s | eval, images/s | eval over forward |"]

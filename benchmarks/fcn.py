@@ -1,16 +1,18 @@
-"""The supervised row of Table 2: a fully convolutional network trained on part annotations.
+"""Train the supervised row of Table 2: a fully convolutional network that learns from annotated landmarks.
 
     python benchmarks/fcn.py DATA -o predictions.json --init WEIGHTS [--epochs 20]
 
-The same backbone as the LMPNet it stands beside, with a heat-map head: transposed convolutions up to 56 x 56 cells and
-one map for each part (Xiao et al., 2018, simple baselines), trained on the training split's visible parts with the
-cross-entropy between the softmax over a map's cells and a Gaussian of one and a half cells (He et al., 2017, the
-keypoint head of Mask R-CNN, whose target is one cell). The mean squared error that simple baselines take needs more
-steps than a few hundred pictures allow: it stays at empty maps. A part's position is the centroid around its highest
-cell; a point is always given, as in the paper. `lmpnet eval DATA --predictions predictions.json` scores it. Of the
-parts, `--k` are sampled evenly, as the paper samples 5 of 15.
+The network has the backbone of the LMPNet that it is compared with, and a heat-map head: transposed convolutions up to
+56 x 56 cells and one map for each landmark (Xiao et al., 2018, simple baselines). It is trained on the visible
+landmarks of the training split. The loss is the cross-entropy between the softmax over the cells of a map and a
+Gaussian of one and a half cells (He et al., 2017: the keypoint head of Mask R-CNN, whose target is one cell). The mean
+squared error of simple baselines needs more steps than a few hundred images allow and stays at empty maps.
 
-This is the one program here that trains on annotations, and nothing of it goes into any model.
+The position of a landmark is the centroid around its highest cell. Every landmark is predicted, as in the paper.
+`--k` of them are sampled evenly, as the paper samples 5 of 15. `lmpnet eval DATA --predictions predictions.json`
+scores the result.
+
+This is the only program here that trains on annotations, and no model contains anything of it.
 """
 
 import argparse
@@ -37,7 +39,7 @@ SIGMA = 1.5  # of the target, in heat-map cells
 
 
 class PartNetwork(nn.Module):
-    """Backbone and heat-map head."""
+    """A backbone with a heat-map head."""
 
     def __init__(self, backbone: Backbone, parts: int, doublings: int) -> None:
         """
@@ -58,22 +60,22 @@ class PartNetwork(nn.Module):
         self.head = nn.Sequential(*layers, nn.Conv2d(channels, parts, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) normalised -> (B, parts, H, W) heat maps."""
+        """Return (B, landmarks, H, W) heat maps for (B, 3, S, S) normalised images."""
         maps: Tensor = self.head(self.backbone(images))
         return maps
 
 
 class PartSet(Dataset[tuple[Tensor, Tensor]]):
-    """Pictures warped to a square, with part positions as shares of the side, (P, 2) x and y, NaN where not visible.
+    """Images warped to a square, with landmarks as shares of the side: (P, 2) x and y, NaN where not visible.
 
-    For training, random crops of at least half the area, half of them mirrored: left and right parts change names.
+    Training images are random crops of at least half the area, half of them mirrored: left and right swap their names.
     """
 
     def __init__(self, images: Sequence[AnnotatedImage], names: Sequence[str], size: int, seed: int | None) -> None:
         """
         Args:
-            names: of the parts.
-            seed: of the crops; None takes the whole picture as it is.
+            names: names of the landmarks.
+            seed: seed of the crops; None takes the whole image unchanged.
         """
         self.images, self.size, self.seed, self.epoch = list(images), size, seed, 0
         self.mirrored = mirrored_parts(names)
@@ -103,7 +105,7 @@ class PartSet(Dataset[tuple[Tensor, Tensor]]):
 
 
 def mirrored_parts(names: Sequence[str]) -> list[int]:
-    """For each part the one whose place it takes in a mirror: left for right.
+    """Return for each landmark the index of the one it becomes in a mirror: left for right.
 
     >>> mirrored_parts(["beak", "left eye", "right eye"])
     [0, 2, 1]
@@ -113,21 +115,21 @@ def mirrored_parts(names: Sequence[str]) -> list[int]:
 
 
 def targets(parts: Tensor, size: int) -> Tensor:
-    """(B, P, 2) shares of the side -> (B, P, size, size) Gaussians that sum to 1; NaN where not visible."""
+    """Return (B, P, size, size) Gaussians that sum to 1 for (B, P, 2) shares of the side; NaN where not visible."""
     centres = (torch.arange(size) + 0.5) / size
     distance = (parts[..., 0, None, None] - centres[None, :]) ** 2 + (parts[..., 1, None, None] - centres[:, None]) ** 2
     return (-distance * size**2 / (2 * SIGMA**2)).flatten(2).softmax(2).view_as(distance)
 
 
 def loss_of(maps: Tensor, parts: Tensor) -> Tensor:
-    """Mean cross-entropy over visible parts, for (B, P, H, H) logits and (B, P, 2) positions."""
+    """Return the mean cross-entropy over visible landmarks for (B, P, H, H) logits and (B, P, 2) positions."""
     visible = ~parts[..., 0].isnan()
     wanted = targets(parts, maps.shape[-1])[visible].flatten(1)
     return nn.functional.cross_entropy(maps.float()[visible].flatten(1), wanted)
 
 
 def positions(maps: Tensor) -> Tensor:
-    """(B, P, H, W) logits -> (B, P, 2) shares of the side: the centroid of the 3 x 3 cells at the maximum."""
+    """Return the centroid of the 3 x 3 cells at the maximum, (B, P, 2) shares of the side, for (B, P, H, W) logits."""
     batch, parts, height, width = maps.shape
     maps = maps.flatten(2).softmax(2).view_as(maps)
     best = maps.flatten(2).argmax(2)
@@ -142,14 +144,14 @@ def positions(maps: Tensor) -> Tensor:
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """Bytes to ImageNet's mean and deviation."""
+    """Normalise bytes by the mean and standard deviation of ImageNet."""
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     scaled = (pixels.float() / 255 - mean[:, None, None]) / std[:, None, None]
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
 def train(options: argparse.Namespace, images: Sequence[AnnotatedImage], names: Sequence[str]) -> PartNetwork:
-    """The network after `--epochs` of Adam with a cosine."""
+    """Train for `--epochs` with Adam and a cosine schedule."""
     backbone = Backbone(BackboneSpec("resnet50", options.layer, stride_in_1x1=True, caffe_pooling=True))
     load_initial_weights(backbone, options.init)
     backbone.freeze_through(options.freeze)
@@ -179,7 +181,7 @@ def train(options: argparse.Namespace, images: Sequence[AnnotatedImage], names: 
 
 
 def predict(network: PartNetwork, images: Sequence[AnnotatedImage], size: int) -> NDArray[np.float64]:
-    """(N, P, 2) shares of the side for whole pictures."""
+    """Return (N, P, 2) shares of the side for whole images."""
     network.eval()
     found = []
     with torch.inference_mode():
@@ -189,13 +191,13 @@ def predict(network: PartNetwork, images: Sequence[AnnotatedImage], size: int) -
 
 
 def main() -> None:
-    """Trains, predicts the test split, writes a COCO file."""
+    """Train, predict the test split, write a COCO file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--init", type=Path, required=True)
     parser.add_argument("--layer", choices=("layer3", "layer4"), default="layer3")
-    parser.add_argument("--freeze", default="layer2", help="last layer that is left as it was")
+    parser.add_argument("--freeze", default="layer2", help="last layer that stays frozen")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=32)
@@ -211,12 +213,12 @@ def main() -> None:
     chosen = np.linspace(0, len(test.landmark_names) - 1, options.k).round().astype(int)
     results = []
     for image, shares in zip(test.images, predict(network, test.images, options.size), strict=True):
-        picture = read_image(image.path)
-        size = np.array([picture.width, picture.height])
+        loaded = read_image(image.path)
+        size = np.array([loaded.width, loaded.height])
         results.append(
-            Keypoints(image.name, picture.width, picture.height, shares[chosen] * size - 0.5, np.ones(options.k))
+            Keypoints(image.name, loaded.width, loaded.height, shares[chosen] * size - 0.5, np.ones(options.k))
         )
-    info = {"method": "fcn", "parts": [test.landmark_names[index] for index in chosen], "options": vars(options)}
+    info = {"method": "fcn", "landmarks": [test.landmark_names[index] for index in chosen], "options": vars(options)}
     plain = json.loads(json.dumps(info, default=str))
     write_pieces(options.out, coco_text(results, plain, keypoint_names(options.k)))
     print(f"wrote {options.out}")

@@ -1,4 +1,4 @@
-"""Peak memory of discover on many pictures beside few, each in a process of its own.
+"""Compare the peak memory of discover on many images and on few, each in a process of its own.
 
 python benchmarks/memory.py [IMAGES] [--many 10000]
 """
@@ -22,29 +22,29 @@ sys.argv = ["lmpnet", "discover", sys.argv[1], "--out", sys.argv[2], "--device",
 try:
     main()
 finally:
-    # not ru_maxrss, which a process inherits from the one that starts it
+    # not ru_maxrss, which a process inherits from its parent
     print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 
 
-def peak(pictures: Path, count: int) -> float:
-    """MiB that a discover on so many pictures, links to those that there are, holds at most."""
+def peak(images: Path, count: int) -> float:
+    """Return the peak memory in MiB of a discover on `count` images, which are links to the given ones."""
     with tempfile.TemporaryDirectory() as folder:
-        images = Path(folder) / "images"
-        images.mkdir()
-        for index, file in enumerate(islice(cycle(list_images([pictures])), count)):
-            (images / f"{index:06d}{file.path.suffix}").symlink_to(file.path.absolute())
-        command = [sys.executable, "-c", RUN, str(images), str(Path(folder) / "out")]
+        links = Path(folder) / "images"
+        links.mkdir()
+        for index, file in enumerate(islice(cycle(list_images([images])), count)):
+            (links / f"{index:06d}{file.path.suffix}").symlink_to(file.path.absolute())
+        command = [sys.executable, "-c", RUN, str(links), str(Path(folder) / "out")]
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024
 
 
-def measure(pictures: Path, many: int = 10_000) -> tuple[list[str], str]:
-    """Lines for the document, and the figure that has a goal."""
-    few, much = peak(pictures, FEW), peak(pictures, many)
+def measure(images: Path, many: int = 10_000) -> tuple[list[str], str]:
+    """Return lines for the document, and the figure that has a goal."""
+    few, much = peak(images, FEW), peak(images, many)
     lines = [
         "## Memory",
         "",
-        f"`discover` with overlays, by the vocabulary: {few:.0f} MiB at most on {FEW} pictures, {much:.0f} on {many}.",
+        f"`discover` with overlays, method parts: peak of {few:.0f} MiB on {FEW} images, {much:.0f} on {many}.",
     ]
     return lines, f"{much / few:.2f} ({many} / {FEW})"
 

@@ -1,11 +1,11 @@
-"""How fast is the occlusion of one picture beside captum's, with the same patch, stride and network?
+"""Compare the occlusion of one image with captum's, with the same patch, stride and network.
 
-    python benchmarks/occlusion.py [PICTURE] [--repeats 3]
+    python benchmarks/occlusion.py [IMAGE] [--repeats 3]
 
 captum's `Occlusion` slides the same 16 x 16 occluder with stride 8 over the same 224-pixel input of the bundled model,
-filled from one picture of random colours, at each of several `perturbations_per_eval`; its best one counts. lmpnet does
-the same in float32 and in bfloat16. All are timed in turn in this process; the maps are compared, and the keypoints
-that follow from them.
+filled from one image of random colours. It runs at several values of `perturbations_per_eval`, and the fastest one
+counts. lmpnet does the same in float32 and in bfloat16. All are timed in turn in this process, and the maps are
+compared.
 """
 
 import argparse
@@ -30,18 +30,18 @@ PER_EVAL = (1, 8, 16, 32, 64)
 
 
 def seconds(command: Callable[[], Tensor]) -> tuple[float, Tensor]:
-    """Of one run, and what it gave."""
+    """Return the seconds of one run, and its result."""
     started = time.perf_counter()
     result = command()
     return time.perf_counter() - started, result
 
 
-def measure(picture: Path, repeats: int = 3) -> tuple[list[str], str]:
-    """Lines for the document, and the figure that has a goal."""
-    config = {"images": (picture,), "method": "saliency", "device": "cpu"}
+def measure(image: Path, repeats: int = 3) -> tuple[list[str], str]:
+    """Return lines for the document, and the figure that has a goal."""
+    config = {"images": (image,), "method": "saliency", "device": "cpu"}
     exact, fast = (SaliencyPredictor(DiscoverConfig(precision=each, **config)) for each in ("32", "bf16"))
     classify, size = exact.classifier.logits, exact.classifier.size
-    pixels = torch.from_numpy(to_input(read_image(picture).rgb, size).transpose(2, 0, 1).copy())[None]
+    pixels = torch.from_numpy(to_input(read_image(image).rgb, size).transpose(2, 0, 1).copy())[None]
     fill = torch.randint(0, 256, (3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     patch, stride = exact.config.patch, exact.config.coarse_stride
     colors = show_through(fill, patch, stride)
@@ -50,7 +50,7 @@ def measure(picture: Path, repeats: int = 3) -> tuple[list[str], str]:
     target = whole.argmax()
 
     def minus_drop(batch: Tensor) -> Tensor:
-        # captum takes the drop of this, which is the drop of the probability without gains
+        # captum computes the drop of this value: the drop of the probability, with increases set to 0
         return (classify(batch).softmax(1)[:, target] - whole[target]).clamp(max=0)
 
     def captum(per_eval: int) -> Tensor:
@@ -77,7 +77,7 @@ def measure(picture: Path, repeats: int = 3) -> tuple[list[str], str]:
     maps = {}
     for _ in range(repeats):
         for name, command in (
-            (f"captum, {best} a pass", lambda: captum(best)),
+            (f"captum, {best} per pass", lambda: captum(best)),
             ("lmpnet, float32", lambda: ours(exact)),
             ("lmpnet, bfloat16", lambda: ours(fast)),
         ):
@@ -87,7 +87,7 @@ def measure(picture: Path, repeats: int = 3) -> tuple[list[str], str]:
     lines = [
         "## Occlusion",
         "",
-        "| | seconds a picture | times as fast | largest difference | correlation |",
+        "| | seconds per image | times as fast | largest difference | correlation |",
         "| --- | --- | --- | --- | --- |",
     ]
     lines.append(f"| {oracle} | {floor:.1f} | 1 | 0 | 1 |")
@@ -105,7 +105,7 @@ def measure(picture: Path, repeats: int = 3) -> tuple[list[str], str]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("picture", nargs="?", type=Path, default=sorted(bundled_examples().rglob("*.jpg"))[0])
+    parser.add_argument("image", nargs="?", type=Path, default=sorted(bundled_examples().rglob("*.jpg"))[0])
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
-    print("\n".join(measure(given.picture, given.repeats)[0]))
+    print("\n".join(measure(given.image, given.repeats)[0]))

@@ -1,16 +1,16 @@
-"""The tables and figures of the LMPNet paper on data at hand: trains, scores, and writes docs/results/paper*.
+"""Reproduce the tables and figures of the LMPNet paper: train, score, and write docs/results/paper*.
 
     python benchmarks/paper.py DATA --init WEIGHTS --work FOLDER [--layer layer4 --freeze layer3] [--every 3]
 
-DATA is a CUB folder; every third class of it is used (`--every 1` takes all). What is trained lies in FOLDER: run again
-after an interruption, the program goes on where it stopped, and what is complete is not done twice. Every step is a
-command that can be typed; they are printed and recorded. The tables of each layer have a place of their own in
-paper.md and a file of their own, paper-LAYER.json.
+DATA is a CUB folder; every third class of it is used (`--every 1` takes all). Trained models are stored in FOLDER.
+After an interruption the program continues where it stopped and does not repeat completed steps. Every step is a
+command that you can type; the commands are printed and recorded. The tables of each layer are a section of paper.md and
+a file, paper-LAYER.json.
 
 - Table 1: accuracy with average, max and leaky max pooling, epsilon 0.1 and 0.01, all by the same recipe.
-- Table 2: greedy PCK at thr 3, 2, 1, the supervised network of `fcn.py` and the trivial predictors.
-- Figure 6: entropy of the maps. Figures 4 and 5: `lmpnet viz-filters`, with pictures in FOLDER.
-- What the pooling costs, by PyTorch's own counter of operations.
+- Table 2: greedy PCK at thr 3, 2, 1, the supervised network of `fcn.py` and the baselines.
+- Figure 6: entropy of the maps. Figures 4 and 5: `lmpnet viz-filters`, with images in FOLDER.
+- The cost of the pooling, by PyTorch's own counter of operations.
 """
 
 import argparse
@@ -51,7 +51,7 @@ PAPER_PCK = {
 
 
 def subset(data: Path, folder: Path, step: int) -> Path:
-    """Every `step`-th class of a CUB folder, copied."""
+    """Copy every `step`-th class of a CUB folder."""
     if (folder / "images.txt").exists():
         return folder
     data = cub_root(data) or data
@@ -70,25 +70,25 @@ def subset(data: Path, folder: Path, step: int) -> Path:
     for _, name in images:
         (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(data / "images" / name, folder / "images" / name)
-    (folder / "images.txt").write_text("".join(" ".join(row) + "\n" for row in images))  # last: the folder is whole
+    (folder / "images.txt").write_text("".join(" ".join(row) + "\n" for row in images))  # last: the folder is complete
     return folder
 
 
 class Steps:
-    """Commands that are run once; their results are kept, each beside the command that made it."""
+    """Runs each command once and stores its result together with the command."""
 
     def __init__(self, work: Path) -> None:
         self.work = work
         self.commands: list[str] = []
 
     def __call__(self, result: Path, *command: Any, resume: bool = False) -> None:
-        """Runs a command unless `result` is there; stops where another command made it."""
+        """Run a command unless `result` exists; stop if another command made it."""
         words = [str(word) for word in command]
         text = shlex.join(words)
         self.commands.append(text)
         record = self.work / "commands" / result.relative_to(self.work).as_posix().replace("/", "-")
         if record.exists() and record.read_text() != text:
-            sys.exit(f"{result} comes from another command:\n{record.read_text()}\nName another --work.")
+            sys.exit(f"{result} comes from another command:\n{record.read_text()}\nUse another --work folder.")
         if record.exists() and result.exists():
             return
         print(f"$ {text}", flush=True)
@@ -100,7 +100,7 @@ class Steps:
         subprocess.run([*programs[words[0]], *(own.get(word, word) for word in words[1:]), *more], check=True)
 
     def train(self, out: Path, data: Path, *options: Any) -> None:
-        """`lmpnet train`, resumed where it was interrupted."""
+        """Run `lmpnet train`; resume it if it was interrupted."""
         record = out / "run.json"
         if record.exists() and not json.loads(record.read_text())["complete"]:
             record.unlink()
@@ -109,10 +109,10 @@ class Steps:
 
 
 def flops_of_pooling() -> dict[str, float]:
-    """Operations of ResNet-50 at 448 pixels, and of leaky max pooling on its 2048 maps of 14 x 14, for one image.
+    """Count the operations of ResNet-50 at 448 pixels, and of leaky max pooling on its 2048 maps of 14 x 14, per image.
 
     A multiply-add counts two. Pooling compares and adds each cell once, which the counter does not see, so it is
-    counted by hand: argmax and sum take one operation for each cell, the formula a handful for each map.
+    counted by hand: argmax and sum take one operation per cell, the formula a few per map.
     """
     import timm
 
@@ -125,12 +125,12 @@ def flops_of_pooling() -> dict[str, float]:
 
 
 def start(layer: str) -> str:
-    """The line of paper.md after which the tables of a layer stand."""
+    """Return the line of paper.md after which the tables of a layer begin."""
     return f"<!-- {layer}, written by benchmarks/paper.py -->"
 
 
 def markdown(document: dict[str, Any]) -> str:
-    """The tables, paper and measured side by side."""
+    """Return the tables, the paper's and the measured figures side by side."""
     accuracy, entropy, pck = document["accuracy"], document["entropy"], document["table_2"]
     lines = [
         start(document["layer"]),
@@ -176,12 +176,12 @@ def markdown(document: dict[str, Any]) -> str:
 
 
 def slug(name: str) -> str:
-    """As a folder name."""
+    """Return the name as a folder name."""
     return name.replace(", ", "-").replace(" ", "-")
 
 
 def measure(options: argparse.Namespace, step: Steps) -> dict[str, Any]:
-    """Trains and scores what is missing; the figures of the document."""
+    """Train and score what is missing; return the figures of the document."""
     work: Path = options.work
     data = subset(options.data, work / f"every-{options.every}", options.every)
     network = ["--layer", options.layer, "--init", options.init, "--freeze", options.freeze]
@@ -219,7 +219,7 @@ def measure(options: argparse.Namespace, step: Steps) -> dict[str, Any]:
     table |= {name.replace("_", " "): row for name, row in main_run["baselines"].items()}
     classes, images = len(read_table(data / "classes.txt", 2)), main_run["images"]
     return {
-        "data": f"{options.data.name}, every {options.every}. class: {classes} classes, {images} test pictures",
+        "data": f"{options.data.name}, one class in {options.every}: {classes} classes, {images} test images",
         "images": images,
         "layer": options.layer,
         "map_size": main_run["map_size"],
@@ -231,14 +231,14 @@ def measure(options: argparse.Namespace, step: Steps) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Does what is missing, then writes the document."""
+    """Do what is missing, then write the document."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--init", type=Path, required=True, help="ResNet-50 (v1) weights, safetensors")
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--layer", choices=("layer3", "layer4"), default="layer3", help="whose maps are used")
-    parser.add_argument("--freeze", default="layer2", help="last layer that training leaves as it was")
-    parser.add_argument("--every", type=int, default=3, help="use every n-th class")
+    parser.add_argument("--layer", choices=("layer3", "layer4"), default="layer3", help="layer whose maps are used")
+    parser.add_argument("--freeze", default="layer2", help="last layer that stays frozen")
+    parser.add_argument("--every", type=int, default=3, help="use every N-th class")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--replica-epochs", type=int, default=8)
     parser.add_argument("--fcn-epochs", type=int, default=12)
@@ -246,11 +246,11 @@ def main() -> None:
     options = parser.parse_args()
     step = Steps(options.work)
     figures = measure(options, step)
-    # as one would type them beside the data, without the folders of this machine
-    places = {str(options.work): "work", str(options.data): options.data.name, str(options.init): options.init.name}
+    # as a user would type them in the folder of the data, without the paths of this machine
+    paths = {str(options.work): "work", str(options.data): options.data.name, str(options.init): options.init.name}
     commands = step.commands
-    for place, name in places.items():
-        commands = [command.replace(place, name) for command in commands]
+    for path, name in paths.items():
+        commands = [command.replace(path, name) for command in commands]
     document = figures | {
         "flops": flops_of_pooling(),
         "commands": commands,

@@ -1,4 +1,4 @@
-"""Leaky max pooling beside PyTorch's poolings, and a training step with it beside the same step with average pooling.
+"""Compare leaky max pooling with PyTorch's poolings, and a training step with it and with average pooling.
 
 python benchmarks/pooling.py [--repeats 7]
 """
@@ -16,7 +16,7 @@ from lmpnet_cli.model.pooling import LeakyMaxPool2d
 
 
 def both_ways(pool: nn.Module, maps: Tensor) -> Callable[[], None]:
-    """Forward and backward."""
+    """Return a function that runs forward and backward."""
 
     def run() -> None:
         maps.grad = None
@@ -26,7 +26,7 @@ def both_ways(pool: nn.Module, maps: Tensor) -> Callable[[], None]:
 
 
 def step(network: KeypointNetwork, images: Tensor, labels: Tensor, kind: str) -> Callable[[], None]:
-    """One step of training, optimiser included; all kinds share the weights."""
+    """Return a function that runs one training step, optimiser included; all kinds of pooling share the weights."""
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-6, momentum=0.9)
 
     def run() -> None:
@@ -39,7 +39,7 @@ def step(network: KeypointNetwork, images: Tensor, labels: Tensor, kind: str) ->
 
 
 def measure(repeats: int = 7) -> tuple[list[str], tuple[str, str]]:
-    """Lines for the document, and the two figures that have goals."""
+    """Return lines for the document, and the two figures that have goals."""
     generator = torch.Generator().manual_seed(0)
     lines = ["## Pooling", "", "| maps | leaky max | AdaptiveMaxPool2d | AdaptiveAvgPool2d | against max |"]
     lines.append("| --- | --- | --- | --- | --- |")
@@ -66,7 +66,7 @@ def measure(repeats: int = 7) -> tuple[list[str], tuple[str, str]]:
     ratio = steps["average"] / steps["leaky_max"]
     lines += [
         "",
-        f"A training step of the bundled network on 16 pictures takes {steps['leaky_max']:.2f} s with leaky max "
+        f"A training step of the bundled network on 16 images takes {steps['leaky_max']:.2f} s with leaky max "
         f"pooling and {steps['average']:.2f} s with average pooling.",
     ]
     return lines, (f"{worst:.2f} of its time at most", f"{ratio:.2f}")

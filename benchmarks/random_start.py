@@ -1,11 +1,12 @@
-"""Does the order of figure 6 come from the initial weights? layer4 of a ResNet-50 from random weights, by each pooling.
+"""Test whether the order of figure 6 comes from the initial weights: train layer4 from random weights.
 
     python benchmarks/random_start.py DATA --init WEIGHTS [--epochs 12]
 
-ImageNet's weights were trained with average pooling, so a network that starts from them may only keep what it had. Here
-layer4 starts from random weights and learns the classes of a CUB folder's training split from the maps of layer3, which
-are computed once, of every picture and its mirror image. Every fifth training picture is held out; one line for each
-pooling has its accuracy and the entropy of its maps on those. The test split is not touched.
+The ImageNet weights were trained with average pooling, so a network that starts from them may only keep what it had.
+Here layer4 of a ResNet-50 starts from random weights and learns the classes of a CUB folder from the maps of layer3.
+These maps are computed once, for every training image and its mirror image. Every fifth training image is held out. The
+program prints one line for each pooling: accuracy and entropy of the maps on the held-out images. The test split is not
+used.
 """
 
 import argparse
@@ -30,13 +31,13 @@ BATCH, HELD_OUT = 32, 5
 
 
 def stored_maps(network: Any, files: list[Path]) -> Tensor:
-    """(N, 2, 1024, 14, 14) maps of layer3 in bfloat16, of each picture and its mirror image."""
+    """Return the maps of layer3 in bfloat16, (N, 2, 1024, 14, 14), of each image and its mirror image."""
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     found = []
     for start in range(0, len(files), BATCH):
         rgb = np.stack([to_input(read_image(path).rgb, 224) for path in files[start : start + BATCH]])
         both = torch.from_numpy(np.stack([rgb, rgb[:, :, ::-1]], 1)).flatten(0, 1).float() / 255
-        x = ((both - mean) / std).permute(0, 3, 1, 2)  # channels_last as it lies in memory
+        x = ((both - mean) / std).permute(0, 3, 1, 2)  # channels last in memory
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             x = network.maxpool(network.act1(network.bn1(network.conv1(x))))
             x = network.layer3(network.layer2(network.layer1(x)))
@@ -45,7 +46,7 @@ def stored_maps(network: Any, files: list[Path]) -> Tensor:
 
 
 def learn(layer4: nn.Module, maps: Tensor, labels: Tensor, kind: str, config: TrainConfig) -> nn.Linear:
-    """Trains layer4 and a classifier; the recipe is that of `lmpnet train`."""
+    """Train layer4 and a classifier with the recipe of `lmpnet train`."""
     classifier = nn.Linear(2048, int(labels.max()) + 1)
     nn.init.normal_(classifier.weight, std=0.01)
     parameters = [*layer4.parameters(), *classifier.parameters()]
@@ -78,7 +79,7 @@ def learn(layer4: nn.Module, maps: Tensor, labels: Tensor, kind: str, config: Tr
 def measure(
     layer4: nn.Module, classifier: nn.Linear, maps: Tensor, labels: Tensor, kind: str, epsilon: float
 ) -> tuple[float, float]:
-    """Accuracy and mean entropy of the maps in nats, on pictures that are not mirrored."""
+    """Return accuracy and mean entropy of the maps in nats, on images that are not mirrored."""
     layer4.eval()
     answers = []
     for x in maps[:, 0].split(BATCH):
@@ -90,7 +91,7 @@ def measure(
 
 
 def main() -> None:
-    """Prints one line for each pooling."""
+    """Print one line for each pooling."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--init", type=Path, required=True, help="complete ResNet-50 (v1) weights, safetensors")

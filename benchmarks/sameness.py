@@ -1,4 +1,4 @@
-"""Do keypoints depend on the batch size, the decoding processes, or the threads?
+"""Test whether keypoints depend on the batch size, the decoding processes, or the threads.
 
 python benchmarks/sameness.py [IMAGES]
 """
@@ -16,20 +16,22 @@ from lmpnet_cli.io.coco import coco_text
 from lmpnet_cli.keypoints import Keypoints
 
 
-def measure(pictures: Path) -> tuple[list[str], str]:
-    """Lines for the document, and in how many of the settings a byte differs."""
+def measure(images: Path) -> tuple[list[str], str]:
+    """Return lines for the document, and in how many of the settings a byte differs."""
     model, threads = load_checkpoint(), torch.get_num_threads()
     settings = [(16, 0, threads), (1, 0, threads), (7, 0, threads), (64, 0, threads), (16, 2, threads), (16, 0, 1)]
     lines = ["## The same keypoints whatever the settings", ""]
-    lines.append("| order | batch | decoding processes | threads | bytes of the file | points that move | at most |")
+    lines.append(
+        "| method | batch | decoding processes | threads | bytes of the file | keypoints that move | at most |"
+    )
     lines.append("| --- | --- | --- | --- | --- | --- | --- |")
     differing = 0
-    for identity in (False, True):
+    for method in ("lmpnet", "parts"):
         first: list[Keypoints] = []
         for batch, workers, used in settings:
             torch.set_num_threads(used)
             found = discover(
-                pictures, model=model, identity=identity, batch_size=batch, workers=workers, device="cpu"
+                images, model=model, method=method, batch_size=batch, workers=workers, device="cpu"
             ).keypoints
             first = first or found
             same = list(coco_text(found, {}, ())) == list(coco_text(first, {}, ()))
@@ -37,10 +39,9 @@ def measure(pictures: Path) -> tuple[list[str], str]:
             before, after = (np.concatenate([each.xy for each in every]) for every in (first, found))
             away = np.nan_to_num(np.linalg.norm(before - after, axis=1))
             lost = int((np.isnan(before) != np.isnan(after)).any(1).sum())
-            order = "vocabulary" if identity else "paper's"
             moved = f"{int((away > 0.01).sum())} of {len(away)}" + (f", {lost} appear or vanish" if lost else "")
             lines.append(
-                f"| {order} | {batch} | {workers} | {used} | {'the same' if same else 'others'} | {moved} | "
+                f"| {method} | {batch} | {workers} | {used} | {'the same' if same else 'different'} | {moved} | "
                 f"{away.max():.2f} pixels |"
             )
     torch.set_num_threads(threads)

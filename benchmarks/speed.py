@@ -1,9 +1,9 @@
-"""Every figure of speed and memory, on this machine, as one document: docs/results/speed.md.
+"""Measure speed and memory on this machine and write docs/results/speed.md.
 
     python benchmarks/speed.py [IMAGES] [--data DATA] [--many 10000]
 
-Each program that is called here also runs by itself. Here each has a process of its own, and what is done is kept in
-build/bench/, so that a run that was cut off goes on; another commit, or other pictures, are measured anew.
+Each program that is called here also runs alone. Here each has a process of its own, and finished results are stored in
+build/bench/, so that an interrupted run continues. Another commit, or other images, are measured again.
 """
 
 import argparse
@@ -32,11 +32,11 @@ KEPT = RESULTS.parent.parent / "build" / "bench"
 
 
 def main() -> None:
-    """Measures all and writes the document; what is done is printed meanwhile."""
+    """Measure everything, print each result, and write the document."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", nargs="?", type=Path, default=bundled_examples() / "images")
-    parser.add_argument("--data", type=Path, default=bundled_examples(), help="annotated pictures for eval")
-    parser.add_argument("--many", type=int, default=10_000, help="pictures for the peak of memory")
+    parser.add_argument("--data", type=Path, default=bundled_examples(), help="annotated images for eval")
+    parser.add_argument("--many", type=int, default=10_000, help="number of images for the peak memory")
     given = parser.parse_args()
     files = list_images([given.images])
     sections: list[list[str]] = []
@@ -61,11 +61,11 @@ def main() -> None:
     table = [
         "| ratio | measured | goal |",
         "| --- | --- | --- |",
-        f"| discover / bare forward of both networks, overlays on | {ratios['paper, overlays on']} | 0.95 |",
-        f"| the same, discover by onnxruntime | {ratios['paper, onnx']} | |",
-        f"| discover / bare forward of its network, vocabulary, overlays on | {ratios['vocabulary, overlays on']} | |",
-        f"| the same, discover by onnxruntime | {ratios['vocabulary, onnx']} | |",
-        f"| what the vocabulary adds to its network | {ratios['vocabulary adds']} | 3 % |",
+        f"| discover, lmpnet / bare forward of both networks, overlays on | {ratios['lmpnet, overlays on']} | 0.95 |",
+        f"| the same, discover by onnxruntime | {ratios['lmpnet, onnx']} | |",
+        f"| discover, parts / bare forward of one network, overlays on | {ratios['parts, overlays on']} | |",
+        f"| the same, discover by onnxruntime | {ratios['parts, onnx']} | |",
+        f"| what the part head adds to its network | {ratios['part head adds']} | 3 % |",
         f"| learnable clustering, 32 images, 1024 filters / literal loop | {clustered} | 200 |",
         f"| leaky max pooling, both ways / AdaptiveMaxPool2d | {pooled} | no slower |",
         f"| training step with average pooling / with leaky max | {step} | 0.98 |",
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def kept(path: Path, program: Callable[..., Any], *arguments: Any) -> Any:
-    """What the program returned when it was run before, or returns now, in a process of its own."""
+    """Return the stored result of the program; run it in a process of its own if there is none."""
     if not path.exists():
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             result = pool.submit(program, *arguments).result()

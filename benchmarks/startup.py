@@ -1,4 +1,4 @@
-"""How long until the program answers.
+"""Measure the seconds until the program responds.
 
 python benchmarks/startup.py
 """
@@ -13,7 +13,7 @@ PROGRAM = str(Path(sys.executable).with_name("lmpnet"))
 
 
 def measure() -> tuple[list[str], str]:
-    """Lines for the document, and the figure that has a goal."""
+    """Return lines for the document, and the figure that has a goal."""
     calls = {
         "lmpnet --help": [PROGRAM, "--help"],
         "lmpnet discover --help": [PROGRAM, "discover", "--help"],

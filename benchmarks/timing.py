@@ -1,4 +1,4 @@
-"""What the programs that measure speed share: the floor, taking turns, the facts beside the figures."""
+"""Shared code of the programs that measure speed: the floor, taking turns, and the facts about the machine."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ Pair = tuple[float, float]  # seconds of the floor and of the command
 
 
 def ready_batches(runner: ModelRunner, files: Sequence[ListedImage]) -> list[Tensor]:
-    """The network input of every batch, in memory; the networks run once to find it, which warms them up."""
+    """Return the network input of every batch, in memory; the networks run once to get it, which warms them up."""
     return [
         torch.from_numpy(np.stack([p.pixels for p in batch if p.pixels is not None]))
         for batch, _ in runner.batches(files, Progress())
@@ -31,7 +31,7 @@ def ready_batches(runner: ModelRunner, files: Sequence[ListedImage]) -> list[Ten
 
 
 def in_turn(runner: ModelRunner, batches: Sequence[Tensor], command: Callable[[], float], repeats: int) -> list[Pair]:
-    """Times the bare forward pass of both networks, with the mask-out between them, and a command, one after the other.
+    """Time the bare forward pass of both networks, mask-out included, and a command, one after the other.
 
     Args:
         command: runs once and returns its seconds.
@@ -47,31 +47,31 @@ def in_turn(runner: ModelRunner, batches: Sequence[Tensor], command: Callable[[]
 
 
 def take_turns(commands: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each of several commands that run one after the other, after one round to warm up."""
+    """Return the median seconds of several commands that run one after the other, after one round to warm up."""
     times: dict[str, list[float]] = {name: [] for name in commands}
-    for warp in range(repeats + 1):
+    for turn in range(repeats + 1):
         for name, command in commands.items():
             started = time.perf_counter()
             command()
-            if warp:
+            if turn:
                 times[name].append(time.perf_counter() - started)
     return {name: statistics.median(each) for name, each in times.items()}
 
 
 def speeds(pairs: Sequence[Pair], images: int) -> str:
-    """Medians in images/s, of the floor and of the command, as two cells of a table."""
+    """Return the medians in images/s of the floor and of the command, as two cells of a table."""
     floor, whole = (images / statistics.median(column) for column in zip(*pairs, strict=True))
     return f"{floor:.1f} | {whole:.1f}"
 
 
 def commit() -> str:
-    """The short name of the commit that is measured."""
+    """Return the short hash of the commit that is measured."""
     command = ["git", "rev-parse", "--short", "HEAD"]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=RESULTS.parent).stdout.strip()
 
 
 def facts() -> str:
-    """Machine, versions and commit."""
+    """Return machine, versions and commit as one line."""
     found = versions()
     named = Path("/proc/cpuinfo")
     lines = named.read_text().splitlines() if named.exists() else []

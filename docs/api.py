@@ -1,4 +1,4 @@
-"""The Python API as pages, in build/api: every public name, and the options of every command.
+"""Build the Python API pages in build/api: every public name, and the options of every command.
 
 python docs/api.py
 """
@@ -12,9 +12,9 @@ import pdoc.render
 import lmpnet_cli
 
 if __name__ == "__main__":
-    for name in lmpnet_cli.__all__:  # they load on first use, which pdoc does not know
+    for name in lmpnet_cli.__all__:  # they load on first use, which pdoc does not do
         setattr(lmpnet_cli, name, getattr(lmpnet_cli, name))
-    warnings.simplefilter("error", UserWarning)  # a name or a link that leads nowhere
+    warnings.simplefilter("error", UserWarning)  # an unknown name or a broken link is an error
     pdoc.render.configure(docformat="google")
     target = Path(__file__).parent.parent / "build" / "api"
     pdoc.pdoc("lmpnet_cli", "lmpnet_cli.config", output_directory=target)

@@ -1,8 +1,8 @@
-"""Draws cartoon birds of invented species in the folder layout of CUB-200-2011, with exact part positions.
+"""Draw cartoon birds of invented species in the folder layout of CUB-200-2011, with exact part positions.
 
-Every picture is made by this script from random numbers alone, so the pictures may be shipped freely. The species
-differ only in local parts (crest, beak, wing marks, tail, breast, legs); body colour, pose and background are drawn
-independently of the species, so a classifier has to look at the parts.
+This script makes every image from random numbers alone, so the images may be shipped freely. The species differ only in
+local marks (crest, beak, wing, tail, breast, legs). Body colour, pose and background are drawn independently of the
+species, so a classifier has to look at the marks.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def _lay(outline: Array, start: Any, end: Any, width: float) -> Array:
 
 
 def _turn(points: ArrayLike, angle: float) -> Array:
-    """Rotates points so that a positive angle lifts what lies ahead (+x); y points down."""
+    """Rotate points; a positive angle lifts what lies ahead (+x), and y points down."""
     c, s = np.cos(angle), np.sin(angle)
     return np.asarray(np.asarray(points) @ np.array([(c, -s), (s, c)]))
 
@@ -96,7 +96,7 @@ def _tint(colour: ArrayLike, rng: np.random.Generator, spread: float = 6) -> Arr
 
 
 def _wing(mark: Mark, rng: np.random.Generator, frame: Array, colour: Array, layer: int) -> list[Shape]:
-    """A wing in the frame (origin, along, across): flight feathers, coverts and the marks of the species."""
+    """Return a wing in the frame (origin, along, across): flight feathers, coverts and the marks of the species."""
     rows: list[tuple[Array, ArrayLike, ArrayLike, float, Array]] = []
     for i in range(8):
         root, tip = (0.12 + 0.03 * i, 0.12 - 0.02 * i), (0.55 + 0.065 * i, 0.22 - 0.028 * i)
@@ -119,125 +119,216 @@ def _wing(mark: Mark, rng: np.random.Generator, frame: Array, colour: Array, lay
     return shapes
 
 
-def _bird(sp: Species, rng: np.random.Generator) -> tuple[list[Shape], dict[str, tuple[Array, int]], float]:
-    """A bird facing right, body length 1, on its perch: shapes from back to front, parts (place, layer) and tilt."""
+class _Bird:
+    """A bird facing right, body length 1, on its perch.
 
-    def on_head(forward: ArrayLike, up: ArrayLike, aside: ArrayLike = 0.0) -> Array:
-        flat = np.multiply(forward, np.cos(yaw)) + np.multiply(aside, np.sin(yaw))
+    Attributes:
+        shapes: what is drawn, from back to front.
+        parts: position and layer of every part that is drawn.
+        tilt: angle of the body in radians.
+    """
+
+    def __init__(self, species: Species, rng: np.random.Generator) -> None:
+        """Draw the colours and the pose at random, then every part of the bird.
+
+        All steps take their random numbers from `rng` in a fixed order, so that a seed always gives the same image.
+        """
+        self.species, self.rng = species, rng
+        self.shapes: list[Shape] = []
+        self.parts: dict[str, tuple[Array, int]] = {}
+        self._choose_colours()
+        self._choose_pose()
+        for step in (
+            self._perch,
+            self._legs,
+            self._far_wing,
+            self._tail,
+            self._body,
+            self._head_and_belly,
+            self._breast,
+        ):
+            step()
+        self._beak()
+        self._eyes()
+        self._name_parts()
+
+    def _add(self, points: Array, colour: Array, layer: int = _BODY, soft: float = 0.0, alpha: float = 0.0) -> None:
+        self.shapes.append((points, colour, layer, soft, alpha))
+
+    def _on_head(self, forward: ArrayLike, up: ArrayLike, aside: ArrayLike = 0.0) -> Array:
+        """Return points of the head, given in head radii, in body lengths."""
+        flat = np.multiply(forward, np.cos(self.yaw)) + np.multiply(aside, np.sin(self.yaw))
         flat = np.stack(np.broadcast_arrays(flat, np.negative(up)), -1)
-        return np.asarray(head + r * _turn(flat, pitch * np.cos(yaw)))
+        return np.asarray(self.head + self.radius * _turn(flat, self.pitch * np.cos(self.yaw)))
 
-    def add(points: Array, colour: Array, layer: int = _BODY, soft: float = 0.0, alpha: float = 0.0) -> None:
-        shapes.append((points, colour, layer, soft, alpha))
+    def _choose_colours(self) -> None:
+        rng = self.rng
+        self.back, self.belly = (_tint(table[rng.integers(len(table))], rng, 10) for table in (_BACKS, _BELLIES))
+        self.dark = self.back * rng.uniform(0.6, 0.85)
+        self.leg = _tint(self.species.legs, rng)
+        self.mark = _tint(self.species.breast[1], rng)
 
-    shapes: list[Shape] = []
-    parts: dict[str, tuple[Array, int]] = {}
-    back, belly = (_tint(table[rng.integers(len(table))], rng, 10) for table in (_BACKS, _BELLIES))
-    dark, leg, mark = back * rng.uniform(0.6, 0.85), _tint(sp.legs, rng), _tint(sp.breast[1], rng)
-    tilt, b, r, pitch, slope = rng.uniform((-0.1, 0.27, 0.19, -0.2, -0.25), (0.85, 0.34, 0.235, 0.3, 0.25))
-    view = rng.choice(3, p=(0.8, 0.12, 0.08))  # the head from the side, turned to the viewer, looking back
-    yaw = np.deg2rad(rng.uniform((-20, 35, 148)[view], (35, 100, 180)[view]))
-    head = _turn((0.36, -0.17), tilt) + np.array([0.09, -0.14]) * rng.uniform(0.7, 1.2)
-    flying, raised = np.array([0.1, 0.15]) > rng.random()
-    reach = 0.1 if flying or rng.random() < 0.05 else rng.uniform(0.85, 1.2)
-    hip, apart = _turn((rng.uniform(-0.1, 0.02), b * 0.8), tilt), rng.uniform(0.1, 0.18) * rng.choice((-1, 1))
-    knee = hip + np.array([rng.uniform(-0.06, 0.0), 0.14 * reach])
-    foot = knee + np.array([rng.uniform(-0.02, 0.09), 0.2 * reach])
+    def _choose_pose(self) -> None:
+        rng = self.rng
+        # angle of the body, half its height, radius of the head, pitch of the head, slope of the perch
+        pose = rng.uniform((-0.1, 0.27, 0.19, -0.2, -0.25), (0.85, 0.34, 0.235, 0.3, 0.25))
+        self.tilt, self.height, self.radius, self.pitch, self.slope = pose
+        view = rng.choice(3, p=(0.8, 0.12, 0.08))  # the head from the side, turned to the viewer, looking back
+        self.yaw = np.deg2rad(rng.uniform((-20, 35, 148)[view], (35, 100, 180)[view]))
+        self.head = _turn((0.36, -0.17), self.tilt) + np.array([0.09, -0.14]) * rng.uniform(0.7, 1.2)
+        self.flying, self.raised = np.array([0.1, 0.15]) > rng.random()
 
-    kind, x = int(rng.random() < 0.25), np.linspace(-6, 6, 60)  # a branch or the ground
-    bark = _tint(((96, 82, 68), (112, 112, 78))[kind], rng, 16)
-    edge = slope * x + rng.uniform(-0.08, 0.08) * x**2 + 0.02 * np.sin(5 * x)
-    thick = (rng.uniform(0.04, 0.2), 8.0)[kind]
-    for top, bottom, shade in () if flying else ((0, 1, 0.6), (0, 0.75, 0.85), (0.06, 0.4, 1.0), (0.1, 0.25, 1.06)):
-        sides = np.r_[edge + top * thick, edge[::-1] + bottom * thick]
-        add(foot + np.stack([np.r_[x, x[::-1]], sides], 1), bark * shade, 0)
-    for u, v, shade in rng.random((0 if flying else 24, 3)) * (3, 0.16, 0.7) + (-1.5, 0, 0.5):
-        at = foot + (u, float(np.interp(u, x, edge)) + (6 * v - 0.02) * min(thick, 0.25))
-        end = at + ((0.05 * (shade - 0.9), -0.1) if kind else (0.15, 0.15 * slope))
-        add(_lay(_LEAF, at, end, 0.02), bark * shade, 0)
+        # legs, stretched or drawn in
+        self.reach = 0.1 if self.flying or rng.random() < 0.05 else rng.uniform(0.85, 1.2)
+        self.hip = _turn((rng.uniform(-0.1, 0.02), self.height * 0.8), self.tilt)
+        self.apart = rng.uniform(0.1, 0.18) * rng.choice((-1, 1))
+        self.knee = self.hip + np.array([rng.uniform(-0.06, 0.0), 0.14 * self.reach])
+        self.foot = self.knee + np.array([rng.uniform(-0.02, 0.09), 0.2 * self.reach])
 
-    for name, layer, dx in (("far leg", _FAR_LEG, apart), ("near leg", _NEAR_LEG, 0.0)):
-        top, low = knee + (dx * 0.8, -0.02 * (dx != 0)), foot + (dx, dx * slope)
-        for toe in (-0.07, 0.06, 0.1) if reach > 0.5 else ():
-            add(_lay(_LIMB, low - (0, 0.01), low + (toe, 0.015 + toe * slope), 0.028), leg * 0.9, layer)
-        add(_lay(_LIMB, hip + (dx * 0.5, -0.05), top, 0.05), leg * 0.85, layer)
-        add(_lay(_LIMB, top, low, 0.04), leg, layer)
-        parts[name] = ((top + low) / 2, layer)
-    lift = rng.uniform(0.8, 1.8) if raised else rng.uniform(-0.12, 0.05)
-    sizes = np.diag((-rng.uniform(0.72, 0.84), rng.uniform(0.75, 0.95))) * ((1.25, 1.5) if raised else (1, 1))
-    near, far = (
-        np.concatenate([[_turn((0.27, -0.03), tilt)], _turn(sizes, tilt - angle)])
-        for angle in (lift, lift + rng.uniform(-0.4, 0.3))
-    )
-    parts |= {"near wing": (near[0] + (0.45, 0.08) @ near[1:], _NEAR_WING)}
-    if raised:
-        shapes += _wing(sp.wing, rng, far, dark * 0.8, _FAR_WING)
-        parts["far wing"] = (far[0] + (0.45, 0.08) @ far[1:], _FAR_WING)
-    long, outer, spread, width, share = _TAILS[sp.tail[0]]
-    rump, paint = np.array([-0.38, -0.04]), _tint(sp.tail[1], rng)
-    aim, spread = rng.uniform(-0.3, 0.2), spread * rng.uniform(0.8, 1.4)
-    for j in (-1, 1, -0.6, 0.6, -0.2, 0.2):
-        end = rump - _turn((long * (1 + outer * abs(j)), 0), aim + j * spread)
-        start, end = _turn((rump + (0, 0.05 * j), end), tilt)
-        add(_lay(_FEATHER, start, end, width * 1.25), dark * 0.5, _TAIL)
-        add(_lay(_FEATHER, start, end, width), dark * (0.85 + 0.15 * abs(j)), _TAIL)
-        add(_lay(np.maximum(_FEATHER, (1 - share, -1)), start, end, width), paint, _TAIL)
-    parts["tail"] = (_turn(rump - _turn((long * 0.6, 0), aim), tilt), _TAIL)
+    def _perch(self) -> None:
+        """Draw a branch or the ground, but nothing below a flying bird."""
+        rng, slope, foot = self.rng, self.slope, self.foot
+        ground, x = int(rng.random() < 0.25), np.linspace(-6, 6, 60)
+        bark = _tint(((96, 82, 68), (112, 112, 78))[ground], rng, 16)
+        edge = slope * x + rng.uniform(-0.08, 0.08) * x**2 + 0.02 * np.sin(5 * x)
+        thick = (rng.uniform(0.04, 0.2), 8.0)[ground]
+        layers = () if self.flying else ((0, 1, 0.6), (0, 0.75, 0.85), (0.06, 0.4, 1.0), (0.1, 0.25, 1.06))
+        for top, bottom, shade in layers:
+            sides = np.r_[edge + top * thick, edge[::-1] + bottom * thick]
+            self._add(foot + np.stack([np.r_[x, x[::-1]], sides], 1), bark * shade, 0)
 
-    body, ball = np.stack([0.5 * np.cos(_T), b * np.sin(_T) * (1 + 0.2 * np.cos(_T))], 1), (_DISC - (0.5, 0)) * 2 * r
-    neck = np.concatenate([_turn(body[np.cos(_T) > -0.03] * 0.75 + (0.12, 0), tilt), head + ball * 0.9])
-    add(_turn(body, tilt), back)
-    add(cv2.convexHull(neck.astype(np.float32))[:, 0], back)
-    for dx in (apart * 0.5, 0):
-        add(_lay(_LEAF, hip + (dx, -0.15), knee + (dx * 1.4, 0.01), 0.16), back * 0.5 + belly * 0.4)
-    shapes += _wing(sp.wing, rng, near, dark, _NEAR_WING)
-    for f0, u0, f1, u1 in _CRESTS.get(sp.crest[0], ()):
-        add(_lay(_LEAF, on_head(f0, u0), on_head(f1, u1), 0.42 * r), _tint(sp.crest[1], rng))
-    add(head + ball, back)
-    add(_turn(_lay(_DISC, (-0.5, b * 0.8), (0.56, b * 0.55), b * 1.5), tilt), belly, soft=0.05, alpha=1)
-    add(_lay(_DISC, on_head(-0.5, -0.75), on_head(1.1, -0.5), r), belly, soft=0.025, alpha=rng.uniform(0.3, 1))
-    stripe = (belly, back * 0.45)[rng.integers(2)]  # over the eye, stronger or weaker, whatever the species
-    brow = _lay(_LEAF, on_head(0.8, 0.4, -0.3), on_head(-0.7, 0.3, -0.6), 0.25 * r)
-    add(brow, stripe, soft=0.01, alpha=rng.random() ** 2)
-    if sp.breast[0] == "bib":
-        add(_lay(_DISC, on_head(0.75, -0.3), _turn((0.4, 0.12), tilt), 0.32), mark, soft=0.008, alpha=1)
-    if sp.breast[0] == "band":
-        add(_turn(_lay(_LEAF, (0.36, -0.3), (0.26, b + 0.12), 0.13), tilt), mark, soft=0.004, alpha=1)
-    outline, half, width = (_DISC, 0.019, 0.036) if sp.breast[0] == "spots" else (_LEAF, 0.055, 0.028)
-    for at in rng.uniform((-0.1, 0), (0.48, b), (26 if sp.breast[0] in ("spots", "streaks") else 0, 2)):
-        add(_turn(_lay(outline, at + (half, 0), at - (half, half * 0.3), width), tilt), mark, alpha=0.9)
-    if not raised:
-        add(near[0] + (_WING * (0.95, 1) + (0.02, 0.04)) @ near[1:], back * 0.3, soft=0.015, alpha=0.45)  # shadow
+        for u, v, shade in rng.random((0 if self.flying else 24, 3)) * (3, 0.16, 0.7) + (-1.5, 0, 0.5):
+            at = foot + (u, float(np.interp(u, x, edge)) + (6 * v - 0.02) * min(thick, 0.25))
+            end = at + ((0.05 * (shade - 0.9), -0.1) if ground else (0.15, 0.15 * slope))
+            self._add(_lay(_LEAF, at, end, 0.02), bark * shade, 0)
 
-    long, over, under, droop, power = _BEAKS[sp.beak[0]]
-    f, bill = np.linspace(0, 1, 8), _tint(sp.beak[1], rng)
-    mouth, both = droop * f**3, np.r_[f, f[::-1]]
-    aside = np.array([[-1], [1]]) * (1 - both) * np.repeat([0.06, 0.3], 8)  # the ridge is narrower than the mouth
-    for curve, share, shade in ((mouth - under * (1 - f), 0.93, 0.7), (mouth + over * (1 - f**power), 1.0, 1.0)):
-        ahead = 0.8 + long * np.r_[f * share, f[::-1]]
-        sheets = on_head(ahead, np.r_[curve, mouth[::-1]], aside).astype(np.float32)
-        hull = cv2.convexHull(sheets.reshape(-1, 2))[:, 0]
-        add(hull if abs(np.sin(yaw)) > 0.5 else sheets.mean(0), bill * shade, _FACE)
-    add(on_head(0.85 + long * both, np.r_[mouth + 0.02, mouth[::-1] - 0.02]), bill * 0.35, _FACE)
-    parts["beak"] = (on_head(0.8 + long * 0.5, droop * 0.12), _FACE)
-    iris, black, white = _tint((60, 34, 20), rng, 10), np.full(3, 12), np.full(3, 250)
-    for name, out in (("near eye", -0.74), ("far eye", 0.74)):
-        if (depth := np.sin(yaw) * 0.5 - np.cos(yaw) * out) > 0.25:
-            parts[name] = (on_head(0.5, 0.26, out), _FACE)
-            for k, ring, up in ((0.25, belly * 0.8, 0.0), (0.2, iris, 0.0), (0.14, black, 0.0), (0.06, white, 0.08)):
-                at, wide = parts[name][0] - (0, up * r), (k * r * min(1.0, max(depth, 0.3) * 1.2), 0)
-                add(_lay(_DISC, at - wide, at + wide, 2 * k * r), ring, _FACE)
-    for name, along, down in (("back", -0.05, -0.78), ("belly", 0.0, 0.75), ("breast", 0.4, 0.3)):
-        parts[name] = (_turn((along, down * b), tilt), _BODY)
-    tops = (("crown", 0.0, 0.82), ("forehead", 0.68, 0.52), ("nape", -0.82, -0.1), ("throat", 0.5, -0.66))
-    for name, along, up in tops:
-        if np.sin(yaw) * np.sign(along) > -0.6:  # else it is turned away
-            parts[name] = (on_head(along, up), _BODY)
-    return shapes, parts, tilt
+    def _legs(self) -> None:
+        slope, apart = self.slope, self.apart
+        for name, layer, dx in (("far leg", _FAR_LEG, apart), ("near leg", _NEAR_LEG, 0.0)):
+            top, low = self.knee + (dx * 0.8, -0.02 * (dx != 0)), self.foot + (dx, dx * slope)
+            for toe in (-0.07, 0.06, 0.1) if self.reach > 0.5 else ():
+                self._add(_lay(_LIMB, low - (0, 0.01), low + (toe, 0.015 + toe * slope), 0.028), self.leg * 0.9, layer)
+            self._add(_lay(_LIMB, self.hip + (dx * 0.5, -0.05), top, 0.05), self.leg * 0.85, layer)
+            self._add(_lay(_LIMB, top, low, 0.04), self.leg, layer)
+            self.parts[name] = ((top + low) / 2, layer)
+
+    def _far_wing(self) -> None:
+        """Choose the frames of both wings; draw the far one if the wings are raised."""
+        rng, raised = self.rng, self.raised
+        lift = rng.uniform(0.8, 1.8) if raised else rng.uniform(-0.12, 0.05)
+        sizes = np.diag((-rng.uniform(0.72, 0.84), rng.uniform(0.75, 0.95))) * ((1.25, 1.5) if raised else (1, 1))
+        self.near, far = (
+            np.concatenate([[_turn((0.27, -0.03), self.tilt)], _turn(sizes, self.tilt - angle)])
+            for angle in (lift, lift + rng.uniform(-0.4, 0.3))
+        )
+        self.parts["near wing"] = (self.near[0] + (0.45, 0.08) @ self.near[1:], _NEAR_WING)
+        if raised:
+            self.shapes += _wing(self.species.wing, rng, far, self.dark * 0.8, _FAR_WING)
+            self.parts["far wing"] = (far[0] + (0.45, 0.08) @ far[1:], _FAR_WING)
+
+    def _tail(self) -> None:
+        rng, tilt, dark = self.rng, self.tilt, self.dark
+        long, outer, spread, width, share = _TAILS[self.species.tail[0]]
+        rump, paint = np.array([-0.38, -0.04]), _tint(self.species.tail[1], rng)
+        aim, spread = rng.uniform(-0.3, 0.2), spread * rng.uniform(0.8, 1.4)
+        for j in (-1, 1, -0.6, 0.6, -0.2, 0.2):
+            end = rump - _turn((long * (1 + outer * abs(j)), 0), aim + j * spread)
+            start, end = _turn((rump + (0, 0.05 * j), end), tilt)
+            self._add(_lay(_FEATHER, start, end, width * 1.25), dark * 0.5, _TAIL)
+            self._add(_lay(_FEATHER, start, end, width), dark * (0.85 + 0.15 * abs(j)), _TAIL)
+            self._add(_lay(np.maximum(_FEATHER, (1 - share, -1)), start, end, width), paint, _TAIL)
+        self.parts["tail"] = (_turn(rump - _turn((long * 0.6, 0), aim), tilt), _TAIL)
+
+    def _body(self) -> None:
+        """Draw body, neck, thighs and the near wing."""
+        tilt, back = self.tilt, self.back
+        body = np.stack([0.5 * np.cos(_T), self.height * np.sin(_T) * (1 + 0.2 * np.cos(_T))], 1)
+        neck = [_turn(body[np.cos(_T) > -0.03] * 0.75 + (0.12, 0), tilt), self.head + self._ball * 0.9]
+        self._add(_turn(body, tilt), back)
+        self._add(cv2.convexHull(np.concatenate(neck).astype(np.float32))[:, 0], back)
+        for dx in (self.apart * 0.5, 0):
+            thigh = _lay(_LEAF, self.hip + (dx, -0.15), self.knee + (dx * 1.4, 0.01), 0.16)
+            self._add(thigh, back * 0.5 + self.belly * 0.4)
+        self.shapes += _wing(self.species.wing, self.rng, self.near, self.dark, _NEAR_WING)
+
+    @property
+    def _ball(self) -> Array:
+        """The outline of the head around the origin."""
+        return np.asarray((_DISC - (0.5, 0)) * 2 * self.radius)
+
+    def _head_and_belly(self) -> None:
+        """Draw crest, head, belly, cheek and a stripe over the eye."""
+        rng, radius, height, on_head = self.rng, self.radius, self.height, self._on_head
+        for f0, u0, f1, u1 in _CRESTS.get(self.species.crest[0], ()):
+            plume = _lay(_LEAF, on_head(f0, u0), on_head(f1, u1), 0.42 * radius)
+            self._add(plume, _tint(self.species.crest[1], rng))
+        self._add(self.head + self._ball, self.back)
+
+        belly = _turn(_lay(_DISC, (-0.5, height * 0.8), (0.56, height * 0.55), height * 1.5), self.tilt)
+        self._add(belly, self.belly, soft=0.05, alpha=1)
+        cheek = _lay(_DISC, on_head(-0.5, -0.75), on_head(1.1, -0.5), radius)
+        self._add(cheek, self.belly, soft=0.025, alpha=rng.uniform(0.3, 1))
+
+        stripe = (self.belly, self.back * 0.45)[rng.integers(2)]  # stronger or weaker, whatever the species
+        brow = _lay(_LEAF, on_head(0.8, 0.4, -0.3), on_head(-0.7, 0.3, -0.6), 0.25 * radius)
+        self._add(brow, stripe, soft=0.01, alpha=rng.random() ** 2)
+
+    def _breast(self) -> None:
+        """Draw the mark of the breast, and the shadow of a folded wing."""
+        kind, tilt, height, mark = self.species.breast[0], self.tilt, self.height, self.mark
+        if kind == "bib":
+            bib = _lay(_DISC, self._on_head(0.75, -0.3), _turn((0.4, 0.12), tilt), 0.32)
+            self._add(bib, mark, soft=0.008, alpha=1)
+        if kind == "band":
+            self._add(_turn(_lay(_LEAF, (0.36, -0.3), (0.26, height + 0.12), 0.13), tilt), mark, soft=0.004, alpha=1)
+        outline, half, width = (_DISC, 0.019, 0.036) if kind == "spots" else (_LEAF, 0.055, 0.028)
+        count = 26 if kind in ("spots", "streaks") else 0
+        for at in self.rng.uniform((-0.1, 0), (0.48, height), (count, 2)):
+            self._add(_turn(_lay(outline, at + (half, 0), at - (half, half * 0.3), width), tilt), mark, alpha=0.9)
+        if not self.raised:
+            shadow = self.near[0] + (_WING * (0.95, 1) + (0.02, 0.04)) @ self.near[1:]
+            self._add(shadow, self.back * 0.3, soft=0.015, alpha=0.45)
+
+    def _beak(self) -> None:
+        on_head = self._on_head
+        long, over, under, droop, power = _BEAKS[self.species.beak[0]]
+        f, bill = np.linspace(0, 1, 8), _tint(self.species.beak[1], self.rng)
+        mouth, both = droop * f**3, np.r_[f, f[::-1]]
+        aside = np.array([[-1], [1]]) * (1 - both) * np.repeat([0.06, 0.3], 8)  # the ridge is narrower than the mouth
+        for curve, share, shade in ((mouth - under * (1 - f), 0.93, 0.7), (mouth + over * (1 - f**power), 1.0, 1.0)):
+            ahead = 0.8 + long * np.r_[f * share, f[::-1]]
+            sheets = on_head(ahead, np.r_[curve, mouth[::-1]], aside).astype(np.float32)
+            hull = cv2.convexHull(sheets.reshape(-1, 2))[:, 0]
+            self._add(hull if abs(np.sin(self.yaw)) > 0.5 else sheets.mean(0), bill * shade, _FACE)
+        self._add(on_head(0.85 + long * both, np.r_[mouth + 0.02, mouth[::-1] - 0.02]), bill * 0.35, _FACE)
+        self.parts["beak"] = (on_head(0.8 + long * 0.5, droop * 0.12), _FACE)
+
+    def _eyes(self) -> None:
+        """Draw the eyes that are not turned away, each as four discs."""
+        iris, black, white = _tint((60, 34, 20), self.rng, 10), np.full(3, 12), np.full(3, 250)
+        discs = ((0.25, self.belly * 0.8, 0.0), (0.2, iris, 0.0), (0.14, black, 0.0), (0.06, white, 0.08))
+        for name, out in (("near eye", -0.74), ("far eye", 0.74)):
+            depth = np.sin(self.yaw) * 0.5 - np.cos(self.yaw) * out
+            if depth <= 0.25:
+                continue
+            centre = self._on_head(0.5, 0.26, out)
+            self.parts[name] = (centre, _FACE)
+            for k, ring, up in discs:
+                at, wide = centre - (0, up * self.radius), (k * self.radius * min(1.0, max(depth, 0.3) * 1.2), 0)
+                self._add(_lay(_DISC, at - wide, at + wide, 2 * k * self.radius), ring, _FACE)
+
+    def _name_parts(self) -> None:
+        """Give the positions of the parts that need no drawing of their own."""
+        for name, along, down in (("back", -0.05, -0.78), ("belly", 0.0, 0.75), ("breast", 0.4, 0.3)):
+            self.parts[name] = (_turn((along, down * self.height), self.tilt), _BODY)
+        tops = (("crown", 0.0, 0.82), ("forehead", 0.68, 0.52), ("nape", -0.82, -0.1), ("throat", 0.5, -0.66))
+        for name, along, up in tops:
+            if np.sin(self.yaw) * np.sign(along) > -0.6:  # else it is turned away
+                self.parts[name] = (self._on_head(along, up), _BODY)
 
 
 def _fill(image: Array, ids: Array, points: Array, shape: Shape, unit: float) -> None:
-    """Paints a shape, its outline in pixels, and marks its layer; shapes with an opacity stay within their layer."""
+    """Paint a shape, its outline in pixels, and mark its layer; shapes with an opacity stay within their layer."""
     _, colour, layer, soft, alpha = shape
     fixed = np.rint(points * 16).astype(np.int32)
     if not alpha:
@@ -256,7 +347,7 @@ def _fill(image: Array, ids: Array, points: Array, shape: Shape, unit: float) ->
 
 
 def _feathers() -> Array:
-    """A tile of overlapping scallops and fine streaks, about -1..1."""
+    """Return a tile of overlapping scallops and fine streaks, about -1..1."""
     tile, rng = np.zeros((96, 96), np.float32), np.random.default_rng(0)
     for x, y in ((16 * col + 8 * (row % 2), 8 * row) for row in range(-1, 12) for col in range(-1, 7)):
         centre = (x + int(rng.integers(-3, 4)), y + int(rng.integers(-2, 3)))
@@ -268,7 +359,7 @@ _PLUMAGE = _feathers()
 
 
 def _shade(image: Array, ids: Array, unit: float, angle: float, rng: np.random.Generator) -> None:
-    """Rounds the bird with light from above and lays a feather texture over it."""
+    """Shade the bird with light from above and lay a feather texture over it."""
     x, y, w, h = cv2.boundingRect(ids)
     box, light = (slice(y, y + h), slice(x, x + w)), np.float32(rng.uniform(-0.5, 0.5))
     relief: Array = np.ones((1, 1), np.float32)
@@ -285,7 +376,7 @@ def _shade(image: Array, ids: Array, unit: float, angle: float, rng: np.random.G
 
 
 def _background(rng: np.random.Generator, h: int, w: int) -> Array:
-    """A blurred scene of leaves, twigs, blades, ripples or spots of light, independent of the bird."""
+    """Return a blurred scene of leaves, twigs, blades, ripples or spots of light, independent of the bird."""
     outline, spread, width, palette = _SCENES[rng.integers(len(_SCENES))]
     size, colours = max(h, w) / 2, [_tint(colour, rng, 14) for colour in palette]
     ramp: Array = np.linspace(0, rng.uniform(0.3, 1), h // 2 + 1, dtype=np.float32)[:, None]
@@ -307,20 +398,21 @@ def _background(rng: np.random.Generator, h: int, w: int) -> Array:
 def draw_bird(
     species: Species, rng: np.random.Generator, size: int = 224
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64], tuple[float, float, float, float]]:
-    """Draws one bird.
+    """Draw one bird.
 
     Args:
-        species: what to draw.
-        rng: the source of pose, colours and background.
+        species: the species to draw.
+        rng: random generator for pose, colours and background.
         size: the longer side in pixels.
 
     Returns:
-        The RGB picture; x, y, visible of the 15 parts (0-based, pixel centres at integers, zeros for hidden parts);
+        The RGB image; x, y, visible of the 15 parts (0-based, pixel centres at integers, zeros for hidden parts);
         and the bounding box x, y, w, h of the bird.
     """
     aspect, zoom = np.exp(rng.uniform(np.log(0.7), np.log(1.4))), 2  # drawn larger, then reduced
     w, h = round(size * min(aspect, 1)), round(size / max(aspect, 1))
-    shapes, parts, tilt = _bird(species, rng)
+    bird = _Bird(species, rng)
+    shapes, parts, tilt = bird.shapes, bird.parts, bird.tilt
     points = np.concatenate([shape[0] for shape in shapes if shape[2] > 0])
     low, high, room, mirror = points.min(0), points.max(0), np.array([w, h]), (1, -1)[rng.integers(2)]
     scale = min(rng.uniform(0.35, 0.75) * size / (high - low).max(), (0.95 * room / (high - low)).min())
@@ -351,33 +443,33 @@ def draw_bird(
     image = np.clip(image, 0, 255).astype(np.uint8)
 
     table = np.zeros((len(PARTS), 3))
-    for key, (place, layer) in parts.items():
-        cx, cy = np.rint(on_canvas(place)).astype(int)
+    for key, (position, layer) in parts.items():
+        cx, cy = np.rint(on_canvas(position)).astype(int)
         if cx >= 0 and cy >= 0 and (ids[max(cy - 1, 0) : cy + 2, max(cx - 1, 0) : cx + 2] == layer).any():
             side = {"near": ("right", "left"), "far": ("left", "right")}.get(key.split()[0])
             name = f"{side[mirror < 0]} {key.split()[1]}" if side else key
-            table[PARTS.index(name)] = (*(offset + scales * place), 1)
+            table[PARTS.index(name)] = (*(offset + scales * position), 1)
     return image, table, (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
 
 
 def write_cub(
     folder: Path, per_species: int, seed: int = 0, size: int = 224, species: int = 8, test_fraction: float = 0.5
 ) -> None:
-    """Writes drawn birds in the layout of CUB-200-2011, whose positions count pixels from 1.
+    """Write drawn birds in the layout of CUB-200-2011, whose positions count pixels from 1.
 
     Args:
         folder: a new or empty folder.
-        per_species: pictures of each species.
-        seed: a picture depends on the seed, its species and its number alone.
-        size: the longer side of the pictures in pixels.
+        per_species: images of each species.
+        seed: an image depends only on the seed, its species and its number.
+        size: the longer side of the images in pixels.
         species: how many of the species to draw.
         test_fraction: the share of each species, evenly spread, that is marked for testing.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SystemExit(f"{folder} already exists and is not an empty folder; name a new one.")
+        raise SystemExit(f"{folder} already exists and is not an empty folder; choose a new one.")
     if not 1 <= species <= len(SPECIES):
         raise SystemExit(f"There are {len(SPECIES)} species to draw, not {species}.")
-    images, labels, split, boxes, places = [], [], [], [], []
+    images, labels, split, boxes, locations = [], [], [], [], []
     classes = [f"{i:03d}.{bird.name}" for i, bird in enumerate(SPECIES[:species], 1)]
     (folder / "parts").mkdir(parents=True)
     for index, (bird, group) in enumerate(zip(SPECIES, classes, strict=False)):
@@ -391,16 +483,16 @@ def write_cub(
             split.append(f"{int(int(k * test_fraction + 1e-9) == int((k - 1) * test_fraction + 1e-9))}")
             boxes.append(f"{box[0] + 1} {box[1] + 1} {box[2]} {box[3]}")
             for i, (x, y, seen) in enumerate(parts, 1):
-                places.append(f"{len(images)} {i} " + (f"{x + 1:.2f} {y + 1:.2f} 1" if seen else "0.0 0.0 0"))
+                locations.append(f"{len(images)} {i} " + (f"{x + 1:.2f} {y + 1:.2f} 1" if seen else "0.0 0.0 0"))
     lists = {"images": images, "image_class_labels": labels, "classes": classes, "train_test_split": split}
     for name, lines in (lists | {"bounding_boxes": boxes, "parts/parts": list(PARTS)}).items():
         text = "".join(f"{i} {line}\n" for i, line in enumerate(lines, 1))
         (folder / f"{name}.txt").write_text(text, encoding="utf-8", newline="\n")
-    (folder / "parts" / "part_locs.txt").write_text("\n".join(places) + "\n", encoding="utf-8", newline="\n")
+    (folder / "parts" / "part_locs.txt").write_text("\n".join(locations) + "\n", encoding="utf-8", newline="\n")
 
 
 def main() -> None:
-    """Reads the command line and writes the pictures."""
+    """Read the command line and write the images."""
     parser = argparse.ArgumentParser(description="Draw birds of invented species in the layout of CUB-200-2011.")
     parser.add_argument("out", type=Path, metavar="OUT", help="a new or empty folder")
     options = {"per-species": 40, "species": len(SPECIES), "size": 224, "seed": 0, "test-fraction": 0.5}

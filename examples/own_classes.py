@@ -1,9 +1,10 @@
-"""Training on folders of one's own, one for each class, and a look at what came of it.
+"""Train on your own folders, one for each class, and look at the result.
 
     python examples/own_classes.py [DATA] [--out own] [--epochs 30]
 
-Without DATA it draws 4 species of birds first. The network is a very small one without initial weights, so that this
-takes a few minutes without a GPU; leave `backbone`, `layer`, `init` and `size` out for a real one (timm's ResNet-50).
+Without DATA the program draws 4 species of birds first. The network is a very small one with random initial weights, so
+that this takes a few minutes without a GPU. For a real network (timm's pretrained ResNet-50) remove `backbone`,
+`layer`, `init` and `size`.
 """
 
 import argparse
@@ -15,16 +16,18 @@ import lmpnet_cli as lmpnet
 
 
 def main() -> None:
-    """Runs the example."""
+    """Run the example."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", nargs="?", type=Path, help="one folder of pictures for each class")
+    parser.add_argument("data", nargs="?", type=Path, help="one folder of images for each class")
     parser.add_argument("--out", type=Path, default=Path("own"))
     parser.add_argument("--epochs", type=int, default=30)
     given = parser.parse_args()
+
     data = given.data
     if data is None:
         write_cub(given.out / "drawn", per_species=60, seed=5, size=96, species=4)
-        data = given.out / "drawn" / "images"  # class folders; the annotations beside them are not read
+        data = given.out / "drawn" / "images"  # class folders; the annotations beside them are not used
+
     result = lmpnet.train(
         data,
         out=given.out / "model",
@@ -36,12 +39,13 @@ def main() -> None:
         epochs=given.epochs,
         batch_size=32,
         learning_rate=0.05,
-        part_head=4,
+        parts=4,
     )
     print(f"held-out accuracy: {result.accuracy}")
+
     checkpoint = given.out / "model" / "lmpnet.safetensors"
     found = lmpnet.discover(data, checkpoint=checkpoint, out=given.out / "found", overwrite=True, report=True)
-    print(f"{len(found.keypoints)} pictures, keypoints {', '.join(found.names)}: look at {given.out}/found/report.html")
+    print(f"{len(found.keypoints)} images, keypoints {', '.join(found.names)}: open {given.out}/found/report.html")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""From an annotation team's folder of photographs to a CVAT import, in Python.
+"""Make a CVAT import from a folder of photos.
 
     python examples/to_cvat.py [PHOTOS] [--out for-cvat]
 
-Without PHOTOS it takes the drawn birds beside it. The command line does the same:
+Without PHOTOS the program uses the drawn birds beside it. The command line does the same:
 
     lmpnet discover PHOTOS --export cvat --report
 """
@@ -16,25 +16,28 @@ BIRDS = Path(__file__).parent / "birds" / "images"
 
 
 def main() -> None:
-    """Runs the example."""
+    """Run the example."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", nargs="?", type=Path, default=BIRDS)
     parser.add_argument("--out", type=Path, default=Path("for-cvat"))
     given = parser.parse_args()
-    # the bundled model: name the parts after looking at parts.png of `lmpnet parts`
+
+    # name the parts of the bundled model; for other models look at the parts.png of `lmpnet parts` first
     names = "breast,crown,beak,tail,wing"
-    named = lmpnet.part_head(names=names, out=given.out / "model", overwrite=True)
+    named = lmpnet.learn_parts(names=names, out=given.out / "model", overwrite=True)
     assert named.out is not None
     model = lmpnet.load_checkpoint(named.out / "lmpnet.safetensors")
+
     found = lmpnet.discover(
         given.photos, model=model, out=given.out, overwrite=True, export="cvat", report=True, overlays=False
     )
-    # what annotators should look at first: pictures on which a part is missing, or nothing is certain
+
+    # annotators should begin with the images where a part is missing or the scores are low
     worst = sorted(found.keypoints, key=lambda each: each.scores[each.found].sum())
-    print(f"{len(found.keypoints)} pictures, {sum(int(each.found.sum()) for each in found.keypoints)} keypoints")
-    print("Look at these first:", ", ".join(each.file_name for each in worst[:5]))
-    print(f"In CVAT: Raw label of {given.out}/exports/cvat/labels.json, then upload annotations.zip beside it.")
-    print(f"Look at {given.out}/report.html.")
+    print(f"{len(found.keypoints)} images, {sum(int(each.found.sum()) for each in found.keypoints)} keypoints")
+    print("Check these first:", ", ".join(each.file_name for each in worst[:5]))
+    print(f"In CVAT: paste {given.out}/exports/cvat/labels.json as raw labels, then upload annotations.zip beside it.")
+    print(f"Open {given.out}/report.html.")
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def test_a_part_stays_on_its_pixels_through_a_crop(birds, tmp_path):
         seen += 1
         mirrored += shown == [1]
     assert seen > 3 and 0 < mirrored < seen
-    np.testing.assert_array_equal(image.parts, parts)  # as they were
+    np.testing.assert_array_equal(image.landmarks, parts)  # as they were
 
 
 def test_a_subset_is_a_whole_cub_folder(birds, tmp_path):
@@ -131,7 +131,7 @@ def test_measures_of_maps_by_hand():
 def test_the_benchmark_of_vocabularies_scores_what_the_commands_make(birds, checkpoint, tmp_path, monkeypatch):
     import json
 
-    import identity
+    import parts
     from conftest import shorten_descents
 
     from lmpnet_cli.evaluation.evaluate import evaluate
@@ -139,9 +139,9 @@ def test_the_benchmark_of_vocabularies_scores_what_the_commands_make(birds, chec
     from lmpnet_cli.parts.learn_parts import learn_parts
 
     shorten_descents(monkeypatch)
-    monkeypatch.setattr(identity, "Recipe", vocabulary_making.Recipe)
+    monkeypatch.setattr(parts, "Recipe", vocabulary_making.Recipe)
     arguments = [
-        "identity.py",
+        "parts.py",
         str(birds),
         "--checkpoint",
         str(checkpoint),
@@ -151,10 +151,10 @@ def test_the_benchmark_of_vocabularies_scores_what_the_commands_make(birds, chec
         str(tmp_path / "a.json"),
     ]
     monkeypatch.setattr(sys, "argv", arguments)
-    identity.main()
+    parts.main()
     (row,) = json.loads((tmp_path / "a.json").read_text())["results"]
     learn_parts(birds, checkpoint=checkpoint, k=3, out=tmp_path / "v", batch_size=32, workers=0, device="cpu")
-    same = evaluate(birds, checkpoint=tmp_path / "v/lmpnet.safetensors", workers=0, device="cpu").metrics["identity"]
+    same = evaluate(birds, checkpoint=tmp_path / "v/lmpnet.safetensors", workers=0, device="cpu").metrics["parts"]
     assert row["threshold"] == same["threshold"]
     for name in ("landmark_regression", "voronoi", "map_based", "consistency", "found", "greedy_pck"):
         assert row[name] == same[name], name

@@ -42,14 +42,14 @@ def birds(folder: Path) -> Path:
 def made(folder: Path) -> dict[str, Path]:
     """The files of a stored run, made now."""
     pictures = [min(each.iterdir()) for each in sorted((bundled_examples() / "images").iterdir())]
-    discover(pictures, out=folder / "prominence", identity=False, overlays=False, **OPTIONS)
-    discover(pictures, out=folder / "identity", overlays=False, **OPTIONS)
-    evaluate(out=folder / "eval", split="all", thr=(1.0, 3.0), identity=False, **OPTIONS)
+    discover(pictures, out=folder / "lmpnet", method="lmpnet", overlays=False, **OPTIONS)
+    discover(pictures, out=folder / "parts", method="parts", overlays=False, **OPTIONS)
+    evaluate(out=folder / "eval", split="all", thr=(1.0, 3.0), parts=False, **OPTIONS)
     visualize_filters(pictures, out=folder / "filters", columns=4, rows=3, **OPTIONS)
     train(birds(folder / "birds"), out=folder / "train", **TRAINING)
     return {
-        "prominence.json": folder / "prominence" / "keypoints.json",
-        "identity.json": folder / "identity" / "keypoints.json",
+        "lmpnet.json": folder / "lmpnet" / "keypoints.json",
+        "parts.json": folder / "parts" / "keypoints.json",
         "metrics.json": folder / "eval" / "metrics.json",
         "filters.json": folder / "filters" / "filters.json",
         "history.csv": folder / "train" / "history.csv",
@@ -74,7 +74,7 @@ def apart(one: list[Keypoints], other: list[Keypoints]) -> float:
     return float(np.mean(differing))
 
 
-@pytest.mark.parametrize("name", ["prominence.json", "identity.json"])
+@pytest.mark.parametrize("name", ["lmpnet.json", "parts.json"])
 def test_keypoints_are_those_of_the_stored_run(now, name):
     found, stored = read_keypoints(now[name]), read_keypoints(STORED / name)
     assert len(stored) == 8 and sum(each.found.sum() for each in stored) > 20

@@ -17,23 +17,23 @@ def test_greedy_pck_beats_the_baselines_on_whole_photographs(photographs):
     assert loose["greedy_pck_one_to_one"]["mean"] > 2 * centre["greedy_pck_one_to_one"]["mean"]
     for row in metrics["results"]:
         assert row["greedy_pck_one_to_one"]["mean"] > metrics["baselines"]["random"]["greedy_pck_one_to_one"]["mean"]
-    identity = metrics["identity"]
-    regression = identity["landmark_regression"]
-    assert identity["k"] == 5
+    parts = metrics["parts"]
+    regression = parts["landmark_regression"]
+    assert parts["k"] == 5
     assert regression["error"] < 0.7 * regression["baselines"]["image_midpoint"]
     assert (
-        identity["visibility"]["average_precision"] > identity["visibility"]["visible"] + 1
+        parts["visibility"]["average_precision"] > parts["visibility"]["visible"] + 1
     )  # steady parts are seldom hidden
-    assert identity["greedy_pck_one_to_one"]["mean"] > metrics["results"][1]["greedy_pck_one_to_one"]["mean"]
+    assert parts["greedy_pck_one_to_one"]["mean"] > metrics["results"][1]["greedy_pck_one_to_one"]["mean"]
 
 
 def test_discover_reads_every_photograph(photographs, tmp_path):
     folder = min((photographs / "cub-full" / "images").iterdir())
     pictures = sorted(folder.iterdir())[:24]
-    result = discover(pictures, out=tmp_path / "out", identity=False, device="cpu")
+    result = discover(pictures, out=tmp_path / "out", method="lmpnet", device="cpu")
     assert len(result.keypoints) == len(pictures) == 24
     assert not result.skipped
     assert all(each.found[0] for each in result.keypoints)
     parts = discover(pictures, device="cpu")
-    assert parts.order == "identity" and len(parts.keypoints) == len(result.keypoints)
+    assert parts.method == "parts" and len(parts.keypoints) == len(result.keypoints)
     assert sum(each.found.sum() for each in parts.keypoints) > 3 * len(parts.keypoints)

@@ -23,7 +23,7 @@ COMMANDS = [
         *BLOCKS,
         *blocks("docs/evaluation.md"),
         *blocks("docs/saliency.md"),
-        *blocks("docs/identity.md"),
+        *blocks("docs/parts.md"),
         *blocks("docs/scale.md"),
         *blocks("docs/formats.md"),
         *blocks("docs/pages.md"),

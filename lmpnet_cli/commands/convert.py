@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from lmpnet_cli.commands import parameters as o
-from lmpnet_cli.commands.console import print_json, print_summary
+from lmpnet_cli.commands.console import ConsoleProgress, print_json, print_summary
 from lmpnet_cli.config import CONVERT_FORMATS
 from lmpnet_cli.config import ConvertConfig as Config
 
@@ -56,7 +56,8 @@ def convert(
     Config(keypoints=keypoints, **given)
     from lmpnet_cli.export.convert import convert as run
 
-    result = run(keypoints, **given)
+    with ConsoleProgress(quiet or json) as progress:
+        result = run(keypoints, progress=progress, **given)
     if json:
         print_json({"images": result.images, "names": result.names, "files": [str(file) for file in result.files]})
     elif not quiet:

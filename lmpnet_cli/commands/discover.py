@@ -20,15 +20,6 @@ def discover(
             "--thr", help="Erasing distance in cells of a 14 x 14 grid over the image.", rich_help_panel=o.METHOD
         ),
     ] = Config.thr,
-    identity: Annotated[
-        bool | None,
-        typer.Option(
-            "--identity/--no-identity",
-            help="Each number the same part in every image, or the paper's order by prominence (default: identity "
-            "where the model has a vocabulary).",
-            rich_help_panel=o.METHOD,
-        ),
-    ] = Config.identity,
     checkpoint: o.Checkpoint = Config.checkpoint,
     replica: o.Replica = Config.replica,
     filters: o.Filters = Config.filters,
@@ -139,9 +130,7 @@ def discover(
         "images": count,
         "skipped": o.skipped_line(len(result.skipped)),
         "keypoints": f"{found} ({found / count:.2f} of {len(result.names)} an image)",
-        "order": "prominence (ranks on each picture, no parts)"
-        if result.order == "prominence"
-        else f"identity ({', '.join(result.names)})",
+        "method": f"{result.method} ({', '.join(result.names)})",
         "device": result.device,
         "time": f"{result.seconds:.1f} s ({count / result.seconds:.1f} images/s)",
         "written": o.written(out, "keypoints.json", "overlays", "overview.jpg", "panels", "exports", "report.html"),
@@ -152,7 +141,7 @@ def discover(
                 "images": count,
                 "skipped": len(result.skipped),
                 "keypoints": found,
-                "order": result.order,
+                "method": result.method,
                 "names": result.names,
                 "seconds": round(result.seconds, 2),
                 "out": out,
@@ -170,7 +159,7 @@ def _on_ray(given: dict[str, Any], quiet: bool, json: bool) -> None:
     out = url_of(result.out) or result.out
     if json:
         counts = {"images": result.images, "skipped": result.skipped, "keypoints": result.found}
-        print_json(counts | {"order": result.order, "names": result.names, "chunks": result.chunks, "out": str(out)})
+        print_json(counts | {"method": result.method, "names": result.names, "chunks": result.chunks, "out": str(out)})
     elif not quiet:
         facts = {
             "images": str(result.images),

@@ -44,14 +44,14 @@ def evaluate(
         ),
     ] = Config.alpha,
     split: o.SplitOption = o.Split(Config.split),
-    identity: Annotated[
-        bool | None,
+    parts: Annotated[
+        bool,
         typer.Option(
-            "--identity/--no-identity",
+            "--parts/--no-parts",
             help="Also score the vocabulary: is each keypoint the same part in every image? (default: where there is one)",
             rich_help_panel=o.METHOD,
         ),
-    ] = Config.identity,
+    ] = Config.parts,
     stability: Annotated[
         bool,
         typer.Option(

@@ -20,14 +20,7 @@ def export(
             "--thr", help="Erasing distance in cells of a 14 x 14 grid over the image.", rich_help_panel=o.METHOD
         ),
     ] = Config.thr,
-    identity: Annotated[
-        bool | None,
-        typer.Option(
-            "--identity/--no-identity",
-            help="The vocabulary's keypoints, or the paper's order (default: identity where there is a vocabulary).",
-            rich_help_panel=o.METHOD,
-        ),
-    ] = Config.identity,
+    method: o.MethodOption = o.Method(Config.method),
     replica: o.Replica = Config.replica,
     filters: o.Filters = Config.filters,
     margin: o.Margin = Config.margin,
@@ -53,11 +46,11 @@ def export(
         result = run(progress=progress, **given)
     header = result.header
     if json:
-        print_json({"out": out, "bytes": result.bytes, "order": header.order, "names": header.names})
+        print_json({"out": out, "bytes": result.bytes, "order": header.method, "names": header.names})
     elif not quiet:
         facts = {
             "input": f"pixels, (B, 3, {header.input_size}, {header.input_size}) RGB bytes",
-            "keypoints": f"{header.order} ({', '.join(header.names)})",
+            "keypoints": f"{header.method} ({', '.join(header.names)})",
             "size": f"{result.bytes / 1e6:.0f} MB",
             "time": f"{result.seconds:.1f} s",
             "written": str(out),

@@ -24,6 +24,7 @@ class Method(str, Enum):
     """How keypoints are found."""
 
     lmpnet = "lmpnet"
+    parts = "parts"
     saliency = "saliency"
 
 

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from lmpnet_cli.config.checks import between, check_local, check_threshold, one_of, paths, url_of
 from lmpnet_cli.config.convert import FORMATS, OF_FILES
@@ -38,7 +39,7 @@ class DiscoverConfig(KeypointConfig):
 
     images: tuple[Path, ...]
     thr: float = 3.0
-    identity: bool | None = None
+    method: Literal["lmpnet", "parts", "saliency"] = "parts"
     every: int = 1
     overlays: bool = True
     report: bool = False
@@ -76,9 +77,6 @@ class DiscoverConfig(KeypointConfig):
             self._check_ray()
         else:
             self._check_local()
-        if self.identity and self.of_prominence is not None:
-            flag = self.of_prominence
-            raise OptionError(f"{flag} means nothing with --identity. Leave one of them out.")
 
     def _check_video(self) -> None:
         if self.video is None:
@@ -101,7 +99,7 @@ class DiscoverConfig(KeypointConfig):
         return next((path for path in self.images if path.suffix.lower() in VIDEOS), None)
 
     def _check_onnx(self) -> None:
-        if self.method != "lmpnet":
+        if self.method == "saliency":
             raise OptionError("--backend onnx runs LMPNets only: leave --method out.")
         if self.precision == "bf16":
             raise OptionError("--backend onnx computes in float32: leave --precision bf16 out.")
@@ -111,7 +109,7 @@ class DiscoverConfig(KeypointConfig):
     def _check_ray(self) -> None:
         numbered = self.device.startswith("cuda:")  # a worker sees its own GPU only
         for flag, given in (
-            ("--method", self.method != "lmpnet"),
+            ("--method", self.method == "saliency"),
             ("--shard", self.shard is not None),
             (f"--device {self.device}", numbered),
         ):
@@ -191,7 +189,7 @@ class ExportConfig:
     checkpoint: Path | None = None
     k: int | None = None
     thr: float = DiscoverConfig.thr
-    identity: bool | None = None
+    method: Literal["lmpnet", "parts", "saliency"] = "parts"
     replica: bool = True
     filters: int = DiscoverConfig.filters
     margin: int = 0
@@ -209,7 +207,7 @@ class ExportConfig:
     @property
     def as_discover(self) -> DiscoverConfig:
         """The options of the `discover` that the graph stands for."""
-        own = ("checkpoint", "k", "thr", "identity", "replica", "filters", "margin", "size")
+        own = ("checkpoint", "k", "thr", "method", "replica", "filters", "margin", "size")
         return DiscoverConfig(images=(), device="cpu", backend="torch", **{name: getattr(self, name) for name in own})
 
 

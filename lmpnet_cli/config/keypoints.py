@@ -73,7 +73,7 @@ class KeypointConfig(SaliencyConfig):
     filters: int = 512
     margin: int = 0
     iterations: int = 5
-    method: Literal["lmpnet", "saliency"] = "lmpnet"
+    method: Literal["lmpnet", "parts", "saliency"] = "lmpnet"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,17 +82,20 @@ class KeypointConfig(SaliencyConfig):
         at_least("--iterations", self.iterations, 1)
         at_least("--filters", self.filters, 1)
         between("--margin", self.margin, 0, 64)
-        one_of("--method", self.method, ("lmpnet", "saliency"))
+        one_of("--method", self.method, ("lmpnet", "parts", "saliency"))
         if self.method != "saliency":
             for name in get_annotations(SaliencyConfig):  # what it has of its own
                 if getattr(self, name) != getattr(SaliencyConfig, name):
                     flag = f"--{name.replace('_', '-')}"
                     raise OptionError(f"{flag} belongs to --method saliency. Add that, or leave {flag} out.")
 
-    @property
-    def keypoints(self) -> int:
-        """How many, where no vocabulary says so."""
-        return self.k or DEFAULT_KEYPOINTS
+    def method_options(self) -> dict[str, Any]:
+        if self.method == "saliency":
+            names = ["k", *(n for n in get_annotations(SaliencyConfig))]
+            return {n: getattr(self, n) for n in names} | {"k": self.k or 5}
+        if self.method == "parts":
+            return {"k": self.k}
+        return {n: getattr(self, n) for n in ("thr", "filters", "margin", "iterations", "replica")} | {"k": self.k or 5}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +118,7 @@ class EvaluateConfig(KeypointConfig):
     thr: tuple[float, ...] = (3.0,)
     alpha: float = 0.1
     split: Literal["test", "train", "all"] = "test"
-    identity: bool | None = None
+    parts: bool = True
     stability: bool = False
     report: bool = False
 
@@ -131,11 +134,6 @@ class EvaluateConfig(KeypointConfig):
         _check_scoring(self.alpha, self.split)
         if self.predictions is not None and self.method != "lmpnet":
             raise OptionError("--predictions scores the points of a file, so no --method runs: leave one of them out.")
-        if (self.identity or self.stability) and (self.predictions is not None or self.method != "lmpnet"):
-            flag = "--identity" if self.identity else "--stability"
-            raise OptionError(f"{flag} scores the vocabulary of an LMPNet: leave out --predictions and --method.")
-        if self.stability and self.identity is False:
-            raise OptionError("--stability scores the vocabulary, which --no-identity leaves out. Drop one of them.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ class AnnotatedImage:
 
     Attributes:
         id: what the annotations call it, the number of a CUB or COCO image.
-        parts: (P, 2) pixels; NaN where a part is not visible.
+        landmarks: (P, 2) pixels; NaN where a landmark is not visible.
         bbox: x, y, width, height in pixels, or None.
         class_name: None where there is none.
         size: width, height that the annotations give, or None.
@@ -36,7 +36,7 @@ class AnnotatedImage:
     id: str
     path: Path
     name: str
-    parts: NDArray[np.float64]
+    landmarks: NDArray[np.float64]
     bbox: tuple[float, float, float, float] | None
     class_name: str | None
     size: tuple[int, int] | None = None
@@ -50,7 +50,7 @@ class AnnotatedImage:
     @property
     def visible(self) -> NDArray[np.float64]:
         """(V, 2) the visible parts alone."""
-        return self.parts[~np.isnan(self.parts[:, 0])]
+        return self.landmarks[~np.isnan(self.landmarks[:, 0])]
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def read_predictions(path: Path, listed: Sequence[tuple[str, str]], scored: Coll
             name: _prediction(entry, file, k, results_only, left_out) for name, (entry, file) in best.items()
         }
         threshold, classes = info.get("thr"), info.get("classes")
-        applies = isinstance(threshold, int | float) and math.isfinite(threshold) and info.get("order") != "identity"
+        applies = isinstance(threshold, int | float) and math.isfinite(threshold)
         if not applies:
             threshold = None
     if not predictions:

@@ -17,7 +17,6 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lmpnet_cli.config import ModelConfig
 from lmpnet_cli.data.images import OVERLAY_SIDE, DecodedImage, Rgb, decode_image, read_image, to_input
 from lmpnet_cli.data.listing import ListedImage, UnreadableImage
 from lmpnet_cli.data.video import Frame, Video
@@ -138,15 +137,17 @@ class ImageLoader:
         skipped: (file name, reason) of the last pass over pictures.
     """
 
-    def __init__(self, config: ModelConfig, size: int, device: torch.device, batch_size: int | None = None) -> None:
+    def __init__(
+        self, size: int, device: torch.device, *, batch_size: int, workers: int | None, max_pixels: int
+    ) -> None:
         """
         Args:
-            device: where the networks run.
             size: side of the network input in pixels.
-            batch_size: pictures handed on together; None takes that of `config`.
+            device: where the networks run.
+            batch_size: images that are handed on together.
         """
-        self.config, self.size, self.device = config, size, device
-        self.batch_size = batch_size or config.batch_size
+        self.size, self.device, self.batch_size = size, device, batch_size
+        self.workers, self.max_pixels = workers, max_pixels
         self.skipped: list[tuple[str, str]] = []
 
     def batches(
@@ -189,8 +190,8 @@ class ImageLoader:
             for frames in images.batches(self.batch_size):
                 yield [self._of_frame(frame, images, preview) for frame in frames]
             return
-        workers = min(resolve_workers(self.config.workers, self.device), len(images))
-        dataset = ImageDataset(images, self.size, self.config.max_pixels, preview)
+        workers = min(resolve_workers(self.workers, self.device), len(images))
+        dataset = ImageDataset(images, self.size, self.max_pixels, preview)
         if workers and not isinstance(images[0], MemoryImage):  # those need no process to read them
             yield from DataLoader(dataset, self.batch_size, num_workers=workers, collate_fn=list)
             return
@@ -204,7 +205,7 @@ class ImageLoader:
         if frame.rgb is None:
             return LoadedImage(frame.index, name, reason="OpenCV cannot decode this frame")
         height, width = frame.rgb.shape[:2]
-        if height * width > self.config.max_pixels:
+        if height * width > self.max_pixels:
             return LoadedImage(frame.index, name, reason=f"{width} x {height} pixels, more than --max-pixels")
         prepared = _prepare(DecodedImage(frame.rgb, width, height), frame.index, name, self.size, preview)
         return replace(prepared, frame=frame.number, time=frame.time)

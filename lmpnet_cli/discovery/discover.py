@@ -30,7 +30,7 @@ from lmpnet_cli.drawing.video_writer import VideoWriter
 from lmpnet_cli.errors import InputError, OptionError, OutputError
 from lmpnet_cli.export.convert import write_format
 from lmpnet_cli.export.formats import FORMATS, read_document
-from lmpnet_cli.export.report.report import page
+from lmpnet_cli.export.report.report import update_report
 from lmpnet_cli.inference.predictor import Predictions, Predictor, open_predictor
 from lmpnet_cli.io.coco import coco_text, skipped_entries
 from lmpnet_cli.io.files import write_pieces
@@ -52,14 +52,14 @@ class DiscoverResult:
     Attributes:
         skipped: (file name, reason) of unreadable images.
         names: of the keypoints, in their order.
-        order: what keypoint i is: a rank in its image (`prominence`), or the same part in all images (`identity`).
+        method: lmpnet (keypoint i is a rank in its image), parts (the same part in all images) or saliency (a rank).
         out: folder of the files, None where none were asked for.
     """
 
     keypoints: list[Keypoints]
     skipped: Skipped
     names: tuple[str, ...]
-    order: str
+    method: str
     out: Path | None
     seconds: float
     device: str
@@ -125,7 +125,7 @@ def _discover(
 
     seconds = time.perf_counter() - started
     names, device = tuple(predictor.names), str(predictor.device)
-    result = DiscoverResult(queue.keypoints, queue.skipped, names, predictor.order, config.out, seconds, device)
+    result = DiscoverResult(queue.keypoints, queue.skipped, names, predictor.method, config.out, seconds, device)
     if config.out:
         _write_results(config.out, config, predictor, result, files, shard)
         _write_exports(config.out, config, files, progress)
@@ -168,7 +168,7 @@ def _open_queue(config: DiscoverConfig, predictor: Predictor, files: Sequence[Li
         store.clear()
         return ChunkQueue(None, Manifest.of_run(predictor, config, files, max(1, len(files))), names, resume=False)
 
-    manifest = Manifest.of_run(predictor, config, files, images_per_chunk(config.chunk, predictor.reader.batch_size))
+    manifest = Manifest.of_run(predictor, config, files, images_per_chunk(config.chunk, predictor.loader.batch_size))
     return ChunkQueue(store, manifest, names, config.resume)
 
 
@@ -247,7 +247,7 @@ def _compute(
 
     try:
         for loaded, predictions in predictor.batches(missing, progress, preview):
-            found = predictions.keypoints([config.thr])[0]
+            found = predictions.keypoints()
             if video:
                 found = [
                     replace(each, frame=image.frame, time=image.time) for image, each in zip(loaded, found, strict=True)
@@ -256,17 +256,17 @@ def _compute(
             if takes_turns(predictor.device):
                 drawings.settle()
 
-            queue.add(found, predictor.reader.skipped[queued:])
-            queued, readable = len(predictor.reader.skipped), readable + len(found)
+            queue.add(found, predictor.loader.skipped[queued:])
+            queued, readable = len(predictor.loader.skipped), readable + len(found)
             queue.write(drawings.done(readable))
             del loaded, predictions  # before the next batch takes as much memory
     except InputError:
         # unreadable images alone are no reason to stop where an earlier run has read others
-        if not queue.drawn_before or len(predictor.reader.skipped) < len(missing):
+        if not queue.drawn_before or len(predictor.loader.skipped) < len(missing):
             raise
 
     # unreadable images at the end have no batch
-    queue.add([], predictor.reader.skipped[queued:])
+    queue.add([], predictor.loader.skipped[queued:])
     if video:
         queue.end()
     drawings.settle()
@@ -298,8 +298,8 @@ def _write_results(
         skipped=skipped_entries(result.skipped),
         device=result.device,
         precision="bf16" if predictor.bfloat16 else "32",
-        input_size=predictor.reader.size,
-        order=predictor.order,
+        input_size=predictor.loader.size,
+        method=predictor.method,
         **predictor.record(),
     )
 
@@ -312,4 +312,4 @@ def _write_exports(out: Path, config: DiscoverConfig, files: Sequence[ListedImag
         paths = {file.name: file.path for file in files}
         for name in config.export:
             write_format(document, name, out / "exports" / name, paths, inputs=config.images)
-    page(out, config.report, progress)
+    update_report(out, config.report, progress)

@@ -13,7 +13,8 @@ from lmpnet_cli.data.listing import list_images
 from lmpnet_cli.drawing.files import save_png
 from lmpnet_cli.drawing.matches import SIDE, draw_matches
 from lmpnet_cli.errors import InputError
-from lmpnet_cli.inference.parts import PartPredictor
+from lmpnet_cli.inference.lmpnet import LMPNetPredictor
+from lmpnet_cli.inference.runner import open_runner
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import write_run
 from lmpnet_cli.keypoints import Keypoints
@@ -67,14 +68,14 @@ def _match(config: MatchConfig, model: LMPNet | None, progress: Progress) -> Mat
             f"{len(files)} images do not fit into one drawing of at most {MAX_IMAGES}. Pass fewer, or use `lmpnet "
             "discover`, which draws each image by itself."
         )
-    predictor = PartPredictor(config, model)
+    predictor = LMPNetPredictor(open_runner(config, model, replica=False), "parts")
     started = time.perf_counter()
 
     progress.start("match", len(files))
     found: list[Keypoints] = []
     previews: list[Rgb] = []
     for loaded, predictions in predictor.batches(files, progress, SIDE):
-        found += predictions.keypoints([0.0])[0]
+        found += predictions.keypoints()
         previews += [each.preview for each in loaded if each.preview is not None]
     if len(found) < 2:
         raise InputError(f"Only one image can be read ({found[0].file_name}). Pass at least two.")
@@ -85,4 +86,4 @@ def _match(config: MatchConfig, model: LMPNet | None, progress: Progress) -> Mat
         save_png(config.out / "match.png", drawing)
         facts = {"images": len(found), "names": list(predictor.names), **predictor.record()}
         write_run(config.out, "match", config.options(), seconds, **facts)
-    return MatchResult(found, tuple(predictor.names), predictor.reader.skipped, drawing, config.out, seconds)
+    return MatchResult(found, tuple(predictor.names), predictor.loader.skipped, drawing, config.out, seconds)

@@ -4,13 +4,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from inspect import get_annotations
 from typing import Any, Self
 
-from lmpnet_cli.config import DiscoverConfig, SaliencyConfig, url_of
+from lmpnet_cli.config import DiscoverConfig, url_of
 from lmpnet_cli.data.listing import ListedImage, absolute
 from lmpnet_cli.errors import InputError
-from lmpnet_cli.inference.onnx import OnnxPredictor
 from lmpnet_cli.inference.predictor import Predictor
 from lmpnet_cli.io.coco import FORMAT_VERSION
 from lmpnet_cli.io.run_record import versions
@@ -18,21 +16,21 @@ from lmpnet_cli.io.run_record import versions
 # options that a resumed run may change, and "images" and "chunk", which the manifest has under its own names
 _FREE_OPTIONS = ("out", "overwrite", "resume", "workers", "actors", "report", "export", "images", "chunk")
 MEANING = {
-    "prominence": "keypoint i is a rank in each image, not a body part",
-    "identity": "keypoint i is the same part in every image",
+    "lmpnet": "keypoint i is a rank in each image, not a body part",
+    "parts": "keypoint i is the same part in every image",
+    "saliency": "the points that the classifier relies on; keypoint i is a rank in each image",
 }
 
 
 def describe(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:
     """Return `info` of `keypoints.json`, without its date: how the keypoints were found."""
     return {
-        "description": f"Keypoints found by lmpnet: {MEANING[predictor.order]}.",
+        "description": f"Keypoints found by lmpnet: {MEANING[predictor.method]}.",
         "lmpnet_version": versions()["lmpnet-cli"],
         "format_version": FORMAT_VERSION,
-        "method": config.method,
-        "order": predictor.order,
+        "method": predictor.method,
         "k": len(predictor.names),
-        "thr": predictor.thresholds([config.thr])[0],
+        "thr": predictor.thresholds[0],
         **predictor.record(),
         "classes": list(predictor.classes),
         "seed": config.seed,
@@ -41,11 +39,8 @@ def describe(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:
 
 def settings(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:
     """Return the options that decide keypoints and are not in `describe`, with the values that were used."""
-    fixed = predictor.header.options if isinstance(predictor, OnnxPredictor) else {}
-    names = ["filters", "margin", "replica", "precision", "max_pixels"]
-    if config.method == "saliency":
-        names += [name for name in get_annotations(SaliencyConfig) if name not in ("panels", "classifier_weights")]
-    return {"size": predictor.reader.size, **{name: fixed.get(name, getattr(config, name)) for name in names}}
+    shared = {name: getattr(config, name) for name in ("precision", "max_pixels")}
+    return {"size": predictor.loader.size, **shared, **predictor.options()}
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Results as pictures: overlays, grids, heat maps, charts and videos. Arrays in, arrays or files out."""
+"""Draw results as images, charts and videos. Functions take arrays and return arrays or write files."""

@@ -1,7 +1,7 @@
-"""The colour of each keypoint, the same in every picture, page and format."""
+"""Define the colour of each keypoint, the same in every image, report and export format."""
 
-# Okabe and Ito's palette for colour-blind readers, without black, and then further colours so that sixteen keypoints
-# are told apart; kp1 first
+# The palette of Okabe and Ito for colour-blind readers, without black, followed by further colours so that sixteen
+# keypoints can be told apart. The first entry is the colour of kp1.
 COLORS: tuple[tuple[int, int, int], ...] = (
     (230, 159, 0),
     (86, 180, 233),
@@ -23,10 +23,14 @@ COLORS: tuple[tuple[int, int, int], ...] = (
 
 
 def keypoint_color(index: int) -> tuple[int, int, int]:
-    """The colour of the keypoint of that index, everywhere."""
+    """Return the red, green and blue value (0 to 255) of a keypoint, by its index from 0; colours repeat after 16."""
     return COLORS[index % len(COLORS)]
 
 
 def web_color(index: int) -> str:
-    """The same as the web writes it, such as #e69f00."""
-    return "#" + "".join(f"{part:02x}" for part in keypoint_color(index))
+    """Return the colour of a keypoint in the notation of HTML.
+
+    >>> web_color(0)
+    '#e69f00'
+    """
+    return "#" + "".join(f"{value:02x}" for value in keypoint_color(index))

@@ -1,4 +1,4 @@
-"""Many images on one sheet: contact sheets, tile grids and galleries."""
+"""Draw many images on one canvas: contact sheets, tile grids and galleries."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,23 @@ import numpy as np
 from lmpnet_cli.data.images import Rgb
 from lmpnet_cli.drawing.overlays import fit
 
-GAP, LABEL = 6, 16  # pixels between tiles, and for a line of text
+GAP = 6  # pixels between images
+LINE_HEIGHT = 16  # pixels of one line of text
+BASELINE = 4  # pixels between the baseline of a text and the end of its line
+ROW_LABEL_WIDTH = 56  # pixels left of the first column of a tile grid
 
 
-def contact_sheet(pictures: Sequence[Rgb], columns: int = 6, side: int = 240) -> Rgb:
-    """Pictures side by side, each fitted into a square of `side` pixels on white."""
-    columns = min(columns, len(pictures))
-    rows = -(-len(pictures) // columns)
-    gap = 6
-    sheet = np.full((rows * (side + gap) + gap, columns * (side + gap) + gap, 3), 255, np.uint8)
-    for index, picture in enumerate(pictures):
-        top, left = ((position * (side + gap)) + gap for position in divmod(index, columns))
-        sheet[top : top + side, left : left + side] = fit(picture, side)
+def contact_sheet(images: Sequence[Rgb], columns: int = 6, side: int = 240) -> Rgb:
+    """Draw images side by side, each fitted into a white square of `side` pixels."""
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    step = side + GAP
+    sheet = np.full((rows * step + GAP, columns * step + GAP, 3), 255, np.uint8)
+
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
+        top, left = GAP + row * step, GAP + column * step
+        sheet[top : top + side, left : left + side] = fit(image, side)
     return sheet
 
 
@@ -30,63 +35,83 @@ def tile_grid(
     columns: Sequence[Sequence[Sequence[Rgb]]],
     side: int,
 ) -> Rgb:
-    """Columns of tiles of 2 x 2 pictures: two lines above each column, a label before each row and below each tile.
+    """Draw columns of tiles of 2 x 2 images, with titles above, labels of the rows at the left and of each tile below.
 
     Args:
+        titles: for each column two lines of text.
+        row_labels: for each row a short text.
         tile_labels, columns: for each column the labels and the tiles from top to bottom, each tile of at most four
-            (side, side, 3) pictures.
+            (side, side, 3) images.
     """
-    left = tile_place(0, 0, side)[0]
-    right, bottom, _, _ = tile_place(len(columns), len(row_labels), side)
+    right, bottom, _, _ = tile_box(len(columns), len(row_labels), side)
     grid = np.full((bottom, right, 3), 255, np.uint8)
-    label(grid, (left, LABEL - 4), "filters by maximum activation >")
-    label(grid, (4, 3 * LABEL - 4), "image v")
-    for column, (tiles, labels, lines) in enumerate(zip(columns, tile_labels, titles, strict=True)):
-        for line, text in enumerate(lines, start=2):
-            label(grid, (tile_place(column, 0, side)[0], line * LABEL - 4), text)
-        for row, (tile, below) in enumerate(zip(tiles, labels, strict=True)):
-            x, y, _, high = tile_place(column, row, side)
-            _tile(grid, (x, y), tile, side)
-            label(grid, (x, y + high + LABEL - 4), below)
+
+    # the headings of both axes
+    left, _, _, _ = tile_box(0, 0, side)
+    label(grid, (left, LINE_HEIGHT - BASELINE), "filters by maximum activation >")
+    label(grid, (4, 3 * LINE_HEIGHT - BASELINE), "image v")
+
+    for column, (title, texts, tiles) in enumerate(zip(titles, tile_labels, columns, strict=True)):
+        left, _, _, _ = tile_box(column, 0, side)
+        for line, text in enumerate(title, start=2):
+            label(grid, (left, line * LINE_HEIGHT - BASELINE), text)
+
+        for row, (text, tile) in enumerate(zip(texts, tiles, strict=True)):
+            left, top, _, height = tile_box(column, row, side)
+            _draw_tile(grid, left, top, tile, side)
+            label(grid, (left, top + height + LINE_HEIGHT - BASELINE), text)
+
     for row, text in enumerate(row_labels):
-        label(grid, (4, tile_place(0, row, side)[1] + side), text)
+        label(grid, (4, tile_box(0, row, side)[1] + side), text)
     return grid
 
 
+def tile_box(column: int, row: int, side: int) -> tuple[int, int, int, int]:
+    """Return the box of a tile in a `tile_grid`, without its label: left, top, width, height in pixels."""
+    left = ROW_LABEL_WIDTH + column * (2 * side + GAP)
+    top = 3 * LINE_HEIGHT + GAP + row * (2 * side + LINE_HEIGHT + GAP)
+    return left, top, 2 * side, 2 * side
+
+
 def gallery(title: str, blocks: Sequence[tuple[tuple[str, str], Sequence[Rgb]]], columns: int, side: int) -> Rgb:
-    """Tiles of 2 x 2 pictures in reading order, each below its two lines of text, under one title."""
+    """Draw tiles of 2 x 2 images in reading order under one title.
+
+    Args:
+        blocks: for each tile two lines of text, drawn above it, and at most four (side, side, 3) images.
+    """
     rows = -(-len(blocks) // columns)
-    across, down = 2 * side + GAP, 2 * side + 2 * LABEL + GAP
-    canvas = np.full((LABEL + GAP + rows * down, GAP + columns * across, 3), 255, np.uint8)
-    label(canvas, (GAP, LABEL - 4), title)
+    block_width, block_height = 2 * side + GAP, 2 * side + 2 * LINE_HEIGHT + GAP
+    top_margin = LINE_HEIGHT + GAP
+    canvas = np.full((top_margin + rows * block_height, GAP + columns * block_width, 3), 255, np.uint8)
+    label(canvas, (GAP, LINE_HEIGHT - BASELINE), title)
+
     for index, (lines, tile) in enumerate(blocks):
-        x, y = GAP + index % columns * across, LABEL + GAP + index // columns * down
+        row, column = divmod(index, columns)
+        left, top = GAP + column * block_width, top_margin + row * block_height
         for line, text in enumerate(lines, start=1):
-            label(canvas, (x, y + line * LABEL - 4), text)
-        _tile(canvas, (x, y + 2 * LABEL), tile, side)
+            label(canvas, (left, top + line * LINE_HEIGHT - BASELINE), text)
+        _draw_tile(canvas, left, top + 2 * LINE_HEIGHT, tile, side)
     return canvas
 
 
-def stack(pictures: Sequence[Rgb]) -> Rgb:
-    """Pictures one below the other on white."""
-    width = max(picture.shape[1] for picture in pictures)
-    return np.concatenate(
-        [np.pad(each, ((0, 0), (0, width - each.shape[1]), (0, 0)), constant_values=255) for each in pictures]
-    )
+def stack(images: Sequence[Rgb]) -> Rgb:
+    """Return the images one below the other, with white at the right of narrower ones."""
+    width = max(image.shape[1] for image in images)
+    padded = [
+        np.pad(image, ((0, 0), (0, width - image.shape[1]), (0, 0)), constant_values=255)  # to the same width
+        for image in images
+    ]
+    return np.concatenate(padded)
 
 
-def tile_place(column: int, row: int, side: int) -> tuple[int, int, int, int]:
-    """Where `tile_grid` puts a tile: left, top, width, height in pixels, its label aside."""
-    return (56 + column * (2 * side + GAP), 3 * LABEL + GAP + row * (2 * side + LABEL + GAP), 2 * side, 2 * side)
+def _draw_tile(canvas: Rgb, left: int, top: int, images: Sequence[Rgb], side: int) -> None:
+    """Draw up to four (side, side, 3) images as 2 x 2, the upper left corner of the first at left, top."""
+    for index, image in enumerate(images):
+        row, column = divmod(index, 2)
+        x, y = left + column * side, top + row * side
+        canvas[y : y + side, x : x + side] = image
 
 
-def _tile(canvas: Rgb, place: tuple[int, int], pictures: Sequence[Rgb], side: int) -> None:
-    """Up to four (side, side, 3) pictures as 2 x 2, their upper left corner at x, y."""
-    for index, picture in enumerate(pictures):
-        x, y = place[0] + index % 2 * side, place[1] + index // 2 * side
-        canvas[y : y + side, x : x + side] = picture
-
-
-def label(grid: Rgb, origin: tuple[int, int], text: str) -> None:
-    """One small line of text, its lower left corner at `origin`."""
-    cv2.putText(grid, text, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (40, 40, 40), 1, cv2.LINE_AA)
+def label(canvas: Rgb, origin: tuple[int, int], text: str) -> None:
+    """Draw one small line of text onto the canvas, its lower left corner at `origin` (x, y)."""
+    cv2.putText(canvas, text, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (40, 40, 40), 1, cv2.LINE_AA)

@@ -1,4 +1,4 @@
-"""Pictures drawn by threads while the next batch runs, into a folder that appears when all are there."""
+"""Draw images in threads while the next batch runs, into a folder that appears when all of them are written."""
 
 import hashlib
 import os
@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -20,24 +21,23 @@ from lmpnet_cli.errors import OutputError
 from lmpnet_cli.io.files import ASIDE
 from lmpnet_cli.io.output_folder import clear_folder
 
-SHEET, SHEET_SIDE = 24, 240  # pictures on a contact sheet, and their size
-LONGEST = 255  # bytes of a name, on most file systems
-WAITING = 32  # drawings in the queue, at most
+CONTACT_SHEET_IMAGES, CONTACT_SHEET_SIDE = 24, 240  # the number of images, and the side of each in pixels
+MAX_NAME_BYTES = 255  # of a file name, on most file systems
+MAX_PENDING = 32  # drawings that wait in the queue
 
 
 class DrawingQueue:
-    """Drawings that threads make, a few waiting; what the files of pictures and the one of a video have in common.
+    """Runs drawings in threads and limits how many of them wait; the base of `ImageWriter` and `VideoWriter`.
 
     Attributes:
-        count: drawings that were asked for.
-        kept: whether drawings of pictures stay aside when the run ends before they are put in their place, for another
-            run to take up.
+        count: the number of drawings added so far.
+        kept: whether unfinished drawings stay on disk when the run ends early, so that another run can resume it.
     """
 
     def __init__(self, out: Path | None, threads: int) -> None:
         self.out = out
         self.pool = ThreadPoolExecutor(threads)
-        self.waiting: deque[Future[None]] = deque()
+        self.pending: deque[Future[None]] = deque()
         self.count = 0
         self.kept = False
 
@@ -47,135 +47,156 @@ class DrawingQueue:
         return self
 
     def clear(self) -> None:
-        """Removes what an earlier run has left aside."""
+        """Remove the unfinished drawings of an earlier run."""
 
-    def queue(self, draw: Callable[..., None], *arguments: Any) -> None:
-        """Has a thread call `draw`, and waits while too many wait."""
-        self.waiting.append(self.pool.submit(draw, *arguments))
-        while len(self.waiting) > WAITING:
-            self.waiting.popleft().result()
+    def submit(self, draw: Callable[..., None], *arguments: Any) -> None:
+        """Call `draw` in a thread; block while more than `MAX_PENDING` drawings wait."""
+        self.pending.append(self.pool.submit(draw, *arguments))
+        while len(self.pending) > MAX_PENDING:
+            self.pending.popleft().result()
 
     def settle(self) -> None:
-        """Waits for the drawings that are queued: between two batches all processors are theirs."""
-        while self.waiting:
-            self.waiting.popleft().result()
+        """Wait until all drawings of the queue are done, so that they do not compete with the next batch."""
+        while self.pending:
+            self.pending.popleft().result()
 
     def take_up(self, count: int, committed: bool) -> None:
-        """Goes on behind the first `count` drawings, which an earlier run has made; 0 begins anew.
+        """Continue after the first `count` drawings, which an earlier run has finished; 0 starts from the beginning.
 
         Args:
-            committed: whether that run had begun to put them in their place.
+            committed: whether that run had already started to move them to their final folder.
         """
 
     @property
     def done(self) -> int:
-        """Drawings that are there: the first so many of those that were asked for."""
-        return self.count - len(self.waiting)
+        """Return how many of the drawings added so far are finished, counted from the first."""
+        return self.count - len(self.pending)
 
 
 class ImageWriter(DrawingQueue):
-    """JPEG files in `out/folder`, one for each picture, and perhaps a contact sheet of the first.
+    """Writes one JPEG file per image into `out/folder` and, where wanted, a contact sheet of the first ones.
 
-    They are drawn into a folder aside, which `commit` puts in the place of an earlier one: a run that fails or is
-    interrupted before leaves what was there.
+    The files are drawn into a temporary folder, which `commit` renames. A run that fails or is interrupted before
+    leaves the earlier drawings unchanged.
     """
 
     def __init__(
-        self, out: Path | None, folder: str, names: Sequence[str], wanted: bool, sheet: str | None = None
+        self, out: Path | None, folder: str, names: Sequence[str], wanted: bool, sheet_name: str | None = None
     ) -> None:
-        """
+        """Prepare the writer; nothing is written before `add`.
+
         Args:
             out: folder of the results; None draws nothing.
-            names: of all pictures, so that no two drawings get the same name.
-            wanted: False draws nothing, and `commit` removes what an earlier run has drawn.
-            sheet: file name of the contact sheet in `out`.
+            names: the names of all images, so that no two drawings get the same file name.
+            wanted: False draws nothing, and `commit` removes the drawings of an earlier run.
+            sheet_name: file name of the contact sheet in `out`.
         """
         super().__init__(out, threads=2)
-        self.folder, self.sheet = folder, sheet
+        self.folder, self.sheet_name = folder, sheet_name
         self.wanted = wanted and out is not None
-        self.files = drawing_names(names)
+        self.file_names = drawing_names(names)
 
-    def _aside(self, what: str) -> Path:
+    def _hidden_folder(self, suffix: str) -> Path:
         assert self.out is not None
-        return self.out / f".{self.folder}-{what}"
+        return self.out / f".{self.folder}-{suffix}"
+
+    @property
+    def _new_folder(self) -> Path:
+        return self._hidden_folder("new")
 
     def clear(self) -> None:
         if self.out is not None:
-            clear_folder(self._aside("new"))
+            clear_folder(self._new_folder)
 
     def take_up(self, count: int, committed: bool) -> None:
         if self.out is None or not self.wanted:
             return
+
         self.count = count
-        if count and not committed and not self._aside("new").is_dir():
-            raise OutputError(f"The drawings of the run in {self.out} are gone. Begin again with --overwrite.")
-        for left in self._aside("new").rglob(f"{ASIDE}*"):  # half-written, by a run that was killed
-            left.unlink()
+        if count and not committed and not self._new_folder.is_dir():
+            raise OutputError(f"The drawings of the run in {self.out} are gone. Start again with --overwrite.")
+        for half_written in self._new_folder.rglob(f"{ASIDE}*"):
+            half_written.unlink()
 
     def add(self, name: str, draw: Callable[[], Rgb]) -> None:
-        """Queues one drawing."""
+        """Queue the drawing of one image."""
         if not self.wanted:
             return
-        path = self._aside("new") / self.files.get(name, name)
+        path = self._new_folder / self.file_names.get(name, name)
         self.count += 1
-        self.queue(self._draw, path, draw)
+        self.submit(self._draw, path, draw)
 
     @staticmethod
     def _draw(path: Path, draw: Callable[[], Rgb]) -> None:
         save_jpeg(path, draw())
 
     def commit(self) -> None:
-        """Waits for the last drawing and puts all in their place."""
+        """Wait for the last drawing, then replace the drawings of an earlier run by the new ones."""
         if self.out is None:
             return
         self.settle()
-        target, new, old = self.out / self.folder, self._aside("new"), self._aside("old")
-        clear_folder(old)  # of a run that was killed here
-        if target.is_dir() and (new.is_dir() or not self.count):  # else a run that was killed had come as far as this
+
+        # Swap the folders. Where a run was killed between these lines, a resumed one continues here: then the new
+        # folder is missing because it has its final name already.
+        target, new, old = self.out / self.folder, self._new_folder, self._hidden_folder("old")
+        clear_folder(old)
+        if target.is_dir() and (new.is_dir() or not self.count):
             target.rename(old)
         if new.is_dir():
             new.rename(target)
-        if self.sheet and self.count:
-            save_jpeg(self.out / self.sheet, self._contact_sheet(target))
-        elif self.sheet:
-            (self.out / self.sheet).unlink(missing_ok=True)
+
+        if self.sheet_name and self.count:
+            save_jpeg(self.out / self.sheet_name, self._contact_sheet(target))
+        elif self.sheet_name:
+            (self.out / self.sheet_name).unlink(missing_ok=True)
         clear_folder(old)
 
-    def _contact_sheet(self, target: Path) -> Rgb:
-        """Of the first drawings, as they were written: they may be of an earlier run."""
-        pictures = []
-        for name in self.files.values():
-            if (target / name).is_file():
-                with Image.open(target / name) as drawing:
-                    pictures.append(fit(np.asarray(drawing.convert("RGB")), SHEET_SIDE))
-            if len(pictures) == SHEET:
+    def _contact_sheet(self, folder: Path) -> Rgb:
+        """Draw the contact sheet from the files, since the first ones may have been drawn by an earlier run."""
+        images = []
+        for name in self.file_names.values():
+            if (folder / name).is_file():
+                with Image.open(folder / name) as drawing:
+                    images.append(fit(np.asarray(drawing.convert("RGB")), CONTACT_SHEET_SIDE))
+            if len(images) == CONTACT_SHEET_IMAGES:
                 break
-        return contact_sheet(pictures, side=SHEET_SIDE)
+        return contact_sheet(images, side=CONTACT_SHEET_SIDE)
 
-    def __exit__(self, kind: Any, *_: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.pool.shutdown(cancel_futures=kind is not None)
         if self.out is not None and not self.kept:
-            shutil.rmtree(self._aside("new"), ignore_errors=True)
+            shutil.rmtree(self._new_folder, ignore_errors=True)
 
 
 def drawing_names(names: Sequence[str]) -> dict[str, str]:
-    """<same relative path>.jpg; a.png beside a.jpg becomes a.png.jpg, so that both are kept.
+    """Map each image to the file name of its drawing: the same relative path with the suffix .jpg.
+
+    Where that name belongs to another image or to a folder, .jpg is appended instead.
 
     >>> drawing_names(["a.jpg", "a.png", "b.png"])
     {'a.jpg': 'a.jpg', 'a.png': 'a.png.jpg', 'b.png': 'b.jpg'}
     """
-    taken = {name for name in names if name.endswith(".jpg")}
-    taken |= {str(folder) for name in names for folder in PurePosixPath(name).parents}
-    result = {}
+    used = {name for name in names if name.endswith(".jpg")}
+    used |= {str(folder) for name in names for folder in PurePosixPath(name).parents}
+
+    drawings = {}
     for name in names:
-        target = PurePosixPath(name).with_suffix(".jpg").as_posix()
-        if name != target and target in taken:
-            target = f"{name}.jpg"
-            while target in taken:
-                target = f"{target}.jpg"
-            if len(os.fsencode(PurePosixPath(target).name)) > LONGEST:
-                short = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
-                target = PurePosixPath(name).with_name(f"{short}.jpg").as_posix()
-        taken.add(target)
-        result[name] = target
-    return result
+        drawing = PurePosixPath(name).with_suffix(".jpg").as_posix()
+        if name != drawing and drawing in used:
+            drawing = _unused_name(name, used)
+        used.add(drawing)
+        drawings[name] = drawing
+    return drawings
+
+
+def _unused_name(name: str, used: set[str]) -> str:
+    drawing = f"{name}.jpg"
+    while drawing in used:
+        drawing = f"{drawing}.jpg"
+
+    if len(os.fsencode(PurePosixPath(drawing).name)) > MAX_NAME_BYTES:
+        checksum = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+        drawing = PurePosixPath(name).with_name(f"{checksum}.jpg").as_posix()
+    return drawing

@@ -1,4 +1,4 @@
-"""Overlays: an image with its keypoints as numbered discs."""
+"""Draw overlays: an image with its keypoints as numbered discs."""
 
 import cv2
 import numpy as np
@@ -7,45 +7,57 @@ from lmpnet_cli.data.images import OVERLAY_SIDE, Rgb
 from lmpnet_cli.drawing.colors import keypoint_color
 from lmpnet_cli.keypoints import Keypoints
 
-OVERLAY_SMALLEST = 320  # longer side in pixels to which smaller images are enlarged
+MIN_OVERLAY_SIDE = 320  # pixels: images whose longer side is shorter are enlarged to it
+MIN_OVERLAY_WIDTH = 48  # pixels: thinner images get a white border, so that discs have room
 
 
 def draw_overlay(rgb: Rgb, result: Keypoints) -> Rgb:
-    """The picture with its keypoints as numbered discs, legible at any size.
+    """Draw the keypoints of an image as numbered discs of a legible size.
 
     Args:
-        rgb: (h, w, 3), perhaps at another scale than the image whose pixels `result` counts.
+        rgb: (h, w, 3) image, possibly at a smaller scale than the image whose pixels `result` counts; not changed.
     """
-    height, width = rgb.shape[:2]
-    longer = max(height, width)
-    scale = min(OVERLAY_SIDE / longer, 1.0) if longer >= OVERLAY_SMALLEST else OVERLAY_SMALLEST / longer
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    canvas = (
-        cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR) if scale != 1 else rgb
-    )
-    canvas = _pad_thin(np.array(canvas, np.uint8))  # the caller's picture stays as it is
+    canvas = np.array(_resize_for_overlay(rgb), np.uint8)
+    height, width = canvas.shape[:2]
+    canvas = _pad_thin(canvas)
+
     radius = max(7, round(max(canvas.shape[:2]) / 50))
-    # last keypoint first, so that the most prominent one lies on top
-    for index in reversed(np.flatnonzero(result.found).tolist()):
-        x = (result.xy[index, 0] + 0.5) * size[0] / result.width - 0.5
-        y = (result.xy[index, 1] + 0.5) * size[1] / result.height - 0.5
+    for index in reversed(np.flatnonzero(result.found).tolist()):  # the first keypoint is drawn last, on top
+        x = (result.xy[index, 0] + 0.5) * width / result.width - 0.5
+        y = (result.xy[index, 1] + 0.5) * height / result.height - 0.5
         disc(canvas, x, y, radius, str(index + 1), keypoint_color(index))
     return canvas
 
 
+def _resize_for_overlay(rgb: Rgb) -> Rgb:
+    """Scale an image so that its longer side has `MIN_OVERLAY_SIDE` to `OVERLAY_SIDE` pixels."""
+    longer = max(rgb.shape[:2])
+    if longer < MIN_OVERLAY_SIDE:
+        return _resize(rgb, MIN_OVERLAY_SIDE / longer)
+    return _resize(rgb, OVERLAY_SIDE / longer) if longer > OVERLAY_SIDE else rgb
+
+
+def _resize(rgb: Rgb, scale: float) -> Rgb:
+    height, width = rgb.shape[:2]
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(rgb, size, interpolation=interpolation), np.uint8)
+
+
 def _pad_thin(canvas: Rgb) -> Rgb:
-    """White below or beside a very thin picture, so that discs have room."""
-    height, width = canvas.shape[:2]
-    missing = (max(0, 48 - height), max(0, 48 - width))
-    return np.pad(canvas, ((0, missing[0]), (0, missing[1]), (0, 0)), constant_values=255) if any(missing) else canvas
+    """Add white below or beside an image that is thinner than `MIN_OVERLAY_WIDTH`."""
+    below = max(0, MIN_OVERLAY_WIDTH - canvas.shape[0])
+    beside = max(0, MIN_OVERLAY_WIDTH - canvas.shape[1])
+    return np.pad(canvas, ((0, below), (0, beside), (0, 0)), constant_values=255)
 
 
 def disc(canvas: Rgb, x: float, y: float, radius: int, text: str, color: tuple[int, int, int]) -> None:
-    """A numbered disc, its centre at x, y."""
-    shift = 4  # cv2 counts in sixteenths of a pixel then
+    """Draw a disc with a black ring and a number onto the canvas, its centre at x, y in pixels."""
+    shift = 4  # OpenCV counts in sixteenths of a pixel then
     center = (round(x * 2**shift), round(y * 2**shift))
     for extra, paint in ((2, (0, 0, 0)), (0, color)):
         cv2.circle(canvas, center, (radius + extra) << shift, paint, -1, cv2.LINE_AA, shift)
+
     font, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(1, radius // 6)
     scale = radius / (14 if len(text) == 1 else 20)
     (text_width, text_height), _ = cv2.getTextSize(text, font, scale, thickness)
@@ -54,11 +66,11 @@ def disc(canvas: Rgb, x: float, y: float, radius: int, text: str, color: tuple[i
 
 
 def fit(rgb: Rgb, side: int) -> Rgb:
-    """The whole picture centred in a white square."""
-    scale = side / max(rgb.shape[:2])
-    width, height = (max(1, round(length * scale)) for length in (rgb.shape[1], rgb.shape[0]))
-    small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    """Return the whole image, scaled to fit and centred in a white square of `side` pixels."""
+    resized = _resize(rgb, side / max(rgb.shape[:2]))
+    height, width = resized.shape[:2]
+
     square = np.full((side, side, 3), 255, np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = small
+    square[top : top + height, left : left + width] = resized
     return square

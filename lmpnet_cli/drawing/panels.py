@@ -1,12 +1,11 @@
-"""Figure 2 of the second paper for any picture: what its two relevance maps say, beside the points made of them.
+"""Draw figure 2 of the second paper for any image: its two relevance maps and the keypoints derived from them.
 
-From left to right: picture, coarse heat map, guided gradients, detected points, and annotated points where there are
-any.
+From left to right: the image, the coarse heat map, the guided gradients, the detected points and, where there are
+annotations, the annotated points.
 """
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import cv2
 import numpy as np
@@ -21,70 +20,79 @@ from lmpnet_cli.drawing.image_writer import ImageWriter
 from lmpnet_cli.keypoints import Keypoints
 
 Map = NDArray[np.float32]
-PANEL_SIDE = 240  # height of a panel in pixels
+Points = NDArray[np.float64]
+
+PANEL_HEIGHT = 240  # pixels
+DETECTED_COLOR, ANNOTATED_COLOR = (220, 20, 20), (20, 170, 20)
+# Gradients have a few very large values, and the others would be invisible beside them: the colour scale ends here.
+TOP_PERCENTILE = 99.5
 
 
 class Panels(ImageWriter):
-    """One row of panels for each picture, in `out/panels`, where `--panels` asks for them."""
+    """Writes one row of panels per image into `out/panels`, where `--panels` asks for it."""
 
     def __init__(self, config: KeypointConfig, names: Sequence[str]) -> None:
         super().__init__(config.out, "panels", names, config.panels)
 
     def add_batch(
         self,
-        pictures: Sequence[LoadedImage],
+        loaded: Sequence[LoadedImage],
         results: Sequence[Keypoints],
         relevance: Sequence[tuple[Map, Map]] | None,
-        annotated: Sequence[NDArray[np.float64]] | None = None,
+        annotated: Sequence[Points] | None = None,
     ) -> None:
-        """Queues the panels of one batch.
+        """Queue the panels of one batch.
 
         Args:
-            annotated: for each picture its true points in image pixels, all inside the picture.
+            relevance: for each image its coarse and its fine map; None, for a method without maps, draws nothing.
+            annotated: for each image its annotated points in image pixels, all inside the image.
         """
         if not self.wanted or relevance is None:
             return
-        truths: Sequence[Any] = annotated if annotated is not None else [None] * len(pictures)
-        for picture, result, maps, truth in zip(pictures, results, relevance, truths, strict=True):
-            assert picture.preview is not None  # pictures are read for drawing where panels are wanted
-            self.add(picture.name, partial(_draw, picture.preview, result, maps, truth))
 
-
-def _draw(preview: Rgb, result: Keypoints, maps: tuple[Map, Map], truth: NDArray[np.float64] | None) -> Rgb:
-    size = (result.width, result.height)
-    return draw_panels(preview, *maps, size, result.xy[result.found], truth)
+        truths = [None] * len(loaded) if annotated is None else annotated
+        for image, result, (coarse, fine), truth in zip(loaded, results, relevance, truths, strict=True):
+            assert image.preview is not None  # images are loaded with a preview where panels are wanted
+            image_size, detected = (result.width, result.height), result.xy[result.found]
+            self.add(image.name, partial(draw_panels, image.preview, coarse, fine, image_size, detected, truth))
 
 
 def draw_panels(
-    rgb: Rgb,
-    coarse: NDArray[np.float32],
-    fine: NDArray[np.float32],
-    image_size: tuple[int, int],
-    detected: NDArray[np.float64],
-    annotated: NDArray[np.float64] | None,
+    rgb: Rgb, coarse: Map, fine: Map, image_size: tuple[int, int], detected: Points, annotated: Points | None
 ) -> Rgb:
-    """Side by side: the picture, both relevance maps over it, detected points in red, annotated ones in green.
+    """Draw side by side: the image, both relevance maps over it, detected points in red, annotated ones in green.
 
     Args:
-        rgb: (h, w, 3), perhaps at another scale than the image.
-        coarse, fine: (S, T) maps over the whole picture.
-        image_size: width, height of the image whose pixels the points count.
-        detected, annotated: (N, 2) x, y; without annotations the last panel is left out.
+        rgb: (h, w, 3) image, possibly at another scale than `image_size`.
+        coarse, fine: (S, T) maps over the whole image.
+        image_size: width and height of the image whose pixels the points count.
+        detected, annotated: (N, 2) x, y; without annotations there is no last panel.
     """
-    height = PANEL_SIDE
-    width = max(8, min(4 * height, round(height * image_size[0] / image_size[1])))
-    small = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    pale = muted(small)
-    # gradients have a few very large values, beside which the others would not show
-    panels = [small, *(heat_overlay(pale, each, float(np.percentile(each, 99.5))) for each in (coarse, fine))]
-    for points, color in ((detected, (220, 20, 20)), (annotated, (20, 170, 20))):
-        if points is None:
-            continue
-        panel = small.copy()
-        for x, y in (points + 0.5) * (width, height) / image_size - 0.5:
-            center = (round(x * 16), round(y * 16))
-            cv2.circle(panel, center, 6 * 16, (255, 255, 255), -1, cv2.LINE_AA, 4)
-            cv2.circle(panel, center, 4 * 16, color, -1, cv2.LINE_AA, 4)
-        panels.append(panel)
-    gap = np.full((height, GAP, 3), 255, np.uint8)
-    return np.concatenate([part for panel in panels for part in (panel, gap)][:-1], axis=1)
+    width = round(PANEL_HEIGHT * image_size[0] / image_size[1])
+    width = max(8, min(4 * PANEL_HEIGHT, width))
+    resized = np.asarray(cv2.resize(rgb, (width, PANEL_HEIGHT), interpolation=cv2.INTER_AREA), np.uint8)
+
+    panels = [resized]
+    pale = muted(resized)
+    for relevance in (coarse, fine):
+        top = float(np.percentile(relevance, TOP_PERCENTILE))
+        panels.append(heat_overlay(pale, relevance, top))
+    panels.append(_draw_points(resized, detected, image_size, DETECTED_COLOR))
+    if annotated is not None:
+        panels.append(_draw_points(resized, annotated, image_size, ANNOTATED_COLOR))
+
+    gap = np.full((PANEL_HEIGHT, GAP, 3), 255, np.uint8)
+    pieces = [panels[0]]
+    for panel in panels[1:]:
+        pieces += [gap, panel]
+    return np.concatenate(pieces, axis=1)
+
+
+def _draw_points(rgb: Rgb, points: Points, image_size: tuple[int, int], color: tuple[int, int, int]) -> Rgb:
+    """Return a copy of the image with each point as a disc with a white ring."""
+    panel = rgb.copy()
+    for x, y in (points + 0.5) * (rgb.shape[1], rgb.shape[0]) / image_size - 0.5:
+        center = (round(x * 16), round(y * 16))  # OpenCV counts in sixteenths of a pixel
+        cv2.circle(panel, center, 6 * 16, (255, 255, 255), -1, cv2.LINE_AA, 4)
+        cv2.circle(panel, center, 4 * 16, color, -1, cv2.LINE_AA, 4)
+    return panel

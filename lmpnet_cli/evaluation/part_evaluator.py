@@ -1,76 +1,98 @@
-"""What the keypoints of a vocabulary did on annotated pictures, gathered batch by batch from the network's maps."""
+"""What the parts of a model did on annotated images, gathered batch by batch from the network's maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lmpnet_cli.evaluation.part_metrics import Points, in_box, read_maps
 from lmpnet_cli.evaluation.pck import GroundTruth
-from lmpnet_cli.inference.parts import places
-from lmpnet_cli.model.part_head import PartHead, soft_argmax
+from lmpnet_cli.keypoints import positions_in_image
+from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput
+from lmpnet_cli.model.part_head import PartHeadSpec, soft_argmax
 
 
 @dataclass
 class PartEvaluator:
-    """Positions and scores of all keypoints, seen or not, beside the annotations of the same pictures."""
+    """Positions and scores of all parts, visible or not, beside the annotations of the same images.
 
-    part_head: PartHead
+    Attributes:
+        model: with a part head.
+        ground_truths, classes: of the images that were added.
+    """
+
+    model: LMPNet
     ground_truths: list[GroundTruth] = field(default_factory=list)
     classes: list[str | None] = field(default_factory=list)
     _xy: list[Points] = field(default_factory=list)
     _scores: list[NDArray[np.float64]] = field(default_factory=list)
     _labels: list[NDArray[np.int64]] = field(default_factory=list)
 
-    def add(self, maps: Tensor, ground_truths: Sequence[GroundTruth], classes: Sequence[str | None]) -> None:
-        """One batch of pictures with the (B, C, H, W) maps of the network and their true classes."""
-        shares = self.part_head(maps)
-        located = soft_argmax(shares[:, :-1])
-        self._xy += places(
-            located, (shares.shape[2], shares.shape[3]), [ground_truth.size for ground_truth in ground_truths]
-        )
+    @property
+    def spec(self) -> PartHeadSpec:
+        """Return the description of the part head."""
+        assert self.model.part_head is not None
+        return self.model.part_head.spec
+
+    def add(
+        self,
+        output: LMPNetOutput,
+        kept: Sequence[int],
+        ground_truths: Sequence[GroundTruth],
+        classes: Sequence[str | None],
+    ) -> None:
+        """Add a batch.
+
+        Args:
+            output: of the network for the whole batch.
+            kept: indices of the images that are scored.
+            ground_truths, classes: annotations and true classes of those images.
+        """
+        part_maps = self.model.part_maps(LMPNetOutput(output.maps[kept], output.logits[kept]))
+        located = soft_argmax(part_maps[:, :-1])
+        positions = located.positions.cpu().double().numpy()
+
+        for each, truth in zip(positions, ground_truths, strict=True):
+            self._xy.append(positions_in_image(each, output.map_size, truth.size))
         self._scores += list(located.scores.cpu().double().numpy())
-        where = np.array([(ground_truth.parts + 0.5) / ground_truth.size for ground_truth in ground_truths])
-        self._labels += list(read_maps(shares, where))
+        landmarks = np.array([(truth.landmarks + 0.5) / truth.size for truth in ground_truths])
+        self._labels += list(read_maps(part_maps, landmarks))
         self.ground_truths += ground_truths
         self.classes += classes
 
     @property
     def xy(self) -> Points:
-        """(N, k, 2) pixels."""
+        """Return (N, k, 2) pixels of all parts, visible or not."""
         return np.array(self._xy)
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """(N, k) in [0, 1]."""
+        """Return (N, k) scores in [0, 1]."""
         return np.array(self._scores)
 
     @property
-    def written(self) -> Points:
-        """(N, k, 2) pixels as files get them: NaN where the score is below the threshold."""
-        return np.where((self.scores >= self.part_head.spec.threshold)[..., None], self.xy, np.nan)
+    def visible_xy(self) -> Points:
+        """Return (N, k, 2) pixels as they are written to files: NaN where the score is below the threshold."""
+        return np.where((self.scores >= self.spec.threshold)[..., None], self.xy, np.nan)
 
     @property
-    def parts(self) -> Points:
-        """(N, P, 2) annotations in pixels; NaN rows are hidden."""
-        return np.array([ground_truth.parts for ground_truth in self.ground_truths])
+    def landmarks(self) -> Points:
+        """Return (N, P, 2) annotated landmarks in pixels; NaN rows are hidden."""
+        return np.array([truth.landmarks for truth in self.ground_truths])
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(N, P) the part whose map is strongest at each annotation, k for the background, -1 where it is hidden."""
+        """Return (N, P) the part whose map is strongest at each landmark, k for the background, -1 where hidden."""
         return np.array(self._labels)
 
     @property
     def boxes(self) -> Points:
-        """(N, 4) x, y, width, height; of the whole picture where there is no box."""
-        whole = [(-0.5, -0.5, *ground_truth.size) for ground_truth in self.ground_truths]
-        return np.array(
-            [ground_truth.bbox or each for ground_truth, each in zip(self.ground_truths, whole, strict=True)],
-            dtype=np.float64,
-        )
+        """Return (N, 4) x, y, width, height; of the whole image where there is no box."""
+        whole = [(-0.5, -0.5, *truth.size) for truth in self.ground_truths]
+        boxes = [truth.bbox or each for truth, each in zip(self.ground_truths, whole, strict=True)]
+        return np.array(boxes, dtype=np.float64)
 
     def boxed(self, points: Points) -> Points:
-        """(N, k, 2) pixels as shares of the boxes."""
+        """Convert (N, k, 2) pixels to shares of the boxes."""
         return in_box(points, self.boxes)

@@ -1,7 +1,7 @@
-"""Does a keypoint mean the same part in every picture? Landmark regression, NMI and ARI, consistency, visibility.
+"""Metrics of part discovery: landmark regression, NMI and ARI, consistency, visibility.
 
-Definitions are those of the literature on part discovery; each figure carries the name of its protocol, for figures of
-different protocols cannot share a column.
+Definitions are those of the literature; each figure carries the name of its protocol, since figures of different
+protocols cannot share a column.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Regression:
-    """Landmark regression error, protocol A.
+    """The landmark regression error of protocol A.
 
     Attributes:
         error: mean distance over all visible landmarks of the test images, in percent of the box (micro average).
@@ -38,15 +38,15 @@ class Regression:
 
 
 def in_box(points: Points, box: NDArray[np.float64]) -> Points:
-    """Pixels as shares of the true box, (N, k, 2) and (N, 4) x, y, width, height -> (N, k, 2)."""
+    """Convert pixels to shares of the true box, (N, k, 2) and (N, 4) x, y, width, height -> (N, k, 2)."""
     return (points - box[:, None, :2]) / box[:, None, 2:]
 
 
 def landmark_regression(fit: tuple[Points, Points], test: tuple[Points, Points]) -> Regression:
-    """How well annotated landmarks follow, linearly, from the keypoints (protocol A: Huang and Li, PDiscoNet).
+    """Measure how well landmarks follow, linearly, from the keypoints (protocol A: Huang and Li, PDiscoNet).
 
-    For each landmark an ordinary least squares fit without intercept, of standardised on standardised coordinates, on
-    the images that show it. A missing keypoint counts as one at its mean.
+    For each landmark, ordinary least squares without intercept, of standardised on standardised coordinates, is fitted
+    on the images that show it. A missing keypoint counts as one at its mean.
 
     Args:
         fit, test: keypoints (N, k, 2) and landmarks (N, P, 2), as shares of the box; NaN rows are missing or hidden.
@@ -58,7 +58,7 @@ def landmark_regression(fit: tuple[Points, Points], test: tuple[Points, Points])
 
 
 def cross_regression(keypoints: Points, landmarks: Points, folds: int = 5) -> Regression:
-    """The same without a training split: image i is scored by a fit on the images of other folds than i % folds.
+    """Measure the same without a training split: image i is scored by a fit on the folds other than i % folds.
 
     Raises:
         ValueError: when nothing can be scored.
@@ -72,7 +72,7 @@ def cross_regression(keypoints: Points, landmarks: Points, folds: int = 5) -> Re
 
 
 def _errors(fit: tuple[Points, Points], test: tuple[Points, Points]) -> Points:
-    """(N, P) in percent; NaN where a landmark is hidden or was never shown before."""
+    """Return (N, P) errors in percent; NaN where a landmark is hidden or was not visible in any fitted image."""
     keypoints, landmarks = (each.reshape(len(each), -1, 2) for each in fit)
     found, truth = test
     errors = np.full(truth.shape[:2], np.nan)
@@ -81,10 +81,12 @@ def _errors(fit: tuple[Points, Points], test: tuple[Points, Points]) -> Points:
         if not shown.any() or not wanted.any():
             continue
         inputs, outputs = StandardScaler(), StandardScaler()
+
         with np.errstate(invalid="ignore"):  # a keypoint that none of these images shows has no mean
             known = np.nan_to_num(inputs.fit_transform(keypoints[shown].reshape(shown.sum(), -1)))
             given = np.nan_to_num(inputs.transform(found[wanted].reshape(wanted.sum(), -1)))
         goal = outputs.fit_transform(landmarks[shown, part])
+
         line = LinearRegression(fit_intercept=False).fit(known, goal)
         guess = outputs.inverse_transform(line.predict(given))
         errors[wanted, part] = 100 * np.linalg.norm(guess - truth[wanted, part], axis=1)
@@ -100,7 +102,7 @@ def _summary(errors: Points) -> Regression:
 
 
 def agreement(landmarks: NDArray[np.int64], parts: NDArray[np.int64]) -> tuple[float, float]:
-    """NMI (arithmetic mean) and ARI of pairs (landmark, part), in percent.
+    """Compute NMI (arithmetic mean) and ARI of pairs (landmark, part), in percent.
 
     >>> agreement(np.array([0, 0, 1, 1]), np.array([5, 5, 2, 2]))
     (100.0, 100.0)
@@ -110,21 +112,22 @@ def agreement(landmarks: NDArray[np.int64], parts: NDArray[np.int64]) -> tuple[f
 
 
 def voronoi(keypoints: Points, landmarks: Points) -> tuple[float, float]:
-    """NMI and ARI where every visible landmark belongs to the keypoint nearest to it ("Voronoi-NMI").
+    """Compute NMI and ARI where every visible landmark belongs to the keypoint nearest to it ("Voronoi-NMI").
 
     Args:
         keypoints: (N, k, 2) pixels; NaN rows are missing.
-        landmarks: (N, P, 2) pixels; NaN rows are hidden. Those of an image without any keypoint belong to one more.
+        landmarks: (N, P, 2) pixels; NaN rows are hidden. Those of an image without a keypoint form one more group.
     """
     distances = np.linalg.norm(landmarks[:, :, None] - keypoints[:, None], axis=3)  # (N, P, k)
     distances = np.where(np.isnan(distances), np.inf, distances)
+
     nearest = np.where(np.isinf(distances.min(2)), keypoints.shape[1], distances.argmin(2))
     visible = ~np.isnan(landmarks[..., 0])
     return agreement(np.broadcast_to(np.arange(landmarks.shape[1]), visible.shape)[visible], nearest[visible])
 
 
 def read_maps(shares: Tensor, landmarks: Points) -> NDArray[np.int64]:
-    """The part in which each landmark lies ("map-based"): maps enlarged bilinearly, the strongest at the landmark.
+    """Find the part that contains each landmark ("map-based"): the strongest of the bilinearly enlarged maps.
 
     Args:
         shares: (N, K, H, W) of each part, background included.
@@ -135,20 +138,22 @@ def read_maps(shares: Tensor, landmarks: Points) -> NDArray[np.int64]:
     """
     hidden = np.isnan(landmarks[..., 0])
     grid = torch.from_numpy(np.where(hidden[..., None], 0, 2 * landmarks - 1))[:, :, None].to(shares)
+
     values = functional.grid_sample(shares, grid, padding_mode="border", align_corners=False)[..., 0]  # (N, K, P)
     return np.where(hidden, -1, values.argmax(1).cpu().numpy())
 
 
 def consistency(keypoints: Points, landmarks: Points, region: float = 36 / 224, rate: float = 0.8) -> float:
-    """Share of the keypoints that mostly lie on one and the same landmark (EvalProtoPNet), in percent.
+    """Compute the share of keypoints that are mostly on one and the same landmark (EvalProtoPNet), in percent.
 
-    A keypoint hits a landmark that lies within `region` of it in x and in y; it is consistent when there is a landmark
+    A keypoint hits a landmark that is within `region` of it in x and in y; it is consistent when there is a landmark
     that it hits on at least `rate` of the images where the keypoint is found and the landmark visible.
 
     Args:
         keypoints, landmarks: (N, k, 2) and (N, P, 2) as shares of the box.
     """
     hits, both = region_hits(keypoints, landmarks, region)
+
     rates = hits.sum(0) / np.maximum(both.sum(0), 1)
     return 100 * float((rates.max(1) >= rate).mean())
 
@@ -156,13 +161,13 @@ def consistency(keypoints: Points, landmarks: Points, region: float = 36 / 224, 
 def region_hits(
     keypoints: Points, landmarks: Points, region: float = 36 / 224
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(N, k, P) whether a keypoint's region holds a landmark, and whether both are there."""
+    """Tell, (N, k, P), whether a keypoint's region contains a landmark, and whether both are present."""
     away = np.abs(keypoints[:, :, None] - landmarks[:, None]).max(-1)
     return away <= region, ~np.isnan(away)
 
 
 def visibility(scores: NDArray[np.float64], shown: NDArray[np.bool_], threshold: float) -> dict[str, Any]:
-    """How well scores say whether a part is there.
+    """Measure how well scores tell whether a part is visible.
 
     Args:
         scores, shown: of the same pairs of image and keypoint.
@@ -174,6 +179,7 @@ def visibility(scores: NDArray[np.float64], shown: NDArray[np.bool_], threshold:
     """
     precision, recall, values = precision_recall_curve(shown, scores)
     seen = scores >= threshold
+
     picked = np.unique(np.linspace(0, len(values) - 1, 101).round().astype(int))
     return {
         "average_precision": 100 * float(average_precision_score(shown, scores)),
@@ -188,11 +194,11 @@ def visibility(scores: NDArray[np.float64], shown: NDArray[np.bool_], threshold:
 
 
 def flip_error(keypoints: Points, of_flipped: Points, widths: NDArray[np.float64], sides: NDArray[np.float64]) -> float:
-    """How far keypoints move when the picture is mirrored, in percent of a side; the mean over those found both times.
+    """Measure how far keypoints move when the image is mirrored, in percent of a side; the mean over those found twice.
 
     Args:
-        keypoints, of_flipped: (N, k, 2) pixels, of the pictures and of their mirror images.
-        widths, sides: (N,) of the pictures, in pixels: the width, and the side to divide by.
+        keypoints, of_flipped: (N, k, 2) pixels, of the images and of their mirror images.
+        widths, sides: (N,) of the images, in pixels: the width, and the side to divide by.
     """
     back = of_flipped.copy()
     back[..., 0] = widths[:, None] - 1 - back[..., 0]

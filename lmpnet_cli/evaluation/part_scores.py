@@ -1,7 +1,7 @@
-"""The part of `lmpnet eval` that asks whether a keypoint is the same part in every picture.
+"""The section `parts` of metrics.json: is each part of a model the same place of the object in every image?
 
-Each figure names its protocol. Those that need a fit take it from the training split, or, where there is none, from
-the other pictures (five folds).
+Each figure names its protocol. Those that need a fit take it from the training split or, where there is none, from the
+other images (five folds).
 """
 
 from collections.abc import Callable, Sequence
@@ -28,14 +28,14 @@ from lmpnet_cli.evaluation.part_metrics import (
     visibility,
     voronoi,
 )
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.runner import open_runner
 from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
 
 NOISE, NOISE_LIMIT = 0.2, 0.25  # EvalProtoPNet: standard deviation and limit, on the normalised image
 
 
-def watch(
+def evaluate_parts(
     config: ModelConfig,
     model: LMPNet,
     images: Sequence[AnnotatedImage],
@@ -43,26 +43,32 @@ def watch(
     task: str,
     change: Callable[[Tensor], Tensor] = lambda pixels: pixels,
 ) -> PartEvaluator:
-    """Runs the network alone over annotated pictures; those without a usable annotation are left out."""
-    assert model.part_head is not None
-    runner = ModelRunner(config, model, replica=False)
-    part_evaluator = PartEvaluator(model.part_head)
-    run = Evaluator("lmpnet", model.part_head.spec.k, {})
+    """Run the network alone over annotated images; those without a usable annotation are skipped.
+
+    Args:
+        task: what the progress says.
+        change: applied to the normalised images.
+    """
+    runner = open_runner(config, model, replica=False)
+    part_evaluator = PartEvaluator(model)
+    evaluator = Evaluator("parts", part_evaluator.spec.k, {})
     progress.start(task, len(images))
-    listed = [image.listed for image in images]
+
     with torch.inference_mode():
-        for pictures, pixels in runner.reader.batches(listed, Progress()):
-            own = [(images[each.index], (each.width, each.height)) for each in pictures]
-            kept = [index for index, (image, size) in enumerate(own) if run.add(image, size, {})]
+        for loaded, pixels in runner.loader.batches([image.listed for image in images], Progress()):
+            annotated = [images[each.index] for each in loaded]
+            sizes = [(each.width, each.height) for each in loaded]
+            kept = [index for index, image in enumerate(annotated) if evaluator.add(image, sizes[index], {})]
             if kept:
-                classes = [own[index][0].class_name for index in kept]
-                part_evaluator.add(runner.maps(pixels[kept], change).maps, run.ground_truths[-len(kept) :], classes)
-            progress.advance(len(pictures))
+                output = runner.run(pixels[kept], change)
+                classes = [annotated[index].class_name for index in kept]
+                part_evaluator.add(output, range(len(kept)), evaluator.ground_truths[-len(kept) :], classes)
+            progress.advance(len(loaded))
     return part_evaluator
 
 
 def noise(seed: int) -> Callable[[Tensor], Tensor]:
-    """Adds the noise of EvalProtoPNet's stability score, drawn on the CPU: the same on every device."""
+    """Make the noise of EvalProtoPNet's stability score, drawn on the CPU so that it is the same on every device."""
     generator = torch.Generator().manual_seed(seed)
 
     def add(images: Tensor) -> Tensor:
@@ -73,31 +79,31 @@ def noise(seed: int) -> Callable[[Tensor], Tensor]:
 
 
 def part_scores(test: PartEvaluator, training: PartEvaluator | None, names: Sequence[str]) -> dict[str, Any]:
-    """All figures of identity that need no further pass.
+    """Compute all figures of the parts that need no further pass over the images.
 
     Args:
-        training: of the pictures that regressions are fitted on; None takes five folds of the others.
+        training: of the images that regressions are fitted on; None takes five folds of the test images.
         names: of the landmarks.
     """
-    spec = test.part_head.spec
-    visible = ~np.isnan(test.parts[..., 0])
+    spec = test.spec
+    visible = ~np.isnan(test.landmarks[..., 0])
     landmark = np.broadcast_to(np.arange(len(names)), visible.shape)[visible]
-    document: dict[str, Any] = {
+
+    return {
         "k": spec.k,
         "names": list(spec.names),
         "threshold": spec.threshold,
         "learned_from": spec.learned_from,
         "landmark_regression": _regressions(test, training, names),
-        "voronoi": _pair("nearest keypoint found (Voronoi)", voronoi(test.written, test.parts)),
-        "voronoi_all": _pair("nearest keypoint, found or not (Voronoi)", voronoi(test.xy, test.parts)),
+        "voronoi": _pair("nearest keypoint found (Voronoi)", voronoi(test.visible_xy, test.landmarks)),
+        "voronoi_all": _pair("nearest keypoint, found or not (Voronoi)", voronoi(test.xy, test.landmarks)),
         "map_based": _pair("part map at the landmark (map-based)", agreement(landmark, test.labels[visible])),
         "consistency": {
-            "protocol": "EvalProtoPNet's rule, 36/224 of the true box, whole pictures as input",
-            "score": _round(consistency(test.boxed(test.written), test.boxed(test.parts))),
+            "protocol": "EvalProtoPNet's rule, 36/224 of the true box, whole images as input",
+            "score": _round(consistency(test.boxed(test.visible_xy), test.boxed(test.landmarks))),
         },
         "visibility": _visibility(test, training or test, names),
     }
-    return document
 
 
 def _pair(protocol: str, output: tuple[float, float]) -> dict[str, Any]:
@@ -109,60 +115,61 @@ def _round(value: float | None) -> float | None:
 
 
 def _regressions(test: PartEvaluator, training: PartEvaluator | None, names: Sequence[str]) -> dict[str, Any]:
-    """Protocol A for the keypoints and for the trivial predictors."""
-    k = test.part_head.spec.k
-    shaped = training or test
-    shape = mean_shape(
-        [ground_truth.parts for ground_truth in shaped.ground_truths],
-        [ground_truth.size for ground_truth in shaped.ground_truths],
-    )
-    chosen = np.linspace(0, len(names) - 1, k).round().astype(int)
-    random = np.random.default_rng(0)
-
-    def anywhere(part_evaluator: PartEvaluator) -> Points:
-        return np.array([random_points(ground_truth, k, random) for ground_truth in part_evaluator.ground_truths])
-
-    predictors: dict[str, Callable[[PartEvaluator], Points]] = {
-        "keypoints": lambda part_evaluator: part_evaluator.xy,
-        "keypoints_found": lambda part_evaluator: part_evaluator.written,
-        "image_midpoint": lambda part_evaluator: np.array(
-            [image_centre(ground_truth, 1) for ground_truth in part_evaluator.ground_truths]
-        ),
-        "random": anywhere,
-        "mean_shape": lambda part_evaluator: np.array(
-            [place_shape(shape, ground_truth, k) for ground_truth in part_evaluator.ground_truths]
-        ),
-        "true_points": lambda part_evaluator: part_evaluator.parts[:, chosen],
-    }
+    """Compute protocol A for the parts and for the trivial predictors."""
     results = {}
-    for name, of in predictors.items():
-        own = (test.boxed(of(test)), test.boxed(test.parts))
-        fit = None if training is None else (training.boxed(of(training)), training.boxed(training.parts))
+    for name, points in _predictors(test, training or test, len(names)).items():
+        own = (test.boxed(points(test)), test.boxed(test.landmarks))
+        fit = None if training is None else (training.boxed(points(training)), training.boxed(training.landmarks))
         results[name] = cross_regression(*own) if fit is None else landmark_regression(fit, own)
+
     best = results["keypoints"]
-    others = "the other pictures, five folds" if training is None else f"{len(training.ground_truths)} training images"
-    document = {
+    fitted_on = "the other images, five folds" if training is None else f"{len(training.ground_truths)} training images"
+    return {
         "protocol": "A (Huang and Li, PDiscoNet): percent of the true box, all landmarks, micro average",
-        "fitted_on": others,
+        "fitted_on": fitted_on,
         "error": _round(best.error),
         "error_of_found": _round(results["keypoints_found"].error),
         "by_landmark": {name: _round(value) for name, value in zip(names, best.by_landmark.tolist(), strict=True)},
         "baselines": {
             name: _round(result.error) for name, result in results.items() if not name.startswith("keypoints")
         },
+        "by_class": {} if training is None else _by_class(test, training),
     }
-    return document | {"by_class": {} if training is None else _by_class(test, training)}
+
+
+def _predictors(
+    test: PartEvaluator, shaped: PartEvaluator, landmarks: int
+) -> dict[str, Callable[[PartEvaluator], Points]]:
+    """Return the parts and the trivial predictors, each as a function from evaluated images to (N, k, 2) pixels.
+
+    Args:
+        shaped: the images that the mean shape is taken from.
+    """
+    k = test.spec.k
+    truths = shaped.ground_truths
+    shape = mean_shape([truth.landmarks for truth in truths], [truth.size for truth in truths])
+    chosen = np.linspace(0, landmarks - 1, k).round().astype(int)
+    random = np.random.default_rng(0)
+
+    return {
+        "keypoints": lambda given: given.xy,
+        "keypoints_found": lambda given: given.visible_xy,
+        "image_midpoint": lambda given: np.array([image_centre(truth, 1) for truth in given.ground_truths]),
+        "random": lambda given: np.array([random_points(truth, k, random) for truth in given.ground_truths]),
+        "mean_shape": lambda given: np.array([place_shape(shape, truth, k) for truth in given.ground_truths]),
+        "true_points": lambda given: given.landmarks[:, chosen],
+    }
 
 
 def _by_class(test: PartEvaluator, training: PartEvaluator) -> dict[str, float | None]:
-    """CUB's classes 001, 002 and 003, where they are: fitted on all three together, tested on each alone."""
+    """Score CUB's classes 001, 002 and 003, where present: fitted on all three together, tested on each alone."""
 
-    def of(part_evaluator: PartEvaluator, *prefixes: str) -> tuple[Points, Points]:
-        own = [(name or "").startswith(prefixes) for name in part_evaluator.classes]
-        return part_evaluator.boxed(part_evaluator.xy)[own], part_evaluator.boxed(part_evaluator.parts)[own]
+    def points_of(given: PartEvaluator, *prefixes: str) -> tuple[Points, Points]:
+        own = [(name or "").startswith(prefixes) for name in given.classes]
+        return given.boxed(given.xy)[own], given.boxed(given.landmarks)[own]
 
-    fit = of(training, "001.", "002.", "003.")
-    tests = {prefix: of(test, f"{prefix}.") for prefix in ("001", "002", "003")}
+    fit = points_of(training, "001.", "002.", "003.")
+    tests = {prefix: points_of(test, f"{prefix}.") for prefix in ("001", "002", "003")}
     return {
         prefix: _round(landmark_regression(fit, each).error)
         for prefix, each in tests.items()
@@ -171,51 +178,60 @@ def _by_class(test: PartEvaluator, training: PartEvaluator) -> dict[str, float |
 
 
 def _visibility(test: PartEvaluator, shaped: PartEvaluator, names: Sequence[str]) -> dict[str, Any] | None:
-    """Scores against annotated visibility of the landmark that each keypoint is nearest to.
+    """Compare scores with the annotated visibility of the landmark that each part is nearest to.
 
-    Left and right landmarks count as one, visible where either is. The landmark of each keypoint is found on `shaped`.
+    Left and right landmarks count as one, visible where either is.
+
+    Args:
+        shaped: the images on which the landmark of each part is found.
     """
     groups: dict[str, list[int]] = {}
     for index, name in enumerate(names):
         groups.setdefault(name.removeprefix("left ").removeprefix("right "), []).append(index)
-    keypoints, landmarks = shaped.boxed(shaped.xy), shaped.boxed(shaped.parts)
-    columns, nearest = [], {}
-    for part in range(test.part_head.spec.k):
-        away = np.linalg.norm(keypoints[:, part, None] - landmarks, axis=2)  # (N, P)
-        means = {name: _mean(away[:, group]) for name, group in groups.items()}
-        known = {name: mean for name, mean in means.items() if mean is not None}
-        if known:
-            best = min(known, key=lambda name: known[name])
-            nearest[test.part_head.spec.names[part]] = best
-            columns.append((part, groups[best]))
-    if not columns:
+
+    nearest = _nearest_landmarks(shaped, groups)
+    if not nearest:
         return None
-    there = ~np.isnan(test.parts[..., 0])
-    shown = np.concatenate([there[:, group].any(1) for _, group in columns])
-    scores = np.concatenate([test.scores[:, part] for part, _ in columns])
+
+    there = ~np.isnan(test.landmarks[..., 0])
+    shown = np.concatenate([there[:, groups[landmark]].any(1) for landmark in nearest.values()])
+    scores = np.concatenate([test.scores[:, part] for part in nearest])
     if not shown.any():
         return None
-    values = visibility(scores, shown, test.part_head.spec.threshold)
-    rounded = {key: value if key == "curve" else _round(value) for key, value in values.items()}
-    return {"protocol": "nearest landmark of each keypoint, left and right as one", "landmarks": nearest, **rounded}
+
+    values = visibility(scores, shown, test.spec.threshold)
+    return {
+        "protocol": "nearest landmark of each keypoint, left and right as one",
+        "landmarks": {test.spec.names[part]: landmark for part, landmark in nearest.items()},
+        **{key: value if key == "curve" else _round(value) for key, value in values.items()},
+    }
+
+
+def _nearest_landmarks(shaped: PartEvaluator, groups: dict[str, list[int]]) -> dict[int, str]:
+    """Find for each part the group of landmarks that it is nearest to on average, where any is ever visible."""
+    keypoints, landmarks = shaped.boxed(shaped.xy), shaped.boxed(shaped.landmarks)
+    nearest = {}
+    for part in range(shaped.spec.k):
+        distances = np.linalg.norm(keypoints[:, part, None] - landmarks, axis=2)  # (N, P)
+        means = {name: _mean(distances[:, group]) for name, group in groups.items()}
+        known = {name: mean for name, mean in means.items() if mean is not None}
+        if known:
+            nearest[part] = min(known, key=lambda name: known[name])
+    return nearest
 
 
 def _mean(distances: NDArray[np.float64]) -> float | None:
-    """Mean over the images of the distance to the nearer of a pair of landmarks."""
+    """Average over the images the distance to the nearer of a pair of landmarks."""
     shown = ~np.isnan(distances).all(1)
     return float(np.nanmin(distances[shown], axis=1).mean()) if shown.any() else None
 
 
 def stability_scores(test: PartEvaluator, mirrored: PartEvaluator, noisy: PartEvaluator) -> dict[str, Any]:
-    """Whether keypoints stay on their place when the picture is mirrored, and on their landmarks when it is noisy."""
-    widths = np.array([ground_truth.size[0] for ground_truth in test.ground_truths], dtype=np.float64)
-    sides = np.array(
-        [
-            max(ground_truth.bbox[2:]) if ground_truth.bbox else max(ground_truth.size)
-            for ground_truth in test.ground_truths
-        ]
-    )
-    landmarks = test.boxed(test.parts)
+    """Score whether parts stay in place on the mirror image, and on their landmarks on the noisy image."""
+    widths = np.array([truth.size[0] for truth in test.ground_truths], dtype=np.float64)
+    sides = np.array([max(truth.bbox[2:]) if truth.bbox else max(truth.size) for truth in test.ground_truths])
+
+    landmarks = test.boxed(test.landmarks)
     hits, _ = region_hits(test.boxed(test.xy), landmarks)
     again, _ = region_hits(test.boxed(noisy.xy), landmarks)
     return {
@@ -224,7 +240,7 @@ def stability_scores(test: PartEvaluator, mirrored: PartEvaluator, noisy: PartEv
             "error": _round(flip_error(test.xy, mirrored.xy, widths, sides)),
         },
         "stability": {
-            "protocol": "EvalProtoPNet's rule: landmarks hit are the same under noise, percent of (picture, keypoint)",
+            "protocol": "EvalProtoPNet's rule: landmarks hit are the same under noise, percent of (image, keypoint)",
             "score": _round(100 * float((hits == again).all(2).mean())),
         },
     }

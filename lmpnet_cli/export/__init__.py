@@ -1,1 +1,1 @@
-"""Results and models for other programs: file formats, HTML reports and ONNX."""
+"""Hand results and models on to other programs: file formats, HTML reports and ONNX models."""

@@ -1,32 +1,30 @@
-"""`lmpnet convert`: keypoints as files that other tools open."""
+"""`lmpnet convert`: write keypoints as files that other tools open."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from lmpnet_cli.config import ConvertConfig
 from lmpnet_cli.config.convert import OF_FILES
 from lmpnet_cli.data.run_images import find_images, inputs_of
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
-from lmpnet_cli.export.formats import FORMATS, Document, Format, read_document
-from lmpnet_cli.export.formats.label_studio import LOCAL_FILES
+from lmpnet_cli.export.formats import FORMATS, Destination, Document, Format, read_document
 from lmpnet_cli.io.output_folder import LOCK, lock_output
+from lmpnet_cli.progress import Progress
 
-FILES = (".csv", ".h5", ".json", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".zip")
+FILE_SUFFIXES = (".csv", ".h5", ".json", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".zip")
 
 
 @dataclass(frozen=True)
 class ConvertResult:
-    """What was written.
+    """Describes what was written.
 
     Attributes:
-        images: how many there were.
-        names: of the keypoints.
+        images: the number of images.
+        names: names of the keypoints.
         files: files and folders of the format.
-        next: what to do with them.
+        next: what the user does with them.
     """
 
     images: int
@@ -35,93 +33,106 @@ class ConvertResult:
     next: str
 
 
-def convert(keypoints: str | Path, *, to: str, **options: Any) -> ConvertResult:
-    """Writes the keypoints of a `keypoints.json` in another format.
+def convert(keypoints: str | Path, *, to: str, progress: Progress | None = None, **options: Any) -> ConvertResult:
+    """Write the keypoints of a `keypoints.json` in the format of another tool.
 
     Args:
-        keypoints: the file, or the folder that holds it.
+        keypoints: the file, or the folder that contains it.
         to: coco-results, csv, dlc, label-studio, cvat, fiftyone or yolo-pose.
-        **options: the fields of `ConvertConfig`.
+        progress: receives a warning where the tool expects parts and the keypoints are ranks.
+        **options: the other fields of `ConvertConfig`: out, images, image_prefix, follow_links, overwrite.
 
     Raises:
-        LmpnetError: when the file is another kind of file, a picture is missing that the format needs, or a file is
-            there already.
+        LmpnetError: when the file is another kind of file, an image is missing that the format needs, or the output
+            exists already.
     """
     config = ConvertConfig(keypoints=Path(keypoints), to=to, **options)
     document = read_document(config.document)
-    out = config.out or Path("results") / "convert" / config.to
-    pictures: Mapping[str, Path] = {}
-    _check_frames(document, config.to)
-    if FORMATS[config.to].needs_images:
-        names = [each.file_name for each in document.results]
-        pictures = find_images(names, config.document.parent, config.images, config.follow_links)
-        if missing := [name for name in names if name not in pictures]:
-            raise InputError(
-                f"{len(missing)} of {len(names)} pictures are missing, which {config.to} needs; the first: "
-                f"{missing[0]}. Name the place where they are: --images FOLDER."
-            )
+    _check_frames(document, to)
+    images = _find_images(document, config) if FORMATS[to].needs_images else {}
+
+    out = config.out or Path("results") / "convert" / to
+    folder, existing = _existing_results(FORMATS[to], _output_path(to, out))
     inputs = config.images or inputs_of(config.document.parent)
-    out, folder, names = _place(config.to, out)
-    with lock_output(folder, names, config.overwrite):
-        return write_format(document, config.to, out, pictures, config.image_prefix, inputs)
+    with lock_output(folder, existing, config.overwrite):
+        return write_format(document, to, out, images, config.image_prefix, inputs, progress)
 
 
 def write_format(
     document: Document,
     to: str,
     out: Path,
-    pictures: Mapping[str, Path],
+    images: Mapping[str, Path],
     image_prefix: str | None = None,
     inputs: Sequence[Path] = (),
+    progress: Progress | None = None,
 ) -> ConvertResult:
-    """Writes one format; that it can tell of frames of a video, and that nothing is lost, was checked before.
+    """Write one format; the caller checks before that it can describe the images, and that nothing is overwritten.
 
     Args:
-        out: a folder, or the file where the format has one and `out` ends as its name does.
-        pictures: where each picture lies, by its name; needed where `Format.needs_pictures`.
-        image_prefix: of `Format.has_prefix`; None takes that of Label Studio's local files.
-        inputs: where the pictures were searched, for that prefix.
+        out: a folder, or the file where the format has only one and `out` ends in the suffix of its name.
+        images: the path of each image by its name; used where `Format.needs_images`.
+        image_prefix: what Label Studio puts before the name of an image; None takes its local files.
+        inputs: the files and folders that were searched for images, for that prefix.
+        progress: receives a warning where the tool expects parts and the keypoints are ranks.
 
     Raises:
-        DatasetError: when the tool could not tell two pictures apart.
-        OutputError: when something is there already, or cannot be written.
+        DatasetError: when the tool could not tell two images apart.
+        OutputError: when the output cannot be written.
     """
     format = FORMATS[to]
     format.check([result.file_name for result in document.results])
-    if image_prefix is None:
-        folder = inputs[0].absolute().name if len(inputs) == 1 and inputs[0].is_dir() else ""
-        image_prefix = LOCAL_FILES + (f"{quote(folder, errors='surrogateescape')}/" if folder else "")
-    elif not image_prefix.endswith(("/", "=")):
-        image_prefix += "/"
-    write = partial(format.write, prefix=image_prefix) if format.has_prefix else format.write
-    out, _, _ = _place(to, out)
-    files = write(document, out, pictures)
-    return ConvertResult(len(document.results), document.names, files, format.next.format(out=out))
+    if format.fixed_parts and document.is_ranked:
+        (progress or Progress()).warn(
+            f"{to} expects keypoint i to be the same part in every image, but --method {document.method} ranks the "
+            "keypoints of each image. Run discover with --method parts to get parts."
+        )
+
+    path = _output_path(to, out)
+    files = format.write(document, Destination(path, images, inputs, image_prefix))
+    return ConvertResult(len(document.results), document.names, files, format.next_step.format(out=path))
 
 
-def _place(to: str, out: Path) -> tuple[Path, Path, list[str]]:
-    """The file or folder of a format, the folder that holds what is written, and what would be replaced in it."""
-    format = FORMATS[to]
-    _check_out(to, format, out)
-    if format.file is None:
-        present = [entry.name for entry in out.iterdir()] if out.is_dir() else []
-        return out, out, sorted(name for name in present if name != LOCK)
-    if out.suffix != Path(format.file).suffix or out.is_dir():
-        out = out / format.file
-    return out, out.parent, [out.with_suffix(suffix).name for suffix in (out.suffix, *format.beside)]
+def _find_images(document: Document, config: ConvertConfig) -> dict[str, Path]:
+    names = [result.file_name for result in document.results]
+    images = find_images(names, config.document.parent, config.images, config.follow_links)
+    if missing := [name for name in names if name not in images]:
+        raise InputError(
+            f"{len(missing)} of {len(names)} images are missing, and {config.to} needs them. The first is "
+            f"{missing[0]}. Pass the folder that contains them: --images FOLDER."
+        )
+    return images
 
 
 def _check_frames(document: Document, to: str) -> None:
     if to in OF_FILES and any(result.frame is not None for result in document.results):
         raise DatasetError(
-            f"{to} names picture files, which frames of a video are not. Extract them (ffmpeg -i VIDEO "
+            f"{to} refers to image files, and frames of a video are not files. Extract them (ffmpeg -i VIDEO "
             "frames/%06d.jpg), and run discover on that folder."
         )
 
 
-def _check_out(to: str, format: Format, out: Path) -> None:
-    """A name that looks like a file is one."""
-    wanted = "" if format.file is None else Path(format.file).suffix
-    if not out.is_dir() and out.suffix in FILES and out.suffix != wanted:
-        kind = f"a {wanted} file, or a folder for it" if wanted else "a folder"
-        raise OptionError(f"--out {out} does not fit: {to} writes {kind}.")
+def _output_path(to: str, out: Path) -> Path:
+    """Return the file or folder to write: `out`, or the format's file in the folder `out`.
+
+    Raises:
+        OptionError: when `out` has the suffix of a file that the format does not write.
+    """
+    file_name = FORMATS[to].file_name
+    suffix = "" if file_name is None else Path(file_name).suffix
+    if not out.is_dir() and out.suffix in FILE_SUFFIXES and out.suffix != suffix:
+        raise OptionError(
+            f"--out {out} does not fit --to {to}. Pass {f'a {suffix} file or ' if suffix else ''}a folder."
+        )
+
+    if file_name is None or (out.suffix == suffix and not out.is_dir()):
+        return out
+    return out / file_name
+
+
+def _existing_results(format: Format, path: Path) -> tuple[Path, list[str]]:
+    """Return the folder that holds the output, and the names of what would be replaced in it."""
+    if format.file_name is None:
+        entries = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+        return path, sorted(name for name in entries if name != LOCK)
+    return path.parent, [path.with_suffix(suffix).name for suffix in (path.suffix, *format.companions)]

@@ -1,6 +1,6 @@
-"""`lmpnet export`: the whole path from picture to keypoints as one ONNX graph.
+"""`lmpnet export`: write a model as an ONNX model that takes image pixels and gives keypoints.
 
-For other programs, and for `discover --backend onnx`.
+Other programs run it, and so does `discover --backend onnx`.
 """
 
 import time
@@ -10,10 +10,8 @@ from typing import Any
 
 from lmpnet_cli.config import ExportConfig
 from lmpnet_cli.errors import OutputError
-from lmpnet_cli.inference.lmpnet import LMPNetPredictor
+from lmpnet_cli.inference.lmpnet import open_lmpnet_predictor
 from lmpnet_cli.inference.onnx import export_predictor
-from lmpnet_cli.inference.parts import PartPredictor
-from lmpnet_cli.inference.predictor import open_predictor
 from lmpnet_cli.io.onnx_file import OnnxHeader
 from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
@@ -21,11 +19,13 @@ from lmpnet_cli.progress import Progress
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The written graph.
+    """Describes the exported ONNX model.
 
     Attributes:
-        header: what it says of itself.
-        bytes: its length.
+        path: the file.
+        header: the description of the model that is stored in the file.
+        bytes: the size of the file.
+        seconds: how long the export took.
     """
 
     path: Path
@@ -35,25 +35,26 @@ class ExportResult:
 
 
 def export_onnx(
-    out: Any, *, model: LMPNet | None = None, progress: Progress | None = None, **options: Any
+    out: str | Path, *, model: LMPNet | None = None, progress: Progress | None = None, **options: Any
 ) -> ExportResult:
-    """Writes an ONNX graph: (B, 3, S, S) RGB bytes in, keypoints out, for any B.
+    """Write an ONNX model: (B, 3, S, S) RGB bytes in, keypoints out, for any batch size B.
 
     Args:
-        out: the file.
+        out: the file; its name ends in .onnx.
         model: a loaded model, in place of a checkpoint.
-        **options: the fields of `ExportConfig`.
+        progress: receives a message before the export.
+        **options: the other fields of `ExportConfig`.
 
     Raises:
-        LmpnetError: when the model or the options cannot be used, the file cannot be written, or packages are missing.
+        LmpnetError: when the model or an option cannot be used, the file cannot be written, or packages are missing.
     """
-    config = ExportConfig(out=out, **options)
+    config = ExportConfig(out=Path(out), **options)
     if config.out.exists() and not config.overwrite:
-        raise OutputError(f"{config.out} is there already. Choose another --out, or add --overwrite to replace it.")
-    (progress or Progress()).tell("An export takes about a quarter of a minute.")
+        raise OutputError(f"{config.out} already exists. Choose another --out, or add --overwrite to replace it.")
+
+    (progress or Progress()).tell("The export takes about 15 seconds.")
     started = time.perf_counter()
     as_discover = config.as_discover
-    predictor = open_predictor(as_discover, model)
-    assert isinstance(predictor, LMPNetPredictor | PartPredictor)
-    header = export_predictor(predictor, as_discover, config.out)
+    predictor = open_lmpnet_predictor(as_discover, model)
+    header = export_predictor(predictor, config.out)
     return ExportResult(config.out, header, config.out.stat().st_size, time.perf_counter() - started)

@@ -1,7 +1,7 @@
-"""Which filters and images the full-scale visualisation shows (LMPNet, section 3.3, figure 4).
+"""Which filters and images the full-scale visualisation shows (LMPNet, section 3.2, figure 4).
 
-A pass over the images records every filter's strength, the maximum of its map, on every image. The table goes to a
-temporary file on disk, so memory does not grow with the number of images.
+One pass over the images records every filter's strength, the maximum of its map, on every image. The table is a
+temporary file, so memory does not grow with the number of images.
 """
 
 import tempfile
@@ -20,7 +20,7 @@ from lmpnet_cli.data.images import evenly
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import LoadedImage
 from lmpnet_cli.errors import OptionError
-from lmpnet_cli.filters.votes import Votes
+from lmpnet_cli.filters.votes import FilterVotes
 from lmpnet_cli.inference.runner import ModelRunner
 from lmpnet_cli.model.entropy import feature_map_entropy
 from lmpnet_cli.model.lmpnet import LMPNetOutput
@@ -35,10 +35,10 @@ class FilterView:
 
     Attributes:
         filter: its index among the maps.
-        rank: its place by decreasing maximum activation, from 0.
+        rank: by decreasing maximum activation, from 0.
         max_activation, entropy: over all images; the entropy is the mean in nats.
         tiles: for each row, the ranks, files and activations of its images.
-        classes: predicted classes of the tenth of the images where it answers strongest, with their shares.
+        classes: predicted classes of the tenth of the images where it responds most strongly, with their shares.
         votes: keypoints it votes for, with their shares; None where the maps are not those that vote.
     """
 
@@ -52,7 +52,7 @@ class FilterView:
 
 
 class LayerMaps:
-    """Pictures with the maps of one layer of the network or of its replica."""
+    """The maps of one layer of the network, or of its replica, over images."""
 
     def __init__(self, runner: ModelRunner, replica: bool, layer: str | None) -> None:
         """
@@ -60,53 +60,57 @@ class LayerMaps:
             layer: one of the network's layers before its last; None takes the maps that make the keypoints.
 
         Raises:
-            OptionError: when the checkpoint has no replica, or the network no such layer.
+            OptionError: when the checkpoint has no replica, or the network has no such layer.
         """
         self.runner, self.replica, self.layer = runner, replica, layer
         network = runner.model.replica if replica else runner.model.network
         if network is None:
-            raise OptionError("This checkpoint holds no replica. Leave --replica out.")
-        modules = dict(network.backbone.network.named_children())
-        self._channels_last = str(getattr(network.backbone.network, "output_fmt", "")).endswith("NHWC")  # Swin
+            raise OptionError("This checkpoint has no replica; remove --replica.")
+
+        backbone = network.backbone.network
+        modules = dict(backbone.named_children())
         if layer is not None and layer not in modules:
             raise OptionError(f"The network has no layer {layer!r}. It has {', '.join(modules)}.")
         self._module = None if layer is None else modules[layer]
+        self._channels_last = str(getattr(backbone, "output_fmt", "")).endswith("NHWC")  # Swin
 
     def batches(
         self, files: Sequence[ListedImage], progress: Progress, preview: int | None = None
     ) -> Iterator[tuple[list[LoadedImage], Tensor, LMPNetOutput]]:
-        """Readable pictures with their (B, C, H, W) maps, none negative, and all that the networks gave."""
-        with self._listening() as heard:
-            for pictures, output in self.runner.batches(files, progress, preview):
+        """Yield readable images with their (B, C, H, W) maps, none negative, and the output of the networks."""
+        with self._recording() as recorded:
+            for loaded, output in self.runner.batches(files, progress, preview):
                 maps = output.replica_maps if self.replica else output.maps
                 if self._module is not None:
-                    maps = self._of_layer(heard, len(pictures))
-                assert maps is not None  # __init__ has seen the replica
-                yield pictures, maps.float().relu(), output
+                    maps = self._of_layer(recorded, len(loaded))
+                assert maps is not None  # __init__ has checked that there is a replica
+                yield loaded, maps.float().relu(), output
 
-    def _of_layer(self, heard: list[Tensor], count: int) -> Tensor:
-        if not heard or heard[-1].ndim != 4:
-            raise OptionError(f"The layer {self.layer!r} of this network has no maps to show. Name another.")
-        parts: list[Tensor] = []  # several where memory did not suffice for the whole batch
-        while heard and sum(map(len, parts)) < count:
-            parts.insert(0, heard.pop())
-        heard.clear()  # of a part that ran out of memory further on
-        maps = torch.cat(parts)
+    def _of_layer(self, recorded: list[Tensor], count: int) -> Tensor:
+        """Return the maps of the last `count` images: several pieces, where memory did not suffice for the batch."""
+        if not recorded or recorded[-1].ndim != 4:
+            raise OptionError(f"Layer {self.layer!r} of this network has no maps to show; pass another.")
+
+        pieces: list[Tensor] = []
+        while recorded and sum(map(len, pieces)) < count:
+            pieces.insert(0, recorded.pop())
+        recorded.clear()  # of a piece that ran out of memory in a later layer
+        maps = torch.cat(pieces)
         return maps.permute(0, 3, 1, 2) if self._channels_last else maps
 
     @contextmanager
-    def _listening(self) -> Iterator[list[Tensor]]:
-        heard: list[Tensor] = []
+    def _recording(self) -> Iterator[list[Tensor]]:
+        recorded: list[Tensor] = []
         if self._module is None:
-            yield heard
+            yield recorded
             return
 
-        def keep(_module: object, _inputs: object, output: Tensor) -> None:
-            heard.append(output)
+        def record(_module: object, _inputs: object, output: Tensor) -> None:
+            recorded.append(output)
 
-        handle = self._module.register_forward_hook(keep)
+        handle = self._module.register_forward_hook(record)
         try:
-            yield heard
+            yield recorded
         finally:
             handle.remove()
 
@@ -117,9 +121,9 @@ class Ranking:
 
     Attributes:
         strengths: (N, C), on disk.
-        entropy: (C,) mean over images in nats; NaN for a filter that never answered.
+        entropy: (C,) mean over images in nats; NaN for a filter whose maps are all zero.
         mean_entropy: over all maps that are not zero, as in `eval`; NaN without any.
-        readable: (N,) places of the images in the list that was measured.
+        readable: (N,) indices of the images in the list that was measured.
         labels: (N,) names of the predicted classes.
         votes: of the filters, for keypoints; None where the maps are not those that vote.
     """
@@ -129,30 +133,33 @@ class Ranking:
     mean_entropy: float
     readable: list[int]
     labels: list[str]
-    votes: Votes | None
+    votes: FilterVotes | None
 
 
 @contextmanager
-def ranking(source: LayerMaps, files: Sequence[ListedImage], progress: Progress) -> Iterator[Ranking]:
-    """The first pass; the table of strengths is there until the context ends."""
+def ranking(
+    source: LayerMaps, files: Sequence[ListedImage], progress: Progress, votes: FilterVotes | None
+) -> Iterator[Ranking]:
+    """Make the first pass; the table of strengths exists until the context ends."""
     progress.start("strength of every filter", len(files))
     entropy_sum, entropy_count = np.zeros(1), np.zeros(1)  # over images, for each filter
     readable: list[int] = []
     labels: list[str] = []
     model = source.runner.model
-    votes = Votes(model.part_head, source.replica) if source.layer is None else None
+
     with tempfile.TemporaryFile() as table:
-        for pictures, maps, output in source.batches(files, progress):
-            readable += [picture.index for picture in pictures]
-            best = output.logits[:, : len(model.spec.classes)].argmax(1)
-            labels += [model.spec.classes[index] for index in best.tolist()]
+        for loaded, maps, output in source.batches(files, progress):
+            readable += [each.index for each in loaded]
+            labels += [model.spec.classes[index] for index in model.classes(output)[0].tolist()]
             if votes is not None:
                 votes.add(output)
+
             strengths = maps.amax((2, 3)).cpu().numpy()
             table.write(strengths.tobytes())
             entropy = feature_map_entropy(maps).cpu().double().numpy()
             entropy_sum = entropy_sum + np.nansum(entropy, axis=0)
             entropy_count = entropy_count + (~np.isnan(entropy)).sum(0)
+
         table.flush()
         whole = np.memmap(table, np.float32, "r", shape=(len(readable), strengths.shape[1]))
         mean = np.where(entropy_count > 0, entropy_sum / np.maximum(entropy_count, 1), np.nan)
@@ -162,37 +169,38 @@ def ranking(source: LayerMaps, files: Sequence[ListedImage], progress: Progress)
 
 
 def significant(value: float) -> float:
-    """Five significant digits: weak filters are as small as they are."""
+    """Round to five significant digits, so that weak filters keep theirs."""
     return float(f"{value:.5g}")
 
 
 def choose(found: Ranking, names: Sequence[str], filters: int, tiles: int) -> list[FilterView]:
-    """Filters evenly sampled by decreasing maximum activation, each with images evenly sampled by rank.
+    """Sample filters evenly by decreasing maximum activation, each with images evenly sampled by rank.
 
     Args:
         names: of the readable images.
-        filters: how many.
-        tiles: how many tiles for each, from the first to the last rank; 1 shows the strongest images alone.
+        filters: number of filters.
+        tiles: number of tiles for each, from the first to the last rank; 1 shows the strongest images alone.
     """
     order = np.argsort(-found.strengths.max(0), kind="stable")
+    starts = evenly(max(1, len(found.strengths) - TILE + 1), tiles)
+    return [_view(found, names, int(order[rank]), rank, starts) for rank in evenly(len(order), filters)]
+
+
+def _view(found: Ranking, names: Sequence[str], index: int, rank: int, starts: Sequence[int]) -> FilterView:
+    """Describe one filter; each tile begins at one of the ranks in `starts`."""
     images = len(found.strengths)
-    starts = evenly(max(1, images - TILE + 1), tiles)
-    views = []
-    for rank in evenly(len(order), filters):
-        index = int(order[rank])
-        column = np.array(found.strengths[:, index])
-        by_rank = np.argsort(-column, kind="stable")
-        rows: list[dict[str, list[Any]]] = []
-        for start in starts:
-            ranks = list(range(start, min(start + TILE, images)))
-            chosen = [int(by_rank[each]) for each in ranks]
-            activations = [significant(column[each]) for each in chosen]
-            rows.append(
-                {"ranks": ranks, "images": chosen, "files": [names[i] for i in chosen], "activations": activations}
-            )
-        mean = None if np.isnan(found.entropy[index]) else round(float(found.entropy[index]), 4)
-        strongest = Counter(found.labels[image] for image in by_rank[: max(1, images // 10)] if column[image] > 0)
-        classes = [(name, round(count / strongest.total(), 4)) for name, count in strongest.most_common()]
-        votes = None if found.votes is None else found.votes.shares(index)
-        views.append(FilterView(index, rank, float(column.max()), mean, rows, classes, votes))
-    return views
+    column = np.array(found.strengths[:, index])
+    by_rank = np.argsort(-column, kind="stable")
+
+    rows: list[dict[str, list[Any]]] = []
+    for start in starts:
+        ranks = list(range(start, min(start + TILE, images)))
+        chosen = [int(by_rank[each]) for each in ranks]
+        activations = [significant(column[each]) for each in chosen]
+        rows.append({"ranks": ranks, "images": chosen, "files": [names[i] for i in chosen], "activations": activations})
+
+    entropy = None if np.isnan(found.entropy[index]) else round(float(found.entropy[index]), 4)
+    strongest = Counter(found.labels[image] for image in by_rank[: max(1, images // 10)] if column[image] > 0)
+    classes = [(name, round(count / strongest.total(), 4)) for name, count in strongest.most_common()]
+    votes = None if found.votes is None else found.votes.shares(index)
+    return FilterView(index, rank, float(column.max()), entropy, rows, classes, votes)

@@ -1,12 +1,12 @@
-"""`lmpnet viz-filters`: the full-scale filter visualisation (LMPNet, section 3.3, figure 4).
+"""`lmpnet viz-filters`: the full-scale filter visualisation (LMPNet, section 3.2, figure 4).
 
 Usual galleries show the best images of the best filters; this one shows the whole range. Each column is one filter, by
-decreasing maximum activation; down a column images follow by decreasing activation, four neighbours in rank to a tile.
+decreasing maximum activation; down a column, images follow by decreasing activation, four neighbours in rank per tile.
 Filters and ranks are sampled evenly, so weak filters and weak images appear too.
 
 1. A first pass over the images records every filter's strength on every image (`filter_ranking.py`).
 2. A second pass over the images that appear draws their maps on them.
-3. `compare` does both for further checkpoints and puts galleries of their filters one below the other (figure 5).
+3. `compare` does both for further checkpoints and stacks galleries of their filters (figure 5).
 """
 
 import time
@@ -18,22 +18,22 @@ from typing import Any
 
 import numpy as np
 
-from lmpnet_cli.config import VisualizeConfig
+from lmpnet_cli.config import DiscoverConfig, VisualizeConfig
 from lmpnet_cli.data.images import Rgb
 from lmpnet_cli.data.listing import ListedImage, list_images
 from lmpnet_cli.drawing.files import save_png
 from lmpnet_cli.drawing.grids import gallery, stack, tile_grid
 from lmpnet_cli.drawing.heatmaps import heat_overlay, muted
 from lmpnet_cli.drawing.overlays import fit
-from lmpnet_cli.export.report.report import page
+from lmpnet_cli.export.report.report import update_report
 from lmpnet_cli.filters.ranking import FilterView, LayerMaps, Ranking, choose, ranking, significant
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.filters.votes import FilterVotes
+from lmpnet_cli.inference.runner import ModelRunner, open_runner
 from lmpnet_cli.io.bundled import bundled_examples
 from lmpnet_cli.io.coco import skipped_entries
 from lmpnet_cli.io.files import write_json
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import write_run
-from lmpnet_cli.io.runtime import seed_everything
 from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
 
@@ -74,12 +74,16 @@ class VisualizeResult:
 
 
 def visualize_filters(
-    images: Any = None, *, model: LMPNet | None = None, progress: Progress | None = None, **options: Any
+    images: Any = None,
+    *,
+    model: LMPNet | None = None,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> VisualizeResult:
-    """Draws the full-scale filter visualisation.
+    """Draw the full-scale filter visualisation.
 
     Args:
-        images: folders and files; None takes the bundled example pictures.
+        images: folders and files, one or several; None takes the bundled example images.
         model: a loaded model, in place of a checkpoint.
         **options: the fields of `VisualizeConfig`; without `out` nothing is written.
 
@@ -94,33 +98,44 @@ def visualize_filters(
 
 def _visualize(config: VisualizeConfig, model: LMPNet | None, progress: Progress) -> VisualizeResult:
     files = list_images(config.images or (bundled_examples() / "images",), config.follow_links)
-    seed_everything(config.seed)
     started = time.perf_counter()
-    runners = [ModelRunner(config, model, config.replica)]
-    runners += [ModelRunner(replace(config, checkpoint=path), replica=config.replica) for path in config.compare]
+    runners = [open_runner(config, model, config.replica)]
+    runners += [open_runner(replace(config, checkpoint=path), replica=config.replica) for path in config.compare]
     sources = [LayerMaps(runner, config.replica, config.layer) for runner in runners]
+
     galleries = []
-    with ranking(sources[0], files, progress) as found:
+    with ranking(sources[0], files, progress, _votes(sources[0])) as found:
         skipped = runners[0].skipped
         readable = [files[index] for index in found.readable]
         views = choose(found, [file.name for file in readable], config.columns, config.rows)
         if config.compare:
             galleries.append(_gallery(sources[0], config, found, readable, progress))
     grid = _grid(config, views, _draw(sources[0], config, readable, views, progress))
+
     for source in sources[1:]:
-        with ranking(source, readable, progress) as found:
+        with ranking(source, readable, progress, _votes(source)) as found:
             own = [readable[index] for index in found.readable]
             galleries.append(_gallery(source, config, found, own, progress))
+
     seconds = time.perf_counter() - started
     device = str(runners[0].device)
     result = VisualizeResult(grid, views, len(readable), skipped, galleries, config.out, seconds, device)
     if config.out:
         _write(config, runners[0], result)
-        page(config.out, config.report, progress)
+        update_report(config.out, config.report, progress)
     return result
 
 
-Drawn = dict[tuple[int, int], Rgb]  # (filter, image) -> the picture with that filter's map on it
+def _votes(source: LayerMaps) -> FilterVotes | None:
+    """Count votes as `discover` does by default, where the maps are those that make the keypoints."""
+    if source.layer is not None:
+        return None
+
+    options = DiscoverConfig(images=(), method="lmpnet").method_options()
+    return FilterVotes(source.runner.model, source.replica, **{name: options[name] for name in ("k", "thr", "filters")})
+
+
+Drawn = dict[tuple[int, int], Rgb]  # (filter, image) -> the image with that filter's map on it
 
 
 def _draw(
@@ -135,22 +150,23 @@ def _draw(
         for tile in view.tiles:
             for image in tile["images"]:
                 shown.setdefault(image, []).append(view)
+
     wanted = sorted(shown)
     progress.start("draw", len(wanted))
     drawn = {}
-    for pictures, maps, _ in source.batches([files[image] for image in wanted], progress, preview=2 * config.tile):
-        for picture, own in zip(pictures, maps, strict=True):
-            image = wanted[picture.index]
-            assert picture.preview is not None
+    for loaded, maps, _ in source.batches([files[image] for image in wanted], progress, preview=2 * config.tile):
+        for each, own_maps in zip(loaded, maps, strict=True):
+            image = wanted[each.index]
+            assert each.preview is not None
             for view in shown[image]:
-                heat = own[view.filter].cpu().numpy()
-                shown_on = heat_overlay(muted(picture.preview), heat, view.max_activation)
-                drawn[view.filter, image] = fit(shown_on, config.tile)
+                heat = own_maps[view.filter].cpu().numpy()
+                overlay = heat_overlay(muted(each.preview), heat, view.max_activation)
+                drawn[view.filter, image] = fit(overlay, config.tile)
     return drawn
 
 
 def _tiles(config: VisualizeConfig, view: FilterView, drawn: Drawn) -> list[list[Rgb]]:
-    blank = np.full((config.tile, config.tile, 3), 255, np.uint8)  # a file that has gone since the first pass
+    blank = np.full((config.tile, config.tile, 3), 255, np.uint8)  # for a file that was deleted after the first pass
     return [[drawn.get((view.filter, image), blank) for image in tile["images"]] for tile in view.tiles]
 
 
@@ -169,17 +185,24 @@ def _grid(config: VisualizeConfig, views: Sequence[FilterView], drawn: Drawn) ->
 def _gallery(
     source: LayerMaps, config: VisualizeConfig, found: Ranking, files: Sequence[ListedImage], progress: Progress
 ) -> Gallery:
-    """The filters of one checkpoint; `files` are the images of the ranking."""
+    """Draw the filters of one checkpoint; `files` are the images of the ranking."""
     views = choose(found, [file.name for file in files], config.columns * config.rows, 1)
     drawn = _draw(source, config, files, views, progress)
+
     spec = source.runner.model.spec
     pooling = f"leaky_max, epsilon {spec.epsilon:g}" if spec.pooling == "leaky_max" else spec.pooling
-    record = source.runner.checkpoint_record()
     path = source.runner.checkpoint
     name = "/".join(path.absolute().parts[-2:]) if path else "model"
     title = f"{name}: {pooling}; mean entropy {found.mean_entropy:.3f} nats"
     blocks = [(_titles(view), _tiles(config, view, drawn)[0]) for view in views]
-    return Gallery(record, pooling, found.mean_entropy, views, gallery(title, blocks, config.columns, config.tile))
+
+    return Gallery(
+        source.runner.checkpoint_record(),
+        pooling,
+        found.mean_entropy,
+        views,
+        gallery(title, blocks, config.columns, config.tile),
+    )
 
 
 def _write(config: VisualizeConfig, runner: ModelRunner, result: VisualizeResult) -> None:
@@ -189,6 +212,7 @@ def _write(config: VisualizeConfig, runner: ModelRunner, result: VisualizeResult
         (config.out / "comparison.png").unlink()
     if result.comparison:
         save_png(config.out / "comparison.png", stack([each.picture for each in result.comparison]))
+
     skipped = skipped_entries(result.skipped)
     document = {
         "checkpoint": runner.checkpoint_record(),
@@ -208,6 +232,7 @@ def _write(config: VisualizeConfig, runner: ModelRunner, result: VisualizeResult
         ],
         "skipped": skipped,
     }
+
     write_json(config.out / "filters.json", document)
     write_run(
         config.out,

@@ -1,4 +1,4 @@
-"""Any image classifier, as the second method needs it: from RGB bytes to logits, with its classes and input size."""
+"""Image classifiers as the method saliency needs them: from RGB bytes to logits, with classes and input size."""
 
 import difflib
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Classifier:
     """A network ready to classify.
 
     Attributes:
-        network: the module that answers.
+        network: the module that computes the logits.
         logits: (B, 3, S, S) RGB in 0 to 255 -> (B, classes or more) logits; what follows the classes means "none".
         classes: names in the order of the logits.
         size: side of the input in pixels.
@@ -39,7 +39,7 @@ class Classifier:
 
 
 def lmpnet_classifier(runner: ModelRunner) -> Classifier:
-    """The classification branch of an LMPNet's network."""
+    """Wrap the classification branch of an LMPNet's network."""
     model = runner.model
 
     def logits(images: Tensor) -> Tensor:
@@ -51,17 +51,17 @@ def lmpnet_classifier(runner: ModelRunner) -> Classifier:
 
 
 def timm_classifier(name: str, weights: Path | None, size: int | None, device: torch.device) -> Classifier:
-    """A classifier by its timm name.
+    """Open a classifier by its timm name.
 
     Args:
-        weights: a safetensors file with timm's key names; None fetches timm's pretrained weights.
+        weights: a safetensors file with timm's key names; None downloads timm's pretrained weights.
         size: side of the input; None takes the one that the network was made for.
 
     Raises:
-        OptionError: when timm has no such classifier, or it does not take pictures of that size.
-        CheckpointError: when weights are missing, damaged, cannot be fetched, or do not fit.
+        OptionError: when timm has no such classifier, or it does not accept images of that size.
+        CheckpointError: when weights are missing, damaged, cannot be downloaded, or do not fit.
     """
-    _known(name, weights)
+    _check_name(name, weights)
     tensors = None if weights is None else _tensors(weights)
     try:
         if tensors is None:
@@ -73,14 +73,16 @@ def timm_classifier(name: str, weights: Path | None, size: int | None, device: t
         reason = " ".join(str(error).split())[:200]
         if tensors is None:
             raise CheckpointError(
-                f"The pretrained weights of {name} could not be fetched ({type(error).__name__}). Connect to the "
-                "network once, or name a file with --classifier-weights."
+                f"The pretrained weights of {name} could not be downloaded ({type(error).__name__}). Connect to the "
+                "network once, or pass a file with --classifier-weights."
             ) from error
         raise CheckpointError(f"{weights} does not fit {name}: {reason}") from error
+
     if network.num_classes < 2:
-        raise OptionError(f"{name} has no classes to tell apart. Choose a classifier.")
+        raise OptionError(f"{name} has fewer than two classes; choose a classifier.")
     settings: dict[str, Any] = resolve_data_config({}, model=network)  # type: ignore[no-untyped-call]
     side = size or int(settings["input_size"][1])
+
     network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
     mean, std = (torch.tensor(settings[key], device=device).view(1, 3, 1, 1) * 255 for key in ("mean", "std"))
 
@@ -93,45 +95,50 @@ def timm_classifier(name: str, weights: Path | None, size: int | None, device: t
             logits(torch.zeros(1, 3, side, side, device=device))
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise OptionError(f"{name} takes no pictures of {side} pixels ({reason}). Choose another --size.") from error
+        raise OptionError(
+            f"{name} does not accept images of {side} pixels ({reason}). Choose another --size."
+        ) from error
+
     file: dict[str, Any]
     if weights is None:
         file = {"name": f"{name.partition('.')[0]}.{network.pretrained_cfg.get('tag')}", "sha256": None}
     else:
         file = {"name": weights.name, "sha256": file_sha256(weights)}
-    # names of a file's classes are not known; those of timm's own weights are ImageNet's, where there are a thousand
+    # the class names of a file are unknown; those of timm's own weights are ImageNet's, where there are a thousand
     names = _imagenet() if weights is None and network.num_classes == 1000 else map(str, range(network.num_classes))
     return Classifier(network, logits, tuple(names), side, {"checkpoint": file, "classifier": name})
 
 
-def _known(name: str, weights: Path | None) -> None:
+def _check_name(name: str, weights: Path | None) -> None:
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         near = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.4)
-        raise OptionError(f"timm has no classifier {name!r}. Near: {', '.join(near) or 'none'}.")
+        raise OptionError(f"timm has no classifier {name!r}. Similar names: {', '.join(near) or 'none'}.")
     tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
         raise OptionError(f"timm has no weights {tag!r} of {architecture}. It has {', '.join(tags) or 'none'}.")
     if weights is None and not timm.is_model_pretrained(architecture):
-        raise OptionError(f"timm has no weights of {name}. Name a file with --classifier-weights.")
+        raise OptionError(f"timm has no weights of {name}; pass a file with --classifier-weights.")
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except FileNotFoundError as error:
-        raise CheckpointError(f"There is no weight file {path}. Check --classifier-weights.") from error
+        raise CheckpointError(f"Weight file {path} not found. Check --classifier-weights.") from error
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a safetensors file ({error}). Pickled weights are not read.") from error
+        raise CheckpointError(
+            f"{path} is not a safetensors file ({error}). Pickled weights are not supported."
+        ) from error
 
 
 def _class_count(name: str, tensors: dict[str, Tensor], path: Path | None) -> int:
-    """How many classes the head in the file has."""
+    """Count the classes of the head in the file."""
     config = timm.models.get_pretrained_cfg(name)
     layer = config.classifier if config else ""
     head = tensors.get(f"{layer}.weight")
     if head is None:
-        raise CheckpointError(f"{path} holds no classifier of {name}: there is no tensor {layer}.weight in it.")
+        raise CheckpointError(f"{path} does not hold a classifier of {name}: tensor {layer}.weight is missing.")
     return head.shape[0]
 
 

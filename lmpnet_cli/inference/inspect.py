@@ -1,4 +1,4 @@
-"""`lmpnet info`: what is in a checkpoint or an exported graph, without building the model."""
+"""`lmpnet info`: read what is in a checkpoint or an exported ONNX model, without building the model."""
 
 import math
 from dataclasses import asdict
@@ -15,13 +15,13 @@ from lmpnet_cli.io.onnx_file import read_onnx_header
 
 
 def info(model: str | Path | None = None) -> dict[str, Any]:
-    """What the file says of itself.
+    """Return what the file says about itself.
 
     Args:
-        model: a checkpoint or a graph of `lmpnet export`; None takes the bundled model.
+        model: a checkpoint or an ONNX model of `lmpnet export`; None takes the bundled model.
 
     Returns:
-        `file`, `bytes`, `sha256`, `kind` (checkpoint or graph), `parameters` of each part of a checkpoint, and the
+        `file`, `bytes`, `sha256`, `kind` (checkpoint or onnx), `parameters` of each part of a checkpoint, and the
         record that the file holds.
 
     Raises:
@@ -29,19 +29,19 @@ def info(model: str | Path | None = None) -> dict[str, Any]:
     """
     path = bundled_checkpoint() if model is None else Path(model)
     if path.suffix == ONNX_SUFFIX:
-        record: dict[str, Any] = {"kind": "graph", **asdict(read_onnx_header(path))}
+        record: dict[str, Any] = {"kind": "onnx", **asdict(read_onnx_header(path))}
     else:
         header = read_header(path)
         try:
             parse_spec(header["spec"])
         except WRONG_SHAPE as error:
-            raise CheckpointError(f"{path} does not say what network it holds ({error}).") from error
+            raise CheckpointError(f"{path} does not describe its network ({error}).") from error
         record = {"kind": "checkpoint", "parameters": _parameters(path), **header}
     return {"file": str(path), "bytes": path.stat().st_size, "sha256": file_sha256(path), **record}
 
 
 def _parameters(path: Path) -> dict[str, int]:
-    """Numbers stored for the network, its replica and the vocabulary."""
+    """Count the parameters of the network, its replica and the part head."""
     counts: dict[str, int] = {}
     with safe_open(path, framework="pt") as file:
         for key in file.keys():  # noqa: SIM118

@@ -1,125 +1,179 @@
-"""Keypoints by LMPNet: the maps of both networks, and the keypoint branch on them."""
+"""The predictor of an LMPNet, for the methods lmpnet (ranks in each image) and parts (the same part in every image)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lmpnet_cli.config import KeypointConfig
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import LoadedImage
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.errors import CheckpointError, OptionError
+from lmpnet_cli.inference.runner import ModelRunner, open_runner
 from lmpnet_cli.keypoints import Keypoints, keypoint_names, positions_in_image
-from lmpnet_cli.model.fusion import Detections, ballot, fuse_sweep
+from lmpnet_cli.model.fusion import Detections
 from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput
 from lmpnet_cli.progress import Progress
 
+Array = NDArray[np.float64]
 
-def find_keypoints(
-    output: LMPNetOutput,
-    pictures: Sequence[LoadedImage],
-    config: KeypointConfig,
-    thresholds: Sequence[float],
-    classes: Sequence[str],
-) -> list[list[Keypoints]]:
-    """The keypoint branch for a batch: maps of both networks in, keypoints in image pixels out.
+
+def to_keypoints(
+    images: Sequence[LoadedImage],
+    positions: Array,
+    scores: Array,
+    map_size: tuple[int, int],
+    replica_shares: Array | None,
+    labels: Sequence[str],
+    probabilities: Sequence[float],
+) -> list[Keypoints]:
+    """Turn what was found on the maps of a batch into keypoints in pixels of its images.
 
     Args:
-        pictures: the readable pictures that the maps belong to.
-        thresholds: erasing distances in cells of a 14 x 14 grid over the image.
-
-    Returns:
-        For each threshold the keypoints of every picture.
+        positions: (B, K, 2) row, column in cells of the map; NaN where a keypoint was not found.
+        scores, replica_shares: (B, K).
+        labels, probabilities: predicted class of each image.
     """
-    votes = ballot(output, config.filters, config.margin)
-    best = output.logits[:, : len(classes)].float().softmax(1).max(1)
-    labels = list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-    return [
-        [
-            Keypoints(name, width, height, xy, scores, shares, classes[label], score)
-            for (name, width, height, xy, scores, shares), (label, score) in zip(
-                _to_pixels(detections, pictures), labels, strict=True
-            )
-        ]
-        for detections in fuse_sweep(votes, config.keypoints, thresholds, config.iterations)
-    ]
-
-
-def _to_pixels(detections: Detections, pictures: Sequence[LoadedImage]) -> list[tuple[str, int, int, Any, Any, Any]]:
-    positions = detections.positions.cpu().double().numpy()
-    scores = detections.scores.cpu().double().numpy()
-    shares = detections.replica_shares.cpu().double().numpy()
     results = []
-    for index, picture in enumerate(pictures):
-        size = (picture.width, picture.height)
-        xy = positions_in_image(positions[index], detections.map_size, size)
-        results.append((picture.name, *size, xy, scores[index], shares[index]))
+    for index, image in enumerate(images):
+        size = (image.width, image.height)
+        results.append(
+            Keypoints(
+                image.name,
+                *size,
+                positions_in_image(positions[index], map_size, size),
+                scores[index],
+                None if replica_shares is None else replica_shares[index],
+                labels[index],
+                probabilities[index],
+            )
+        )
     return results
 
 
 @dataclass(frozen=True)
 class LMPNetPredictions:
-    """A batch of pictures with both networks' maps; keypoints are made when they are asked for."""
+    """A batch of images with the maps of both networks; keypoints are found when they are asked for."""
 
     output: LMPNetOutput
-    pictures: Sequence[LoadedImage]
-    config: KeypointConfig
-    classes: Sequence[str]
+    images: Sequence[LoadedImage]
+    predictor: "LMPNetPredictor"
     relevance: None = None
 
     @property
-    def maps(self) -> Tensor:
-        """(B, C, H, W) maps of the network."""
-        return self.output.maps
-
-    @property
     def logits(self) -> Mapping[str, Tensor | None]:
-        """Of network and replica, by the name of what they are scored as."""
+        """Return the logits of network and replica, by the name of what they are scored as."""
         return {"accuracy": self.output.logits, "replica_accuracy": self.output.replica_logits}
 
-    def keypoints(self, thresholds: Sequence[float]) -> list[list[Keypoints]]:
-        """For each threshold the keypoints of every picture."""
-        return find_keypoints(self.output, self.pictures, self.config, thresholds, self.classes)
+    def keypoints(self) -> list[Keypoints]:
+        """Return the keypoints of every image, at the first threshold of the predictor."""
+        return self.sweep()[0]
+
+    def sweep(self) -> list[list[Keypoints]]:
+        """Return the keypoints of every image for each threshold of the predictor."""
+        indices, probabilities = self.predictor.model.classes(self.output)
+        labels = [self.predictor.classes[index] for index in indices.tolist()]
+        return [self._in_pixels(found, labels, probabilities.tolist()) for found in self.predictor.detect(self.output)]
+
+    def _in_pixels(self, found: Detections, labels: list[str], probabilities: list[float]) -> list[Keypoints]:
+        shares = None if found.replica_shares is None else _array(found.replica_shares)
+        return to_keypoints(
+            self.images, _array(found.positions), _array(found.scores), found.map_size, shares, labels, probabilities
+        )
+
+
+def _array(values: Tensor) -> Array:
+    array: Array = values.cpu().double().numpy()
+    return array
 
 
 class LMPNetPredictor:
-    """Finds keypoints by LMPNet, at any erasing distance."""
+    """Finds keypoints by an LMPNet: the paper's, at any erasing distances, or those of its part head."""
 
-    order = "prominence"
-
-    def __init__(self, config: KeypointConfig, model: LMPNet | None = None) -> None:
+    def __init__(
+        self,
+        runner: ModelRunner,
+        method: Literal["lmpnet", "parts"],
+        k: int | None = None,
+        thresholds: Sequence[float] = (3.0,),
+        **options: Any,
+    ) -> None:
         """
         Args:
-            model: takes the place of the checkpoint that `config` names.
+            k: number of keypoints; of parts the model's own number, or None.
+            thresholds: erasing distances in cells of a 14 x 14 grid over the image; parts have none.
+            **options: the other options of `LMPNet.keypoints`.
 
         Raises:
-            CheckpointError, DeviceError: when there is no such model or device.
+            CheckpointError: for the method parts, when the model has no part head.
+            OptionError: for the method parts, when the model has another number of parts.
         """
-        self.config = config
-        self.runner = ModelRunner(config, model, config.replica)
-        self.reader, self.device = self.runner.reader, self.runner.device
-        self.model = self.runner.model
-        self.classes: Sequence[str] = self.runner.model.spec.classes
-        self.names: Sequence[str] = keypoint_names(config.keypoints)
+        self.runner, self.method, self._options = runner, method, options
+        self.model, self.loader, self.device = runner.model, runner.loader, runner.device
+        self.classes: Sequence[str] = runner.model.spec.classes
+        self.bfloat16 = runner.bfloat16
+
+        if method == "parts":
+            self.names: Sequence[str] = _part_names(runner, k)
+            self.thresholds: Sequence[float | None] = (None,)
+        else:
+            self.names, self.thresholds = keypoint_names(k or 5), tuple(thresholds)
 
     def record(self) -> dict[str, Any]:
-        """What found the keypoints, for the results."""
+        """Return what finds the keypoints, for the results."""
         return {"checkpoint": self.runner.checkpoint_record()}
 
-    @property
-    def bfloat16(self) -> bool:
-        """Whether convolutions ran in bfloat16."""
-        return self.runner.bfloat16
+    def options(self) -> dict[str, Any]:
+        """Return the options of the method that decide where keypoints are."""
+        return {**self._options, "replica": self.model.replica is not None} if self.method == "lmpnet" else {}
 
-    def thresholds(self, given: Sequence[float]) -> Sequence[float]:
-        """The erasing distances that make a difference: all."""
-        return given
+    def detect(self, output: LMPNetOutput) -> list[Detections]:
+        """Find the keypoints of a batch, once for each threshold."""
+        if self.method == "parts":
+            return [self.model.parts(output)]
+
+        thresholds = [each for each in self.thresholds if each is not None]
+        return self.model.keypoint_sweep(output, thresholds, len(self.names), **self._options)
 
     def batches(
         self, images: Sequence[ListedImage], progress: Progress, preview: int | None = None
     ) -> Iterator[tuple[list[LoadedImage], LMPNetPredictions]]:
-        """Readable pictures with what the networks say of them."""
-        for pictures, output in self.runner.batches(images, progress, preview):
-            yield pictures, LMPNetPredictions(output, pictures, self.config, self.classes)
-            del pictures, output  # as in `Engine.batches`
+        """Yield readable images with what the networks say about them."""
+        for loaded, output in self.runner.batches(images, progress, preview):
+            yield loaded, LMPNetPredictions(output, loaded, self)
+            del loaded, output  # as in `ModelRunner.batches`
+
+
+def _part_names(runner: ModelRunner, k: int | None) -> Sequence[str]:
+    head, source = runner.model.part_head, runner.checkpoint
+    if head is None:
+        option = f" -c {source}" if source else ""
+        raise CheckpointError(
+            f"{source or 'This model'} has no parts. Use --method lmpnet, or learn them: `lmpnet parts DATA{option}`."
+        )
+    if k not in (None, head.spec.k):
+        raise OptionError(
+            f"--k {k} does not fit: this model has {head.spec.k} parts. Remove --k, use --method lmpnet, or learn "
+            f"{k} parts with `lmpnet parts DATA --k {k}`."
+        )
+    return head.spec.names
+
+
+def open_lmpnet_predictor(config: KeypointConfig, model: LMPNet | None = None) -> LMPNetPredictor:
+    """Open the model of `config`, or take the one given, with the options of its method.
+
+    The part head needs no replica, which is removed for the method parts: that halves the run time.
+
+    Raises:
+        CheckpointError, DeviceError, OptionError: when there is no such model or device, or it has no such parts.
+    """
+    options = dict(config.method_options())
+    thr = options.pop("thr", ())
+    thresholds = thr if isinstance(thr, Sequence) else (thr,)
+    replica = bool(options.pop("replica", False))
+
+    method: Literal["lmpnet", "parts"] = "parts" if config.method == "parts" else "lmpnet"
+    return LMPNetPredictor(open_runner(config, model, replica), method, thresholds=thresholds, **options)

@@ -1,4 +1,4 @@
-"""Keypoints by an ONNX graph: `--backend onnx`, by onnxruntime on the CPU.
+"""The predictor of an ONNX model: `--backend onnx`, which runs by onnxruntime on the CPU.
 
 OpenVINO is no faster (docs/results/speed.md) and counts in 32 bits, which is too few for the votes.
 """
@@ -18,123 +18,151 @@ from lmpnet_cli.config import ONNX_SUFFIX, DiscoverConfig
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import ImageLoader, LoadedImage
 from lmpnet_cli.errors import CheckpointError, DeviceError, OptionError, missing_package
-from lmpnet_cli.inference.lmpnet import LMPNetPredictor
-from lmpnet_cli.inference.parts import PartPredictor
+from lmpnet_cli.inference.lmpnet import LMPNetPredictor, open_lmpnet_predictor, to_keypoints
 from lmpnet_cli.io.onnx_file import OnnxHeader, parse_header, write_onnx
-from lmpnet_cli.keypoints import Keypoints, positions_in_image
-from lmpnet_cli.model.onnx_module import OnnxSpec
+from lmpnet_cli.keypoints import Keypoints
+from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
 
 Run = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
-FIXED = ("k", "thr", "filters", "margin", "identity", "replica", "size")  # options that a graph was made with
+FIXED = ("method", "k", "thr", "filters", "margin", "replica", "size")  # options that an ONNX model was made with
 
 
 @dataclass(frozen=True)
 class OnnxPredictions:
-    """A batch of pictures with their keypoints."""
+    """A batch of images with their keypoints."""
 
     found: list[Keypoints]
-    maps: None = None
+    output: None = None
     logits: Mapping[str, Tensor | None] = field(default_factory=dict)
     relevance: None = None
 
-    def keypoints(self, thresholds: Sequence[Any]) -> list[list[Keypoints]]:
-        """The same for each erasing distance: it is fixed in the graph."""
-        return [self.found] * len(thresholds)
+    def keypoints(self) -> list[Keypoints]:
+        """Return the keypoints of every image."""
+        return self.found
+
+    def sweep(self) -> list[list[Keypoints]]:
+        """Return the keypoints of every image once: the erasing distance is fixed in the model."""
+        return [self.found]
 
 
 class OnnxPredictor:
-    """Finds keypoints by a graph that was exported, or that is made of a finder's model for this run."""
+    """Finds keypoints by an exported ONNX model."""
 
     bfloat16 = False
     model = None
 
-    def __init__(self, config: DiscoverConfig, predictor: LMPNetPredictor | PartPredictor | None) -> None:
+    def __init__(self, run: Run, header: OnnxHeader, loader: ImageLoader) -> None:
         """
         Args:
-            finder: whose model to take; None where the checkpoint that `config` names is a graph.
-
-        Raises:
-            OptionError: when a package is missing, or an option differs from what the graph was made with.
-            CheckpointError: when the file is no graph of lmpnet.
-            DeviceError: when another device than the CPU is asked for.
+            run: maps (B, 3, S, S) bytes to the outputs of `OnnxModule`.
+            header: what the model file says about itself.
         """
-        if config.device not in ("auto", "cpu"):
-            raise DeviceError(f"A graph runs on the CPU: leave --device {config.device} out.")
-        self.device = torch.device("cpu")
-        if predictor is not None:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / f"graph{ONNX_SUFFIX}"
-                export_predictor(predictor, config, path)
-                self.run, self.header = _open(path)
-        else:
-            assert config.checkpoint is not None
-            self.run, self.header = _open(config.checkpoint)
-            _check_options(config, self.header)
-        self.order, self.names, self.classes = self.header.order, self.header.names, self.header.classes
-        self.reader = ImageLoader(config, self.header.input_size, self.device)
+        self._run, self.header, self.loader, self.device = run, header, loader, loader.device
+        self.method, self.names, self.classes = header.method, header.names, header.classes
+        thr = header.options["thr"]
+        self.thresholds: Sequence[float | None] = (None if thr is None else float(thr),)
 
     def record(self) -> dict[str, Any]:
-        """What found the keypoints, for the results."""
+        """Return what finds the keypoints, for the results."""
         return {"checkpoint": self.header.checkpoint}
 
-    def thresholds(self, given: Sequence[float]) -> Sequence[float]:
-        """The one that the graph was made with."""
-        return [float(self.header.options["thr"])]
+    def options(self) -> dict[str, Any]:
+        """Return the options of the method that decide where keypoints are."""
+        names = ("filters", "margin", "replica") if self.method == "lmpnet" else ()
+        return {name: self.header.options[name] for name in names}
 
     def batches(
         self, images: Sequence[ListedImage], progress: Progress, preview: int | None = None
     ) -> Iterator[tuple[list[LoadedImage], OnnxPredictions]]:
-        """Readable pictures with their keypoints."""
-        for pictures, pixels in self.reader.batches(images, progress, preview):
-            yield pictures, OnnxPredictions(list(self._keypoints(pictures, pixels)))
+        """Yield readable images with their keypoints."""
+        for loaded, pixels in self.loader.batches(images, progress, preview):
+            yield loaded, OnnxPredictions(self._keypoints(loaded, pixels))
 
-    def _keypoints(self, pictures: Sequence[LoadedImage], pixels: Tensor) -> Iterator[Keypoints]:
+    def _keypoints(self, images: Sequence[LoadedImage], pixels: Tensor) -> list[Keypoints]:
         try:
-            positions, scores, shares, classes = self.run(pixels.numpy())
-        except Exception as error:  # onnxruntime has no type for memory that ran out
+            positions, scores, shares, probabilities = self._run(pixels.numpy())
+        except Exception as error:  # onnxruntime has no exception type for memory that ran out
+            reason = str(error).splitlines()[0][:200]
             raise DeviceError(
-                f"onnxruntime failed on {len(pixels)} pictures ({str(error).splitlines()[0][:200]}). Try a lower "
-                "--batch-size."
+                f"onnxruntime failed on {len(pixels)} images ({reason}). Try a lower --batch-size."
             ) from error
-        for index, picture in enumerate(pictures):
-            size = (picture.width, picture.height)
-            best = int(classes[index].argmax())
-            yield Keypoints(
-                picture.name,
-                *size,
-                positions_in_image(positions[index].astype(np.float64), self.header.map_size, size),
-                scores[index].astype(np.float64),
-                None if self.order == "identity" else shares[index].astype(np.float64),
-                self.classes[best],
-                float(classes[index, best]),
-            )
+
+        best = probabilities.argmax(1)
+        return to_keypoints(
+            images,
+            positions.astype(np.float64),
+            scores.astype(np.float64),
+            self.header.map_size,
+            None if self.method == "parts" else shares.astype(np.float64),
+            [self.classes[index] for index in best],
+            [float(row[index]) for row, index in zip(probabilities, best, strict=True)],
+        )
 
 
-def export_predictor(predictor: LMPNetPredictor | PartPredictor, config: DiscoverConfig, path: Path) -> OnnxHeader:
-    """The model of a finder, with the options that it finds by, as a graph file."""
-    identity = predictor.order == "identity"
-    spec = OnnxSpec(identity, len(predictor.names), config.thr, config.filters, config.margin)
-    fixed = {name: getattr(config, name) for name in FIXED}
-    fixed |= {"k": len(predictor.names), "identity": identity, "size": predictor.reader.size}  # as they turned out
-    facts = {
-        "input_size": predictor.reader.size,
-        "names": tuple(predictor.names),
-        "classes": tuple(predictor.classes),
-        "order": predictor.order,
-        "options": fixed,
-        "checkpoint": predictor.record()["checkpoint"],
-    }
-    return write_onnx(predictor.model, spec, path, facts)
+def open_onnx_predictor(config: DiscoverConfig, model: LMPNet | None = None) -> OnnxPredictor:
+    """Open the ONNX model that `config` names, or export the model of its checkpoint for this run.
+
+    Raises:
+        OptionError: when a package is missing, or an option differs from the one that the model was made with.
+        CheckpointError: when the file is not an ONNX model of lmpnet.
+        DeviceError: when a device other than the CPU is asked for.
+    """
+    if config.device not in ("auto", "cpu"):
+        raise DeviceError(f"ONNX models run on the CPU; remove --device {config.device}.")
+
+    path = config.checkpoint
+    if path is not None and path.suffix == ONNX_SUFFIX:
+        if model is not None:
+            raise OptionError(f"Both a model and the ONNX model {path} were given; remove one of them.")
+        run, header = _open(path)
+        _check_options(config, header)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            exported = Path(folder) / f"model{ONNX_SUFFIX}"
+            export_predictor(open_lmpnet_predictor(config, model), exported)
+            run, header = _open(exported)
+
+    loader = ImageLoader(
+        header.input_size,
+        torch.device("cpu"),
+        batch_size=config.batch_size,
+        workers=config.workers,
+        max_pixels=config.max_pixels,
+    )
+    return OnnxPredictor(run, header, loader)
+
+
+def export_predictor(predictor: LMPNetPredictor, path: Path) -> OnnxHeader:
+    """Write the model of a predictor, with its method and options, as an ONNX file."""
+    options: dict[str, Any] = {"k": len(predictor.names), "thr": predictor.thresholds[0], **predictor.options()}
+    fixed = {name: options.get(name) for name in FIXED}
+    fixed |= {"method": predictor.method, "size": predictor.loader.size}
+    used = {} if predictor.method == "parts" else {name: options[name] for name in ("k", "thr", "filters", "margin")}
+
+    return write_onnx(
+        predictor.model,
+        path,
+        predictor.method,
+        used,
+        {
+            "input_size": predictor.loader.size,
+            "names": tuple(predictor.names),
+            "classes": tuple(predictor.classes),
+            "options": fixed,
+            "checkpoint": predictor.record()["checkpoint"],
+        },
+    )
 
 
 def _check_options(config: DiscoverConfig, header: OnnxHeader) -> None:
+    fixed = {**header.options, "method": header.method}
     for name in FIXED:
-        given, fixed = getattr(config, name), header.options.get(name)
-        if given not in (fixed, getattr(DiscoverConfig, name)):
+        given = getattr(config, name)
+        if given is not None and given != fixed.get(name):
             raise OptionError(
-                f"--{name} {given} differs from {fixed}, with which {config.checkpoint} was exported. Leave it out, or "
-                "export again."
+                f"--{name} {given} differs from {fixed.get(name)}, with which {config.checkpoint} was exported. Remove "
+                "it, or export again."
             )
 
 
@@ -144,14 +172,16 @@ def _open(path: Path) -> tuple[Run, OnnxHeader]:
     except ImportError as error:
         raise missing_package(error, "onnx") from error
     if not path.is_file():
-        raise CheckpointError(f"There is no graph {path}. Check the spelling, or make it with `lmpnet export`.")
+        raise CheckpointError(f"ONNX model {path} not found. Check the spelling, or make it with `lmpnet export`.")
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # it has an exception of its own for each kind of damage
+    except Exception as error:  # onnxruntime has an exception of its own for each kind of damage
         reason = str(error).splitlines()[0][:200]
         raise CheckpointError(f"onnxruntime cannot read {path} ({reason}). Export it again.") from error
+
     header = parse_header(path, session.get_modelmeta().custom_metadata_map.get("lmpnet"))
     return lambda pixels: session.run(None, {"pixels": pixels}), header

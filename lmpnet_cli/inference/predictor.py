@@ -1,7 +1,8 @@
-"""How keypoints are found: the one place that knows that there are two methods, and two orders of the first.
+"""Predictors: how keypoints are found, one predictor for each method.
 
-A `Finder` opens what it needs, reads pictures and answers batch by batch; everything around it (files, overlays,
-scores, tables) is the same for all.
+A `Predictor` opens what it needs, reads images and gives `Predictions` batch by batch; everything around it (files,
+overlays, scores, tables) is the same for all methods. A new method is a class with these members and a line in
+`open_predictor`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,131 +13,98 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lmpnet_cli.config import ONNX_SUFFIX, DiscoverConfig, KeypointConfig, ModelConfig
+from lmpnet_cli.config import DiscoverConfig, KeypointConfig
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import ImageLoader, LoadedImage
-from lmpnet_cli.errors import OptionError
-from lmpnet_cli.inference.lmpnet import LMPNetPredictor
-from lmpnet_cli.inference.onnx import OnnxPredictor
-from lmpnet_cli.inference.parts import PartPredictor
-from lmpnet_cli.inference.saliency import SaliencyPredictor
-from lmpnet_cli.io.bundled import bundled_checkpoint
-from lmpnet_cli.io.checkpoints import part_head_spec, read_header
+from lmpnet_cli.inference.lmpnet import open_lmpnet_predictor
+from lmpnet_cli.inference.onnx import open_onnx_predictor
+from lmpnet_cli.inference.saliency import open_saliency_predictor
 from lmpnet_cli.keypoints import Keypoints
-from lmpnet_cli.model.lmpnet import LMPNet
-from lmpnet_cli.model.part_head import PartHeadSpec
+from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput
 from lmpnet_cli.progress import Progress
 
 
 class Predictions(Protocol):
-    """What a method says of one batch of pictures."""
+    """What a method says about one batch of images."""
 
     @property
-    def maps(self) -> Tensor | None:
-        """(B, C, H, W) maps that made the keypoints, where there are such."""
+    def output(self) -> LMPNetOutput | None:
+        """Return the maps that made the keypoints, where there are such."""
 
     @property
     def logits(self) -> Mapping[str, Tensor | None]:
-        """(B, classes or more) by the name of the accuracy that they are scored as."""
+        """Return (B, classes or more) logits by the name of the accuracy that they are scored as."""
 
     @property
     def relevance(self) -> Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]] | None:
-        """For each picture its coarse and fine relevance map, where there are such."""
+        """Return the coarse and the fine relevance map of each image, where there are such."""
 
-    def keypoints(self, thresholds: Sequence[Any]) -> list[list[Keypoints]]:
-        """For each threshold the keypoints of every picture."""
+    def keypoints(self) -> list[Keypoints]:
+        """Return the keypoints of every image, at the first threshold of the predictor."""
+
+    def sweep(self) -> list[list[Keypoints]]:
+        """Return the keypoints of every image for each threshold of the predictor."""
 
 
 class Predictor(Protocol):
     """A method with its networks, ready to work."""
 
     @property
-    def order(self) -> str:
-        """What the index of a keypoint means: its `prominence` in its image, or its `identity` in all."""
+    def method(self) -> str:
+        """Return lmpnet (ranks in each image), parts (the same part in every image) or saliency."""
 
     @property
     def names(self) -> Sequence[str]:
-        """Of the keypoints, in their order."""
+        """Return the names of the keypoints, in their order."""
 
     @property
-    def reader(self) -> ImageLoader:
-        """Where pictures come from, and which were skipped."""
+    def thresholds(self) -> Sequence[float | None]:
+        """Return the erasing distances of `Predictions.sweep`; a single None for a method without one."""
+
+    @property
+    def loader(self) -> ImageLoader:
+        """Return what reads the images and knows which were skipped."""
 
     @property
     def device(self) -> torch.device:
-        """Where the networks run."""
+        """Return where the networks run."""
 
     @property
     def model(self) -> LMPNet | None:
-        """The LMPNet that finds them, where it is one."""
+        """Return the LMPNet that finds the keypoints, where it is one."""
 
     @property
     def classes(self) -> Sequence[str]:
-        """Names that a prediction chooses from."""
+        """Return the names that a prediction chooses from."""
 
     @property
     def bfloat16(self) -> bool:
-        """Whether convolutions run in bfloat16."""
+        """Tell whether convolutions run in bfloat16."""
 
     def record(self) -> dict[str, Any]:
-        """What finds the keypoints, for the results."""
+        """Return what finds the keypoints, for the results."""
 
-    def thresholds(self, given: Sequence[float]) -> Sequence[float | None]:
-        """Those of the given erasing distances that make a difference; None stands for a method without one."""
+    def options(self) -> dict[str, Any]:
+        """Return the options of the method that decide where keypoints are, as they turned out."""
 
     def batches(
         self, images: Sequence[ListedImage], progress: Progress, preview: int | None = None
     ) -> Iterator[tuple[list[LoadedImage], Predictions]]:
-        """Readable pictures with what the method says of them, in order."""
+        """Yield readable images with what the method says about them, in order."""
 
 
 def open_predictor(config: KeypointConfig, model: LMPNet | None = None) -> Predictor:
-    """The method that `config` names.
+    """Open the predictor of the method that `config` names.
 
     Args:
-        model: takes the place of the checkpoint that `config` names.
+        model: a loaded model, in place of the checkpoint that `config` names.
 
     Raises:
-        LmpnetError: when something that it needs is not there.
+        LmpnetError: when something that it needs is missing.
     """
-    if config.method != "lmpnet":
-        return SaliencyPredictor(config, model)
-    if not isinstance(config, DiscoverConfig):
-        return LMPNetPredictor(config, model)
-    graph = config.backend_used == "onnx"
-    if graph and config.checkpoint is not None and config.checkpoint.suffix == ONNX_SUFFIX:
-        if model is not None:
-            raise OptionError(f"Both a model and the graph {config.checkpoint} were given: leave one of them out.")
-        return OnnxPredictor(config, None)
-    predictor = PartPredictor(config, model) if _by_identity(config, model) else LMPNetPredictor(config, model)
-    return OnnxPredictor(config, predictor) if graph else predictor
+    if config.method == "saliency":
+        return open_saliency_predictor(config, model)
+    if isinstance(config, DiscoverConfig) and config.backend_used == "onnx":
+        return open_onnx_predictor(config, model)
 
-
-def _by_identity(config: DiscoverConfig, model: LMPNet | None) -> bool:
-    """Whether the keypoints of the vocabulary are wanted.
-
-    Raises:
-        OptionError, CheckpointError: when they are asked for by name and the vocabulary is another, or missing.
-    """
-    if config.identity is False or (config.identity is None and config.of_prominence is not None):
-        return False
-    spec = known_vocabulary(config, model)
-    if spec is None or config.k in (None, spec.k):
-        return spec is not None or bool(config.identity)  # IdentityFinder says what is missing
-    if config.identity:
-        raise OptionError(
-            f"The vocabulary of this model has {spec.k} keypoints: leave --k {config.k} out, or make another with "
-            f"`lmpnet parts DATA --k {config.k}`."
-        )
-    return False
-
-
-def known_vocabulary(config: ModelConfig, model: LMPNet | None) -> PartHeadSpec | None:
-    """What the model's vocabulary is, or None; of a checkpoint only the header is read.
-
-    Raises:
-        CheckpointError: when there is no such checkpoint, or it describes no vocabulary that this version knows.
-    """
-    if model is not None:
-        return None if model.part_head is None else model.part_head.spec
-    return part_head_spec(read_header(config.checkpoint or bundled_checkpoint()))
+    return open_lmpnet_predictor(config, model)

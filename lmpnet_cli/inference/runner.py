@@ -1,9 +1,7 @@
-"""A trained LMPNet over many pictures: what discover, viz-filters and eval have in common.
-
-`Engine` opens the model, decides device, precision and input size, and yields pictures with the maps of both networks.
-"""
+"""A trained LMPNet over many images: what discover, viz-filters, eval and match have in common."""
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,97 +18,119 @@ from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput, concatenate
 from lmpnet_cli.progress import Progress
 
 
-def _memory_ran_out(error: RuntimeError) -> bool:
-    # only CUDA's has a type of its own
-    told = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in told)
-
-
 class ModelRunner:
-    """A model ready to work."""
+    """A model ready to work: yields images with the maps of both networks.
 
-    def __init__(self, config: ModelConfig, model: LMPNet | None = None, replica: bool = True) -> None:
-        """
-        Args:
-            model: takes the place of the checkpoint that `config` names; it stays where it is unless `config` names a
-                device.
-            replica: False leaves the replica out.
+    Attributes:
+        device: where the model is.
+        checkpoint, checksum: file of the weights; None for a model that was given.
+        size: side of the network input in pixels.
+        at_once: images that fit into memory, where a whole batch did not.
+    """
 
-        Raises:
-            CheckpointError, DeviceError: when there is no such model or device.
-        """
-        self.config = config
-        stays = model is not None and config.device == "auto"
-        self.device = model.get_buffer("mean").device if model and stays else resolve_device(config.device)
-        self.checkpoint = config.checkpoint or (bundled_checkpoint() if model is None else None)
-        self.model = model.to(self.device) if model else load_checkpoint(self.checkpoint, str(self.device))
-        if not replica:
-            # its mode stays as it is
-            bare = LMPNet(self.model.spec, self.model.network, part_head=self.model.part_head)
-            self.model = bare.to(self.device)
-        self.size = config.size or self.model.spec.input_size
-        self.reader = ImageLoader(config, self.size, self.device)
-        self.at_once: int | None = None  # pictures that fit into memory, where a whole batch did not
-        self.checksum = None if self.checkpoint is None else file_sha256(self.checkpoint)
-        # bfloat16 makes neighbouring cells equal, so it is for those who ask for it
-        self.bfloat16 = config.precision == "bf16"
+    def __init__(
+        self, model: LMPNet, loader: ImageLoader, checkpoint: Path | None = None, bfloat16: bool = False
+    ) -> None:
+        self.model, self.loader, self.bfloat16 = model, loader, bfloat16
+        self.device, self.size = loader.device, loader.size
+        self.checkpoint = checkpoint
+        self.checksum = None if checkpoint is None else file_sha256(checkpoint)
+        self.at_once: int | None = None
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
-        """(file name, reason) of the last pass over pictures."""
-        return self.reader.skipped
+        """Return (file name, reason) of the images that the last pass could not read."""
+        return self.loader.skipped
 
     def checkpoint_record(self) -> dict[str, Any]:
-        """Name and checksum of the weights, for the results."""
+        """Return name and checksum of the weights, for the results."""
         return {"name": self.checkpoint and self.checkpoint.name, "sha256": self.checksum}
 
-    def maps(self, pixels: Tensor, change: Callable[[Tensor], Tensor] = lambda images: images) -> LMPNetOutput:
-        """Both networks on (B, 3, S, S) bytes; `change` is applied to the normalised images.
+    def run(self, pixels: Tensor, change: Callable[[Tensor], Tensor] = lambda images: images) -> LMPNetOutput:
+        """Run both networks on (B, 3, S, S) bytes; `change` is applied to the normalised images.
 
-        Where memory runs out, the batch is halved, this time and from then on: see `at_once`.
+        When memory runs out, the batch is halved, this time and from then on (`at_once`).
 
         Raises:
-            DeviceError: when memory does not suffice for one picture.
+            DeviceError: when memory does not suffice for one image.
         """
-        parts: list[LMPNetOutput] = []
+        outputs: list[LMPNetOutput] = []
         done = 0
         while done < len(pixels):
             chosen = pixels[done : done + (self.at_once or len(pixels))]
             try:
-                parts.append(self._maps(chosen, change))
+                outputs.append(self._run(chosen, change))
                 done += len(chosen)
             except RuntimeError as error:
                 if not _memory_ran_out(error):
                     raise
-                if len(chosen) == 1:
-                    raise DeviceError(
-                        f"The memory of {self.device} does not suffice for one picture. Use a smaller --size, or "
-                        "--device cpu."
-                    ) from error
-                self.at_once = len(chosen) // 2
-                if self.device.type == "cuda":
-                    torch.cuda.empty_cache()
-        return parts[0] if len(parts) == 1 else concatenate(parts)
+                self._halve(len(chosen), error)
+        return outputs[0] if len(outputs) == 1 else concatenate(outputs)
 
-    def _maps(self, pixels: Tensor, change: Callable[[Tensor], Tensor]) -> LMPNetOutput:
+    def _run(self, pixels: Tensor, change: Callable[[Tensor], Tensor]) -> LMPNetOutput:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             images = pixels.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
             output: LMPNetOutput = self.model(change(self.model.normalize(images)))
         return output
 
+    def _halve(self, count: int, error: RuntimeError) -> None:
+        if count == 1:
+            raise DeviceError(
+                f"{self.device} does not have enough memory for one image. Use a smaller --size, or --device cpu."
+            ) from error
+
+        self.at_once = count // 2
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def batches(
         self, images: Sequence[ListedImage], progress: Progress, preview: int | None = None
     ) -> Iterator[tuple[list[LoadedImage], LMPNetOutput]]:
-        """Readable pictures with their maps; the rest is that of `PictureReader.batches`."""
+        """Yield readable images with their maps; arguments and errors as for `ImageLoader.batches`."""
         with evaluating(self.model):
-            told = self.at_once
-            for pictures, pixels in self.reader.batches(images, progress, preview):
-                maps = self.maps(pixels)
-                if self.at_once != told:
-                    told = self.at_once
+            announced = self.at_once
+            for loaded, pixels in self.loader.batches(images, progress, preview):
+                output = self.run(pixels)
+
+                if self.at_once != announced:
+                    announced = self.at_once
                     progress.warn(
-                        f"The memory of {self.device} does not suffice for {len(pixels)} pictures at once: it goes on "
-                        f"with {told}. Next time give --batch-size {told}."
+                        f"{self.device} does not have enough memory for {len(pixels)} images at once; continuing with "
+                        f"{announced}. Pass --batch-size {announced} next time."
                     )
-                yield pictures, maps
-                del pictures, pixels, maps  # before the next batch takes as much: the same memory serves all
+
+                yield loaded, output
+                del loaded, pixels, output  # before the next batch takes as much: the same memory serves all
+
+
+def _memory_ran_out(error: RuntimeError) -> bool:
+    # only CUDA's error has a type of its own
+    messages = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(message in str(error) for message in messages)
+
+
+def open_runner(config: ModelConfig, model: LMPNet | None = None, replica: bool = True) -> ModelRunner:
+    """Open the model of `config` with an image loader for it.
+
+    Args:
+        model: a loaded model, in place of the checkpoint that `config` names; it stays where it is unless `config`
+            names a device.
+        replica: False removes the replica.
+
+    Raises:
+        CheckpointError, DeviceError: when there is no such model or device.
+    """
+    stays = model is not None and config.device == "auto"
+    device = model.get_buffer("mean").device if model and stays else resolve_device(config.device)
+    checkpoint = config.checkpoint or (bundled_checkpoint() if model is None else None)
+    opened = model.to(device) if model else load_checkpoint(checkpoint, str(device))
+
+    if not replica:  # a new pair; the caller's model keeps its replica and its mode
+        opened = LMPNet(opened.spec, opened.network, part_head=opened.part_head).to(device)
+
+    size = config.size or opened.spec.input_size
+    loader = ImageLoader(
+        size, device, batch_size=config.batch_size, workers=config.workers, max_pixels=config.max_pixels
+    )
+    # bfloat16 makes neighbouring cells equal, so it is used only where the user asks for it
+    return ModelRunner(opened, loader, checkpoint, bfloat16=config.precision == "bf16")

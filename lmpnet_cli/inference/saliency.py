@@ -15,15 +15,16 @@ from lmpnet_cli.config import KeypointConfig
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import ImageLoader, LoadedImage
 from lmpnet_cli.errors import OptionError
-from lmpnet_cli.inference.classifier import lmpnet_classifier, timm_classifier
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.classifier import Classifier, lmpnet_classifier, timm_classifier
+from lmpnet_cli.inference.lmpnet import to_keypoints
+from lmpnet_cli.inference.runner import open_runner
 from lmpnet_cli.io.runtime import evaluating, fast_bfloat16, resolve_device
-from lmpnet_cli.keypoints import Keypoints, keypoint_names, positions_in_image
+from lmpnet_cli.keypoints import Keypoints, keypoint_names
 from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.saliency.guided_backprop import guided_gradients
 from lmpnet_cli.saliency.occlusion import patch_corners, patch_places, random_colors
-from lmpnet_cli.saliency.pipeline import SaliencyPoints, coarse_map, detect
+from lmpnet_cli.saliency.pipeline import coarse_map, detect
 from lmpnet_cli.saliency.sparse.occlusion import patched_logits, works_locally
 from lmpnet_cli.saliency.sparse.walk import Walk
 
@@ -33,95 +34,101 @@ MAX_COLORS = 300_000_000  # pixels of random colours kept in memory, three bytes
 
 @dataclass(frozen=True)
 class SaliencyPredictions:
-    """A batch of pictures with their keypoints and relevance maps."""
+    """A batch of images with their keypoints and relevance maps."""
 
     found: list[Keypoints]
     logits: Mapping[str, Tensor | None]
     relevance: Sequence[tuple[Map, Map]]
-    maps: None = None
+    output: None = None
 
-    def keypoints(self, thresholds: Sequence[float | None]) -> list[list[Keypoints]]:
-        """The keypoints of every picture; there is no erasing distance, so all thresholds give the same."""
-        return [self.found] * len(thresholds)
+    def keypoints(self) -> list[Keypoints]:
+        """Return the keypoints of every image."""
+        return self.found
+
+    def sweep(self) -> list[list[Keypoints]]:
+        """Return the keypoints of every image once: there is no erasing distance."""
+        return [self.found]
 
 
 class SaliencyPredictor:
     """Finds the points that a classifier relies on."""
 
-    order = "prominence"
+    method = "saliency"
+    model = None  # whatever finds the keypoints here is a plain classifier
+    thresholds = (None,)
 
-    def __init__(self, config: KeypointConfig, model: LMPNet | None = None) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        loader: ImageLoader,
+        colors: Tensor,
+        *,
+        k: int,
+        target_class: str | None = None,
+        coarse_stride: int = 8,
+        coarse_weight: float = 0.5,
+        nms_radius: float = 8.0,
+        keep: float = 0.4,
+        batch_size: int = 16,
+        bfloat16: bool = False,
+        record: Mapping[str, Any] | None = None,
+    ) -> None:
         """
         Args:
-            model: an LMPNet whose network classifies, in place of the checkpoint or classifier that `config` names.
+            colors: (draws, patches, 3, patch, patch) what hides each patch; without draws there is no coarse map.
+            k: number of keypoints.
+            target_class: the class to explain; None explains the predicted one.
+            coarse_stride, coarse_weight, nms_radius, keep: as for `saliency.pipeline`.
+            batch_size: occluded copies in one forward pass.
+            record: further options, for the record.
 
         Raises:
-            CheckpointError, DeviceError, OptionError: when there is no such model, classifier or device, or patches do
-                not fit into its input.
+            OptionError: when the classifier does not have the target class.
         """
-        self.config = config
-        self.model: LMPNet | None = None  # whatever finds the keypoints here is a plain classifier
-        self.names: Sequence[str] = keypoint_names(config.keypoints)
-        if config.classifier is None:
-            runner = ModelRunner(config, model, replica=False)
-            self.device, self.classifier = runner.device, lmpnet_classifier(runner)
-        elif model is None:
-            self.device = resolve_device(config.device)
-            weights = config.classifier_weights
-            self.classifier = timm_classifier(config.classifier, weights, config.size, self.device)
-        else:
-            raise OptionError("model and classifier both name a network: give one of them.")
-        self.classes, self.size = self.classifier.classes, self.classifier.size
-        if config.target_class is not None and config.target_class not in self.classes:
-            near = difflib.get_close_matches(config.target_class, self.classes, n=3, cutoff=0.3)
+        self.classifier, self.loader, self.colors = classifier, loader, colors
+        self.device, self.size, self.classes = loader.device, classifier.size, classifier.classes
+        self.names: Sequence[str] = keypoint_names(k)
+        self.coarse_stride, self.coarse_weight = coarse_stride, coarse_weight
+        self.nms_radius, self.keep = nms_radius, keep
+        self.batch_size, self.bfloat16 = batch_size, bfloat16
+        self.local = False
+        self._record = dict(record or {})
+        self.target = None if target_class is None else self._index_of(target_class)
+
+    @property
+    def copies(self) -> int:
+        """Return the number of occluded copies that an image needs."""
+        return int(self.colors.shape[0] * self.colors.shape[1]) if self.colors.ndim > 1 else 0
+
+    def _index_of(self, target_class: str) -> int:
+        if target_class not in self.classes:
+            near = difflib.get_close_matches(target_class, self.classes, n=3, cutoff=0.3)
             raise OptionError(
-                f"--target-class {config.target_class} is none of the {len(self.classes)} classes. Near: "
+                f"--target-class {target_class} is not one of the {len(self.classes)} classes. Similar names: "
                 f"{', '.join(near) or self.classes[0]}."
             )
-        self.patches, self.draws = self._colors()
-        # patches of several pictures fill a forward pass where one picture has too few
-        self.reader = ImageLoader(config, self.size, self.device, max(1, config.batch_size // max(1, self.patches)))
-        auto = config.precision == "auto" and fast_bfloat16(self.device)
-        self.bfloat16 = auto or config.precision == "bf16"
-        self.local = False
-
-    def _colors(self) -> tuple[int, Tensor]:
-        """How many occluded copies a picture needs, and the colours that hide its patches in every draw."""
-        config = self.config
-        if config.coarse_weight == 0 and not config.panels:  # nobody looks at the coarse map
-            return 0, torch.empty(0)
-        if config.patch > self.size:
-            raise OptionError(
-                f"--patch {config.patch} is larger than the input of {self.size} pixels. Choose a smaller one."
-            )
-        patches = len(patch_corners(self.size, config.patch, config.coarse_stride)) ** 2
-        if config.draws * patches * config.patch**2 > MAX_COLORS:
-            raise OptionError(
-                f"{patches} patches of {config.patch} x {config.patch} pixels are too many. Choose a larger "
-                "--coarse-stride."
-            )
-        seeds = np.random.SeedSequence(config.seed).generate_state(config.draws)
-        return patches * config.draws, torch.stack([random_colors(patches, config.patch, int(s)) for s in seeds])
+        return self.classes.index(target_class)
 
     def record(self) -> dict[str, Any]:
-        """What found the keypoints, for the results."""
+        """Return what finds the keypoints, for the results."""
         return self.classifier.record
 
-    def thresholds(self, given: Sequence[float]) -> Sequence[None]:
-        """No erasing distance makes a difference, so there is one row of results, without one."""
-        return (None,)
+    def options(self) -> dict[str, Any]:
+        """Return the options of the method that decide where keypoints are."""
+        return self._record
 
     def batches(
         self, images: Sequence[ListedImage], progress: Progress, preview: int | None = None
     ) -> Iterator[tuple[list[LoadedImage], SaliencyPredictions]]:
-        """Readable pictures with their keypoints."""
+        """Yield readable images with their keypoints."""
         with evaluating(self.classifier.network):
             self._refuse_other_activations()
-            if self.patches:
+            if self.copies:
                 self.local = self.device.type == "cpu" and works_locally(self.classifier.logits, self.size)
                 progress.tell(self._cost(len(images)))
-            for pictures, pixels in self.reader.batches(images, progress, preview):
-                yield pictures, self._answer(pictures, pixels.to(self.device))
+
+            for loaded, pixels in self.loader.batches(images, progress, preview):
+                yield loaded, self._predict(loaded, pixels.to(self.device))
 
     def _refuse_other_activations(self) -> None:
         sample = torch.zeros(1, 3, self.size, self.size, dtype=torch.uint8, device=self.device)
@@ -131,46 +138,47 @@ class SaliencyPredictor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             return self.classifier.logits(images)
 
-    def _answer(self, pictures: Sequence[LoadedImage], pixels: Tensor) -> SaliencyPredictions:
-        config, classifier = self.config, self.classifier
+    def _predict(self, images: Sequence[LoadedImage], pixels: Tensor) -> SaliencyPredictions:
         with torch.inference_mode():
-            logits = classifier.logits(pixels)
+            logits = self.classifier.logits(pixels)
             best = logits[:, : len(self.classes)].float().softmax(1).max(1)
-        target = best.indices
-        if config.target_class is not None:
-            target = torch.full_like(target, self.classes.index(config.target_class))
-        fine = guided_gradients(classifier.logits, pixels, target)
+        target = best.indices if self.target is None else torch.full_like(best.indices, self.target)
+
+        fine = guided_gradients(self.classifier.logits, pixels, target)
         with torch.inference_mode():
             coarse = coarse_map(
                 self._occluded,
                 pixels,
                 target,
-                self.draws,
-                stride=config.coarse_stride,
-                batch_size=config.batch_size,
+                self.colors,
+                stride=self.coarse_stride,
+                batch_size=self.batch_size,
                 local=self.local,
             )
         points = detect(
             pixels,
             coarse,
             fine,
-            k=config.keypoints,
-            coarse_weight=config.coarse_weight,
-            radius=config.nms_radius,
-            keep=config.keep,
+            k=len(self.names),
+            coarse_weight=self.coarse_weight,
+            radius=self.nms_radius,
+            keep=self.keep,
         )
+
+        positions, scores = points.positions.double().numpy(), points.scores.double().numpy()
         labels = [self.classes[index] for index in best.indices.tolist()]
-        found = _to_keypoints(pictures, points, self.size, labels, best.values.tolist())
+        size = (self.size, self.size)
+        found = to_keypoints(images, positions, scores, size, None, labels, best.values.tolist())
         relevance = list(zip(points.coarse.numpy(), points.fine.numpy(), strict=True))
         return SaliencyPredictions(found, {"accuracy": logits, "replica_accuracy": None}, relevance)
 
     def _cost(self, count: int) -> str:
         """How long it will take, from one batch of occluded copies of full size."""
-        batch = min(self.config.batch_size, self.patches)
+        batch = min(self.batch_size, self.copies)
         sample = torch.zeros(batch, 3, self.size, self.size, dtype=torch.uint8, device=self.device)
         sample = sample.contiguous(memory_format=torch.channels_last)
-        colors = self.draws[0]
-        places, _ = patch_places((self.size, self.size), colors, self.config.coarse_stride)
+        colors = self.colors[0]
+        places, _ = patch_places((self.size, self.size), colors, self.coarse_stride)
         chosen = torch.linspace(0, len(places) - 1, batch).long()
         walk = Walk()
 
@@ -184,9 +192,9 @@ class SaliencyPredictor:
             once()  # the first one is slower
             started = time.perf_counter()
             once()
-        seconds = (time.perf_counter() - started) * self.patches / batch
+        seconds = (time.perf_counter() - started) * self.copies / batch
         return (
-            f"{self.patches} occluded copies of each picture: about {seconds:.1f} s a picture, "
+            f"{self.copies} occluded copies of each picture: about {seconds:.1f} s a picture, "
             f"{_span(seconds * count)} for {count}. A larger --coarse-stride takes less."
         )
 
@@ -201,17 +209,65 @@ def _span(seconds: float) -> str:
     )
 
 
-def _to_keypoints(
-    pictures: Sequence[LoadedImage],
-    points: SaliencyPoints,
-    side: int,
-    labels: Sequence[str],
-    probabilities: Sequence[float],
-) -> list[Keypoints]:
-    positions, scores = (each.double().numpy() for each in (points.positions, points.scores))
-    results = []
-    for index, picture in enumerate(pictures):
-        sides = (picture.width, picture.height)
-        xy = positions_in_image(positions[index], (side, side), sides)
-        results.append(Keypoints(picture.name, *sides, xy, scores[index], None, labels[index], probabilities[index]))
-    return results
+def open_saliency_predictor(config: KeypointConfig, model: LMPNet | None = None) -> SaliencyPredictor:
+    """Open the classifier of `config` with the options of its method.
+
+    Args:
+        model: an LMPNet whose network classifies, in place of the checkpoint or classifier that `config` names.
+
+    Raises:
+        CheckpointError, DeviceError, OptionError: when there is no such model, classifier or device, or the patches do
+            not fit its input.
+    """
+    options = dict(config.method_options())
+    weights, patch, draws, panels = (options.pop(name) for name in ("classifier_weights", "patch", "draws", "panels"))
+    name = options.pop("classifier")
+    if name is not None and model is not None:
+        raise OptionError("Both a model and --classifier were given; remove one of them.")
+
+    if name is None:
+        runner = open_runner(config, model, replica=False)
+        device, classifier = runner.device, lmpnet_classifier(runner)
+    else:
+        device = resolve_device(config.device)
+        classifier = timm_classifier(name, weights, config.size, device)
+
+    needs_coarse_map = options["coarse_weight"] > 0 or panels
+    colors = _colors(classifier.size, patch, options["coarse_stride"], draws if needs_coarse_map else 0, config.seed)
+    copies = colors.shape[0] * colors.shape[1]
+    loader = ImageLoader(
+        classifier.size,
+        device,
+        # patches of several images fill a forward pass where one image has too few
+        batch_size=max(1, config.batch_size // max(1, copies)),
+        workers=config.workers,
+        max_pixels=config.max_pixels,
+    )
+    auto = config.precision == "auto" and fast_bfloat16(device)
+    return SaliencyPredictor(
+        classifier,
+        loader,
+        colors,
+        batch_size=config.batch_size,
+        bfloat16=auto or config.precision == "bf16",
+        record={"classifier": name, "patch": patch, "draws": draws, **options},
+        **options,
+    )
+
+
+def _colors(size: int, patch: int, stride: int, draws: int, seed: int) -> Tensor:
+    """Draw the colours that hide the patches, (draws, patches, 3, patch, patch).
+
+    Raises:
+        OptionError: when a patch is larger than the input, or there are too many of them.
+    """
+    if draws == 0:
+        return torch.empty(0, 0, 3, patch, patch)
+    if patch > size:
+        raise OptionError(f"--patch {patch} is larger than the input of {size} pixels; use a smaller one.")
+
+    patches = len(patch_corners(size, patch, stride)) ** 2
+    if draws * patches * patch**2 > MAX_COLORS:
+        raise OptionError(f"{patches} patches of {patch} x {patch} pixels are too many; use a larger --coarse-stride.")
+    seeds = np.random.SeedSequence(seed).generate_state(draws)
+    return torch.stack([random_colors(patches, patch, int(each)) for each in seeds])

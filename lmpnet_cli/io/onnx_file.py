@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -20,7 +20,7 @@ from lmpnet_cli.io.files import write_atomically
 from lmpnet_cli.io.json_input import parse_json
 from lmpnet_cli.io.runtime import evaluating
 from lmpnet_cli.model.lmpnet import LMPNet
-from lmpnet_cli.model.onnx_module import OnnxModule, OnnxSpec
+from lmpnet_cli.model.onnx_module import OnnxModule
 
 FORMAT_VERSION = 1
 OPSET = 18
@@ -35,7 +35,7 @@ class OnnxHeader:
         map_size: rows and columns of the maps in cells, in which positions are given.
         names: of the keypoints.
         classes: in the order of the probabilities.
-        order: `prominence` or `identity`.
+        method: lmpnet or parts.
         replica: whether there is one in the graph.
         options: of `discover` that are fixed in the graph.
         checkpoint: name and checksum of the weights.
@@ -45,19 +45,26 @@ class OnnxHeader:
     map_size: tuple[int, int]
     names: tuple[str, ...]
     classes: tuple[str, ...]
-    order: str
+    method: Literal["lmpnet", "parts"]
     replica: bool
     options: dict[str, Any]
     checkpoint: dict[str, Any]
     format_version: int = FORMAT_VERSION
 
 
-def write_onnx(model: LMPNet, spec: OnnxSpec, path: Path, facts: dict[str, Any]) -> OnnxHeader:
-    """Writes the file, whole or not at all.
+def write_onnx(
+    model: LMPNet,
+    path: Path,
+    method: Literal["lmpnet", "parts"],
+    options: dict[str, Any],
+    facts: dict[str, Any],
+) -> OnnxHeader:
+    """Write the file, whole or not at all.
 
     Args:
         model: without its replica where that is not wanted.
-        facts: the fields of the header but for those that follow from the model.
+        method, options: as for `OnnxModule`.
+        facts: the other fields of the header, except those that follow from the model.
 
     Raises:
         OptionError: when the packages for it are missing.
@@ -66,13 +73,17 @@ def write_onnx(model: LMPNet, spec: OnnxSpec, path: Path, facts: dict[str, Any])
     if model.get_buffer("mean").device.type != "cpu":
         model = copy.deepcopy(model).to("cpu")  # the caller's stays where it is
     size = facts["input_size"]
+
     with evaluating(model), torch.no_grad():
         maps = model.network(torch.zeros(1, 3, size, size))[1]
-        proto = _traced(OnnxModule(model, spec).eval(), size).model_proto
-    header = OnnxHeader(map_size=(maps.shape[2], maps.shape[3]), replica=model.replica is not None, **facts)
+        proto = _traced(OnnxModule(model, method, **options).eval(), size).model_proto
+    header = OnnxHeader(
+        map_size=(maps.shape[2], maps.shape[3]), method=method, replica=model.replica is not None, **facts
+    )
+
     entry = proto.metadata_props.add()
     entry.key, entry.value = "lmpnet", json.dumps(asdict(header))
-    write_atomically(path, lambda aside: aside.write_bytes(proto.SerializeToString()))
+    write_atomically(path, lambda temporary: temporary.write_bytes(proto.SerializeToString()))
     return header
 
 

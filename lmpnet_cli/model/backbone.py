@@ -1,8 +1,8 @@
 """Backbone: any timm network as a function from images to the feature maps of one layer.
 
-1. `BackboneSpec` names network, layer, output stride and stride position: all that is needed to build it again.
-2. `Backbone` gives the maps after a final ReLU (papers.md 1.11.9), (B, C, H, W); networks that end in another
-   activation (ConvNeXt, ViT) are rectified, those that end in ReLU are left unchanged by it.
+1. `BackboneSpec` names network, layer, output stride and stride position: all that is needed to build a backbone again.
+2. `Backbone` gives the maps after a final ReLU (docs/papers.md L9), (B, C, H, W); networks that end in another
+   activation (ConvNeXt, ViT) are rectified; those that end in ReLU are not changed by it.
 3. `load_initial_weights` fills it from a safetensors file with torchvision or timm key names.
 """
 
@@ -29,8 +29,8 @@ class BackboneSpec:
         layer: a feature layer by name (`layer3`) or by index among the network's feature layers (`-1`: the last).
         output_stride: 32, 16 or 8; deeper strides become dilation, so that pretrained weights still fit; None: as
             built.
-        caffe_pooling: the first pooling without padding, rounding up, as Caffe's weights were trained; padded, they
-            answer at the right and lower edge.
+        caffe_pooling: the first pooling without padding, rounding up, as Caffe's weights were trained; with padding
+            they respond at the right and lower edge.
         stride_in_1x1: ResNet v1, where the first 1x1 convolution of a stage carries its stride (Caffe's weights).
     """
 
@@ -45,7 +45,7 @@ class Backbone(nn.Module):
     """A network cut after one feature layer."""
 
     def __init__(self, spec: BackboneSpec, pretrained: bool = False) -> None:
-        """Builds the network, with timm's pretrained weights if asked for.
+        """Build the network, with timm's pretrained weights if asked for.
 
         Raises:
             OptionError: for a name, layer or output stride that timm does not have.
@@ -53,49 +53,56 @@ class Backbone(nn.Module):
         """
         super().__init__()
         self.spec = spec
+
         probe = _probe(spec)
         index = _layer_index(spec, probe)
         options: dict[str, Any] = {} if spec.output_stride is None else {"output_stride": spec.output_stride}
         if any(hasattr(module, "dynamic_img_size") for module in probe.modules()):
-            options["dynamic_img_size"] = True  # vision transformers at other sizes than that of their weights
+            options["dynamic_img_size"] = True  # vision transformers at sizes other than that of their weights
         try:
             self.network: Any = timm.create_model(
                 spec.name, pretrained=pretrained, features_only=True, out_indices=(index,), **options
             )
         except (OSError, RuntimeError) as error:
             if not pretrained:
-                raise OptionError(f"{spec.name} cannot be built as asked: {error}") from error
+                raise OptionError(f"{spec.name} cannot be built with these options: {error}") from error
             raise CheckpointError(
-                f"The pretrained weights of {spec.name} could not be fetched ({type(error).__name__}). Connect to the "
-                "network once, or use --init FILE with weights on disk, or --init none to start from random weights."
+                f"The pretrained weights of {spec.name} could not be downloaded ({type(error).__name__}). Connect to "
+                "the network once, pass --init FILE with weights on disk, or --init none to start from random weights."
             ) from error
         except (NotImplementedError, TypeError, AssertionError) as error:
-            raise OptionError(f"{spec.name} has no output stride {spec.output_stride}. Leave it out.") from error
+            raise OptionError(
+                f"{spec.name} has no output stride {spec.output_stride}; remove --output-stride."
+            ) from error
+
         if spec.stride_in_1x1:
             _move_strides(self.network, spec.name)
         if spec.caffe_pooling:
             _unpad_pooling(self.network, spec.name)
+
         info: Any = self.network.feature_info
         self.channels: int = info.channels()[-1]
         self._frozen: list[nn.Module] = []
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, T) normalised images -> (B, C, H, W) maps, none negative.
+        """Compute (B, C, H, W) maps, none negative, of (B, 3, S, T) normalised images.
 
         Raises:
-            OptionError: for a size that the network cannot take.
+            OptionError: for a size that the network does not accept.
         """
         try:
             maps: Tensor = self.network(images)[-1]
-        except AssertionError as error:  # vision transformers, whose patches do not fill the image
+        except AssertionError as error:  # vision transformers whose patches do not fill the image
             size = " x ".join(map(str, images.shape[2:]))
-            raise OptionError(f"{self.spec.name} takes no {size} pixels: {error} Choose another --size.") from error
+            raise OptionError(
+                f"{self.spec.name} does not accept {size} pixels: {error} Choose another --size."
+            ) from error
         if str(getattr(self.network, "output_fmt", "NCHW")).endswith("NHWC"):  # Swin
             maps = maps.permute(0, 3, 1, 2)
         return maps.relu()
 
     def freeze_through(self, layer: str) -> None:
-        """Leaves everything up to and including a feature layer as it is: weights and batch norm statistics.
+        """Freeze everything up to and including a feature layer: weights and batch norm statistics.
 
         Raises:
             OptionError: when the network has no such layer.
@@ -105,18 +112,20 @@ class Backbone(nn.Module):
         if not inside:
             children = ", ".join(name for name, _ in self.network.named_children())
             raise OptionError(f"{self.spec.name} has no layer {layer!r} to freeze. It has {children}.")
+
         names = list(modules)
         # definition order is forward order in timm's feature networks
         leaves = [modules[name] for name in names[: names.index(inside[-1]) + 1]]
         self._frozen = [module for module in leaves if not any(True for _ in module.children())]
+
         for module in leaves:
-            for parameter in module.parameters(recurse=False):  # scales and position tables stand outside the leaves
+            for parameter in module.parameters(recurse=False):  # scales and position tables are outside the leaves
                 parameter.requires_grad_(False)
         for module in self._frozen:
             module.eval()
 
     def train(self, mode: bool = True) -> "Backbone":
-        """As `nn.Module.train`, but frozen layers stay in evaluation mode."""
+        """Set the mode as `nn.Module.train` does, but keep frozen layers in evaluation mode."""
         super().train(mode)
         for module in self._frozen:
             module.eval()
@@ -124,15 +133,17 @@ class Backbone(nn.Module):
 
 
 def _probe(spec: BackboneSpec) -> Any:
-    if not timm.is_model(spec.name):  # addresses of hubs and folders neither, which timm would follow
+    if not timm.is_model(spec.name):  # also refuses addresses of hubs and folders, which timm would follow
         near = difflib.get_close_matches(str(spec.name), timm.list_models(), n=3, cutoff=0.4)
-        raise OptionError(f"timm has no backbone {spec.name!r:.80}. Near: {', '.join(near) or 'none'}.")
+        raise OptionError(f"timm has no backbone {spec.name!r:.80}. Similar names: {', '.join(near) or 'none'}.")
     try:
-        # a probe on the meta device costs no memory and no time for weights
+        # on the meta device a network costs no memory and no time for weights
         with torch.device("meta"):
             return timm.create_model(spec.name, pretrained=False, features_only=True)
     except RuntimeError as error:
-        raise OptionError(f"{spec.name} is no backbone that feature maps can be taken from ({error}).") from error
+        raise OptionError(
+            f"{spec.name} does not provide feature maps and cannot be used as a backbone ({error})."
+        ) from error
 
 
 def _layer_index(spec: BackboneSpec, probe: Any) -> int:
@@ -157,25 +168,25 @@ def _move_strides(network: nn.Module, name: str) -> None:
             first.stride, second.stride = second.stride, (1, 1)
             moved += 1
     if not moved:
-        raise OptionError(f"{name} has no strided bottleneck blocks, so --stride-in-1x1 means nothing for it.")
+        raise OptionError(f"{name} has no strided bottleneck blocks; remove --stride-in-1x1.")
 
 
 def _unpad_pooling(network: nn.Module, name: str) -> None:
     first = next(((key, module) for key, module in network.named_modules() if isinstance(module, nn.MaxPool2d)), None)
     if first is None:
-        raise OptionError(f"{name} has no max pooling, so --caffe-pooling means nothing for it.")
+        raise OptionError(f"{name} has no max pooling; remove --caffe-pooling.")
     key, old = first
     network.set_submodule(key, nn.MaxPool2d(old.kernel_size, old.stride, padding=0, ceil_mode=True))
 
 
 def load_initial_weights(backbone: Backbone, path: Path) -> dict[str, str]:
-    """Fills the backbone from a safetensors file and returns the file's own metadata, for the record.
+    """Fill the backbone from a safetensors file and return the file's own metadata, for the record.
 
-    Keys that the cut network does not have (later stages, the classifier) are left out; every tensor that it does have
-    must be there with its shape.
+    Keys that the cut network does not have (later stages, the classifier) are ignored; every tensor that it does
+    have must be present with its shape.
 
     Raises:
-        CheckpointError: when the file is missing, no safetensors file, or does not fit the backbone.
+        CheckpointError: when the file is missing, is not a safetensors file, or does not fit the backbone.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -183,24 +194,29 @@ def load_initial_weights(backbone: Backbone, path: Path) -> dict[str, str]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise CheckpointError(
-            f"There is no weight file {path}. Use --init pretrained to fetch weights, or --init none for random ones."
+            f"Weight file {path} not found. Use --init pretrained to download weights, or --init none for random ones."
         ) from error
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a safetensors file ({error}). Pickled weights are not read.") from error
+        raise CheckpointError(
+            f"{path} is not a safetensors file ({error}). Pickled weights are not supported."
+        ) from error
+
     own = backbone.network.state_dict()
     own_keys = {key: key for key in own} | {key.replace("_", ".", 1): key for key in own}  # timm flattens names
     own_keys |= {key.removeprefix("model."): key for key in own}  # and wraps vision transformers
     fitting = {own_keys[key]: value for key, value in tensors.items() if key in own_keys}
+
     wrong = [key for key, value in own.items() if key not in fitting or fitting[key].shape != value.shape]
     if wrong:
         raise CheckpointError(
             f"{path} does not fit {backbone.spec.name} cut after {backbone.spec.layer}: {len(wrong)} of {len(own)} "
             f"tensors are missing or differ in shape, {wrong[0]} first."
         )
+
     backbone.network.load_state_dict(fitting)
     return metadata
 
 
 def provenance(kind: str, metadata: dict[str, str]) -> str:
-    """One line that says where initial weights come from."""
+    """Describe in one line where initial weights come from."""
     return kind if not metadata else f"{kind}: {json.dumps(metadata, sort_keys=True)}"

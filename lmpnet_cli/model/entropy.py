@@ -5,16 +5,17 @@ from torch import Tensor
 
 
 def feature_map_entropy(maps: Tensor) -> Tensor:
-    """Entropy of each rectified, sum-normalised map, in nats (section 4.1, figure 6): smaller is sparser.
+    """Compute the entropy of each rectified, sum-normalised map, in nats; smaller is sparser.
 
     Args:
         maps: (B, C, H, W).
 
     Returns:
-        (B, C); NaN for a map that is zero everywhere, at most ln(HW).
+        (B, C), at most ln(HW); NaN for a map that is zero everywhere.
     """
     positive = maps.float().relu().flatten(2)  # (B, C, HW)
     total = positive.sum(2, keepdim=True)
     share = positive / total
+
     entropy = torch.special.entr(share).sum(2)
     return torch.where(total[..., 0] > 0, entropy, torch.nan)

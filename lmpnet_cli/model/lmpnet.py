@@ -1,7 +1,13 @@
-"""LMPNet (section 3, figure 2): backbone -> maps -> leaky max pooling -> classes, twice.
+"""The model that every command calls (sections 3.1 to 3.4, figure 2): backbone -> maps -> pooling -> classes, twice.
 
-`KeypointNetwork` is one such network. `LMPNet` is the pair: the network sees the image, the replica, with weights
-of its own, sees the image without the first keypoint.
+`KeypointNetwork` is one such network. `LMPNet` is the pair: the network sees the image; the replica, with weights of
+its own, sees the image without the first keypoint. What is read from their maps is a method of `LMPNet`:
+
+- `forward`: images to maps and logits;
+- `keypoints`: the paper's keypoints, ranked anew in each image;
+- `parts`: the keypoints of the part head, the same part in every image (not in the paper);
+- `classes`: the predicted class;
+- `voted_keypoints`, `voted_parts`: which keypoint each filter votes for.
 """
 
 from collections.abc import Sequence
@@ -11,22 +17,23 @@ import torch
 from torch import Tensor, nn
 
 from lmpnet_cli.model.backbone import Backbone, BackboneSpec
-from lmpnet_cli.model.clustering import cluster
+from lmpnet_cli.model.clustering import ITERATIONS, cluster, to_map_cells
+from lmpnet_cli.model.fusion import Detections, fuse, select_voters
 from lmpnet_cli.model.masking import keypoint_mask, mask_out
-from lmpnet_cli.model.part_head import GRID, PartHead, PartHeadSpec
+from lmpnet_cli.model.part_head import PartHead, PartHeadSpec, soft_argmax
 from lmpnet_cli.model.pooling import POOLINGS, pooling
 from lmpnet_cli.model.selection import propose
 
-MAX_SIZE = 2048  # side of the input in pixels
+MAX_SIZE = 2048  # largest side of the input in pixels
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """All that is needed, beside the weights, to build an LMPNet again.
+    """All that is needed, besides the weights, to build an LMPNet again.
 
     Attributes:
         backbone: network, layer and strides.
-        pooling, epsilon: one of `POOLINGS`; epsilon counts for leaky max.
+        pooling, epsilon: one of `POOLINGS`; epsilon is used by leaky max pooling.
         classes: class names in the order of the logits.
         input_size: side of the square input in pixels.
         mean, std: normalisation of RGB in [0, 1].
@@ -45,13 +52,14 @@ class NetworkSpec:
     reject: bool = False
 
     def __post_init__(self) -> None:
+        """Check the values: a checkpoint may come from an untrusted source."""
         if self.pooling not in POOLINGS:
             raise ValueError(f"expected a pooling out of {POOLINGS}, received {self.pooling!r}")
-        # a checkpoint may be a stranger's
         if not self.classes or not all(isinstance(name, str) for name in self.classes):
             raise ValueError(f"expected names of classes, received {self.classes!r:.80}")
         if not (isinstance(self.input_size, int) and 1 <= self.input_size <= MAX_SIZE):
             raise ValueError(f"expected an input size of 1 to {MAX_SIZE}, received {self.input_size!r:.80}")
+
         for name, values, low in (("mean", self.mean, -1e3), ("std", self.std, 1e-6)):
             if len(values) != 3 or not all(low <= value <= 1e3 for value in values):
                 raise ValueError(f"expected a {name} of three numbers, received {values!r:.80}")
@@ -73,7 +81,7 @@ class KeypointNetwork(nn.Module):
         self.pooling, self.epsilon, self.reject = spec.pooling, spec.epsilon, spec.reject
 
     def forward(self, images: Tensor, epsilon: float | None = None) -> tuple[Tensor, Tensor]:
-        """Logits and maps.
+        """Compute logits and maps.
 
         Args:
             images: (B, 3, S, S), normalised.
@@ -83,6 +91,7 @@ class KeypointNetwork(nn.Module):
             (B, classes) logits, or (B, classes + 1) with the fixed logit of `reject`, and (B, C, H, W) maps.
         """
         maps = self.backbone(images)
+
         # sums over maps and logits in float32, whatever the precision of the convolutions
         pooled = pooling(self.pooling, self.epsilon if epsilon is None else epsilon)(maps.float())
         with torch.autocast(maps.device.type, enabled=False):
@@ -94,27 +103,43 @@ class KeypointNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class LMPNetOutput:
-    """Maps and logits of both networks for a batch; the replica's are None where there is no replica."""
+    """Maps and logits of both networks for a batch; the replica's are None where there is no replica.
+
+    Attributes:
+        maps, replica_maps: (B, C, H, W).
+        logits, replica_logits: (B, classes), or (B, classes + 1) with the logit of `reject`.
+    """
 
     maps: Tensor
     logits: Tensor
     replica_maps: Tensor | None = None
     replica_logits: Tensor | None = None
 
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """Return (H, W) in cells."""
+        return self.maps.shape[2], self.maps.shape[3]
 
-def concatenate(parts: Sequence[LMPNetOutput]) -> LMPNetOutput:
-    """The maps of several batches as those of one."""
+    @property
+    def all_maps(self) -> list[Tensor]:
+        """Return the maps of the network and, where there is one, of the replica."""
+        return [self.maps] if self.replica_maps is None else [self.maps, self.replica_maps]
+
+
+def concatenate(outputs: Sequence[LMPNetOutput]) -> LMPNetOutput:
+    """Join the outputs of several batches into one."""
     joined: dict[str, Tensor | None] = {}
     for field in fields(LMPNetOutput):
-        given = [getattr(part, field.name) for part in parts]
+        given = [getattr(output, field.name) for output in outputs]
         joined[field.name] = None if given[0] is None else torch.cat(given)
+
     maps, logits = joined["maps"], joined["logits"]
     assert maps is not None and logits is not None
     return LMPNetOutput(maps, logits, joined["replica_maps"], joined["replica_logits"])
 
 
 class LMPNet(nn.Module):
-    """Network and replica, and the keypoint vocabulary where one was learned."""
+    """Network and replica, and the part head where one was learned."""
 
     def __init__(
         self,
@@ -132,39 +157,135 @@ class LMPNet(nn.Module):
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1) * 255, persistent=False)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) RGB bytes -> normalised float32."""
+        """Normalise (B, 3, S, S) RGB bytes to float32."""
         mean, std = self.get_buffer("mean"), self.get_buffer("std")
         return images.to(mean.dtype).sub(mean).div(std)
 
-    def hide_first_keypoint(self, images: Tensor, maps: Tensor) -> Tensor:
-        """Attention mask-out: the replica's input for normalised images and the network's maps of them.
-
-        All filters vote for what is hidden, at test as in training (papers.md 1.11.16).
-        """
-        threshold = 3.0 * maps.shape[2] / GRID  # the first keypoint does not depend on the threshold
-        first = cluster(propose(maps.detach().float()), k=1, iterations=1, threshold=threshold)
-        size = (maps.shape[2], maps.shape[3])
-        mask = keypoint_mask(first.cells[:, 0], first.found[:, 0], size, self.spec.mask_radius * size[0] / GRID)
-        return mask_out(images, mask)
-
     def forward(self, images: Tensor) -> LMPNetOutput:
-        """Both networks on a batch of normalised images; gradients do not pass the mask."""
+        """Run both networks on a batch of normalised images; gradients do not pass the mask."""
         logits, maps = self.network(images)
         if self.replica is None:
             return LMPNetOutput(maps, logits)
+
         replica_logits, replica_maps = self.replica(self.hide_first_keypoint(images, maps))
         return LMPNetOutput(maps, logits, replica_maps, replica_logits)
 
+    def hide_first_keypoint(self, images: Tensor, maps: Tensor) -> Tensor:
+        """Apply attention mask-out (section 3.3): make the replica's input from normalised images and their maps.
+
+        All filters vote for what is hidden, at test time as in training (docs/papers.md L16).
+        """
+        size = (maps.shape[2], maps.shape[3])
+        first = cluster(propose(maps.detach().float()), k=1, iterations=1)  # whatever the threshold
+        radius = to_map_cells(self.spec.mask_radius, size)
+        return mask_out(images, keypoint_mask(first.cells[:, 0], first.found[:, 0], size, radius))
+
+    def keypoints(
+        self,
+        output: LMPNetOutput,
+        k: int = 5,
+        thr: float = 3.0,
+        filters: int | None = None,
+        margin: int = 0,
+        iterations: int = ITERATIONS,
+    ) -> Detections:
+        """Find the paper's keypoints: selection, learnable clustering and fusion (sections 3.2 to 3.4).
+
+        Args:
+            k: number of keypoints to look for.
+            thr: erasing distance in cells of a 14 x 14 grid over the image.
+            filters: strongest filters kept of each network, on each image; None keeps all.
+            margin: outermost rows and columns of map cells without a vote; not in the paper.
+            iterations: inner iterations of Algorithm 1; neither positions nor scores depend on them.
+
+        Returns:
+            K = k keypoints, the most prominent first.
+        """
+        return self.keypoint_sweep(output, (thr,), k, filters, margin, iterations)[0]
+
+    def keypoint_sweep(
+        self,
+        output: LMPNetOutput,
+        thr: Sequence[float],
+        k: int = 5,
+        filters: int | None = None,
+        margin: int = 0,
+        iterations: int = ITERATIONS,
+    ) -> list[Detections]:
+        """Find the keypoints for several erasing distances at little more than the cost of one, as `keypoints`."""
+        return fuse(select_voters(output.all_maps, filters, margin), k, thr, iterations)
+
+    def part_maps(self, output: LMPNetOutput) -> Tensor:
+        """Compute the share of each part in each cell, (B, k + 1, H, W); the last one is the background.
+
+        Raises:
+            ValueError: when the model has no part head.
+        """
+        if self.part_head is None:
+            raise ValueError("expected a model with a part head, received one without")
+
+        maps: Tensor = self.part_head(output.maps)
+        return maps
+
+    def parts(self, output: LMPNetOutput) -> Detections:
+        """Find the keypoints of the part head: index i is the same part in every image; hidden parts are NaN.
+
+        Raises:
+            ValueError: when the model has no part head.
+        """
+        part_maps = self.part_maps(output)
+        assert self.part_head is not None
+        located = soft_argmax(part_maps[:, :-1])
+        hidden = located.scores < self.part_head.spec.threshold
+
+        return Detections(
+            located.positions.masked_fill(hidden[..., None], torch.nan),
+            located.scores.clamp(max=1).masked_fill(hidden, torch.nan),
+            output.map_size,
+        )
+
+    def probabilities(self, output: LMPNetOutput) -> Tensor:
+        """Compute the (B, classes) class probabilities of the network, `reject` excluded."""
+        return output.logits[:, : len(self.spec.classes)].float().softmax(1)
+
+    def classes(self, output: LMPNetOutput) -> tuple[Tensor, Tensor]:
+        """Return the predicted class and its probability, (B,) each."""
+        best = self.probabilities(output).max(1)
+        return best.indices, best.values
+
+    def voted_keypoints(
+        self, output: LMPNetOutput, replica: bool, k: int, thr: float, filters: int | None, margin: int = 0
+    ) -> Tensor:
+        """Tell which keypoint each filter votes for, (B, C): the one that erases its proposal; k for none.
+
+        Args:
+            replica: the filters of the replica in place of the network's; the rest as for `keypoints`.
+        """
+        voters = select_voters(output.all_maps, filters, margin)
+        clusters = cluster(voters.proposals, k, 1, to_map_cells(thr, output.map_size))
+        members = torch.split(voters.by_filter(clusters.members.int()), voters.counts, 2)[1 if replica else 0]
+        return members.argmax(1).masked_fill(~members.any(1), k)
+
+    def voted_parts(self, output: LMPNetOutput, replica: bool) -> Tensor:
+        """Tell which part each filter votes for, (B, C): the part in the cell of its maximum; k for the background."""
+        maps = output.all_maps[1 if replica else 0]
+        return self.part_maps(output).flatten(2).argmax(1).gather(1, propose(maps.float()).cells)
+
 
 def build(spec: NetworkSpec, replica: bool, pretrained: bool = False, part_head: PartHeadSpec | None = None) -> LMPNet:
-    """An LMPNet with random weights, or timm's pretrained ones in its backbones; a vocabulary has none yet.
+    """Build an LMPNet with random weights, or timm's pretrained ones in its backbones; a part head has none yet.
 
     Raises:
         OptionError, CheckpointError: as `Backbone`.
     """
 
-    def one() -> KeypointNetwork:
+    def build_network() -> KeypointNetwork:
         return KeypointNetwork(Backbone(spec.backbone, pretrained), spec)
 
-    words = None if part_head is None else PartHead(part_head)
-    return LMPNet(spec, one(), one() if replica else None, words)
+    network = build_network()
+    return LMPNet(
+        spec,
+        network,
+        build_network() if replica else None,
+        None if part_head is None else PartHead(part_head),
+    )

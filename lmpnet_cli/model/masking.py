@@ -1,8 +1,8 @@
-"""Attention mask-out (LMPNet, section 3.4): hide the first keypoint, so that the replica must look elsewhere.
+"""Attention mask-out (LMPNet, section 3.3): hide the first keypoint, so that the replica must look elsewhere.
 
-The mask is the inverse of the first keypoint: 0 there, 1 elsewhere. The paper leaves its size open; radius 1 hides the
-keypoint's own cell and nothing else, radius r every cell strictly nearer than r, as a threshold of r erases.
-What is hidden becomes 0, the mean colour of normalised images.
+The mask is the inverse of the first keypoint: 0 there, 1 elsewhere. The paper leaves its size open (docs/papers.md
+L15): radius 1 hides the keypoint's own cell only, radius r every cell strictly nearer than r, as a threshold of r
+erases. What is hidden becomes 0, the mean colour of normalised images.
 """
 
 import torch
@@ -12,7 +12,7 @@ from lmpnet_cli.model.clustering import cell_distances
 
 
 def keypoint_mask(cells: Tensor, found: Tensor, map_size: tuple[int, int], radius: float = 1.0) -> Tensor:
-    """The binary mask on the map grid.
+    """Make the binary mask on the grid of the map.
 
     Args:
         cells: (B,) row-major cell of the first keypoint.
@@ -29,13 +29,17 @@ def keypoint_mask(cells: Tensor, found: Tensor, map_size: tuple[int, int], radiu
 
 
 def mask_out(images: Tensor, mask: Tensor) -> Tensor:
-    """Image times mask, the mask brought to image size by nearest neighbour.
+    """Multiply images by their masks, which are brought to image size by nearest neighbour.
 
     Args:
         images: (B, 3, S, T) normalised images, so that 0 is the mean colour.
         mask: (B, 1, H, W) of 0 and 1.
+
+    Raises:
+        ValueError: when there is not one mask for each image.
     """
     if mask.shape[0] != images.shape[0]:
         raise ValueError(f"expected one mask for each of {images.shape[0]} images, received {mask.shape[0]}")
+
     full = torch.nn.functional.interpolate(mask.to(images.dtype), size=images.shape[2:], mode="nearest-exact")
     return images * full

@@ -1,33 +1,14 @@
-"""The whole path from picture to keypoints as one module: what `lmpnet export` writes as one ONNX graph.
+"""The whole model as one module that can be traced: what `lmpnet export` writes as an ONNX model.
 
-Both orders are here as `discover` has them: by prominence (selection, mask-out with the replica, clustering, fusion)
-and by the vocabulary. Everything that is an option of `discover` is fixed when the module is made.
+It calls the same methods of `LMPNet` as `discover`. The method and its options are fixed when the module is made.
 """
 
-from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from lmpnet_cli.model.fusion import ballot, fuse
 from lmpnet_cli.model.lmpnet import LMPNet
-from lmpnet_cli.model.part_head import soft_argmax
-
-
-@dataclass(frozen=True)
-class OnnxSpec:
-    """What is fixed in a graph; as the options of `discover`.
-
-    Attributes:
-        identity: keypoints of the vocabulary; the other fields are then without effect.
-        k, threshold, filters, margin: as for `fuse` and `ballot`.
-    """
-
-    identity: bool = False
-    k: int = 5
-    threshold: float = 3.0
-    filters: int | None = None
-    margin: int = 0
 
 
 class OnnxModule(nn.Module):
@@ -42,26 +23,22 @@ class OnnxModule(nn.Module):
 
     OUTPUTS = ("positions", "scores", "replica_shares", "classes")
 
-    def __init__(self, model: LMPNet, spec: OnnxSpec) -> None:
-        """
+    def __init__(self, model: LMPNet, method: Literal["lmpnet", "parts"], **options: Any) -> None:
+        """Fix the method and its options.
+
         Args:
             model: in evaluation mode; without its replica where that is not wanted.
+            **options: of `LMPNet.keypoints`, for the method lmpnet.
         """
         super().__init__()
-        self.model, self.spec = model, spec
+        self.model, self.method, self.options = model, method, options
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(B, 3, S, S) RGB bytes to the outputs."""
-        model, spec = self.model, self.spec
+        """Map (B, 3, S, S) RGB bytes to the outputs."""
+        model = self.model
         output = model(model.normalize(pixels))
-        classes = output.logits[:, : len(model.spec.classes)].float().softmax(1)
-        if spec.identity:
-            assert model.part_head is not None
-            located = soft_argmax(model.part_head(output.maps)[:, :-1])
-            missing = located.scores < model.part_head.spec.threshold
-            scores = located.scores.clamp(max=1).masked_fill(missing, torch.nan)
-            positions = located.positions.masked_fill(missing[..., None], torch.nan)
-            return positions, scores, torch.full_like(scores, torch.nan), classes
         # neither positions nor scores depend on the inner iterations
-        found = fuse(ballot(output, spec.filters, spec.margin), spec.k, spec.threshold, iterations=1)
-        return found.positions, found.scores, found.replica_shares, classes
+        found = model.parts(output) if self.method == "parts" else model.keypoints(output, iterations=1, **self.options)
+
+        shares = torch.full_like(found.scores, torch.nan) if found.replica_shares is None else found.replica_shares
+        return found.positions, found.scores, shares, model.probabilities(output)

@@ -1,16 +1,17 @@
-"""A keypoint vocabulary: W (c x k) of section 3.4, learned once for a data set instead of for each image.
+"""The part head: W (c x k) of Algorithm 1, learned once for a data set instead of for each image; not in the paper.
 
-LMPNet orders the keypoints of each image by prominence, so that kp1 of one image may be the beak and kp1 of the next
-the tail. A vocabulary assigns every cell of a map to one of k parts, or to none, by what the cell and its surroundings
-look like, so that index i means the same part in every image. Not in the paper; `vocabulary_learning.py` learns it.
+LMPNet ranks the keypoints of each image anew, so that kp1 of one image may be the beak and kp1 of the next the tail.
+The part head assigns every cell of a map to one of k parts, or to the background, by the look of the cell and its
+context, so that index i means the same part in every image. `lmpnet_cli.parts` learns it.
 
-1. Each cell's vector over the filters is brought to length 1, less the mean over the image, to length 1 again: what
-   sets a cell apart from the rest of its own image. Its principal directions on the training images are kept.
-2. They are put beside their means over windows around the cell (a beak and a claw look alike until one sees what they
-   are attached to) and beside the activation, the sum over all filters: filters learned from class labels answer to the
+1. Each cell's vector over the filters is normalised to length 1, centred by the mean over the image, and normalised
+   again: what sets a cell apart from the rest of its own image. Its principal directions on the training images are
+   kept.
+2. They are joined with their means over windows around the cell (a beak and a claw look alike until one sees what they
+   are attached to) and with the activation, the sum over all filters: filters learned from class labels respond to the
    object.
 3. One linear layer and a softmax give k part maps and the background.
-4. A part counts as far as a cell is active enough for a part of the object: windows reach beyond its outline.
+4. A part counts only as far as its cell is active enough to belong to the object: windows reach beyond its outline.
 """
 
 from dataclasses import dataclass, field
@@ -20,28 +21,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-ACTIVATION = 0.2  # of a standard deviation of the activation, beside cells of length 1
-SOFTNESS = 0.3  # of the line between object and surroundings, in standard deviations of the activation
+from lmpnet_cli.model.clustering import GRID
+
+ACTIVATION = 0.2  # weight of a standard deviation of the activation, besides features of length 1
+SOFTNESS = 0.3  # width of the line between object and background, in standard deviations of the activation
 STEADY = 3  # cells of a 14 x 14 grid: side of the window whose mean is a part's score
-BLOCK = 64  # images located together
-PADDING = 2  # cells of a 14 x 14 grid that padding reaches
-EXTREME = (
-    4.0  # standard deviations of the activation, beyond which it says no more: a silent cell's logarithm is far off
-)
-GRID = 14  # thr, the mask radius and windows are given in cells of a 14 x 14 grid over the image, whatever the map
+BLOCK = 64  # images that are located together
+PADDING = 2  # cells of a 14 x 14 grid that zero padding reaches
+EXTREME = 4.0  # standard deviations: the activation is clamped there, as the logarithm of a silent cell is far off
 
 
 @dataclass(frozen=True)
 class PartHeadSpec:
-    """What is needed, beside the weights, to build a vocabulary again.
+    """What is needed, besides the weights, to build a part head again.
 
     Attributes:
-        names: of the k keypoints.
+        names: of the k parts.
         channels: filters of the maps.
         directions: principal directions that are kept of them.
         backgrounds: kinds of background, which count as one.
         windows: sides of the windows, in cells of a 14 x 14 grid.
-        threshold: a keypoint with a lower score is not seen.
+        threshold: a part with a lower score is not visible.
         learned_from: what it was learned from, for the record.
     """
 
@@ -54,9 +54,9 @@ class PartHeadSpec:
     learned_from: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # a checkpoint may be a stranger's
+        """Check the values: a checkpoint may come from an untrusted source."""
         if not all(isinstance(name, str) for name in self.names):
-            raise ValueError(f"expected names of keypoints, received {self.names!r:.80}")
+            raise ValueError(f"expected names of parts, received {self.names!r:.80}")
         for number in (self.channels, self.directions, self.backgrounds, *self.windows):
             if not isinstance(number, int) or number < 1:
                 raise ValueError(f"expected whole numbers above 0, received {number!r:.80}")
@@ -65,13 +65,13 @@ class PartHeadSpec:
 
     @property
     def k(self) -> int:
-        """Keypoints."""
+        """Return the number of parts."""
         return len(self.names)
 
 
 @dataclass(frozen=True)
 class Located:
-    """Where each part lies on each map of a batch.
+    """Where each part is located on each map of a batch, visible or not.
 
     Attributes:
         positions: (B, k, 2) row, column; whole numbers are cell centres.
@@ -83,16 +83,16 @@ class Located:
 
 
 def centred_features(maps: Tensor) -> Tensor:
-    """(B, C, H, W) raw maps -> (B, H, W, C), of each cell what sets it apart from its image, of length 1 (or 0)."""
+    """Compute what sets each cell apart from its image: (B, C, H, W) raw maps -> (B, H, W, C) of length 1 (or 0)."""
     cells = functional.normalize(maps.float().permute(0, 2, 3, 1), dim=-1)
     return functional.normalize(cells - cells.mean((1, 2), keepdim=True), dim=-1)
 
 
 def activation(maps: Tensor) -> Tensor:
-    """(B, C, H, W) raw maps -> (B, H, W), the logarithm of the sum over all filters.
+    """Compute the logarithm of the sum over all filters, (B, C, H, W) raw maps -> (B, H, W).
 
-    Near the border, where padding answers even on empty sky, a cell counts no more than the nearest one that lies
-    beyond its reach.
+    Near the border, where zero padding causes responses even on empty sky, a cell counts no more than the nearest one
+    beyond the reach of the padding.
     """
     total = maps.float().sum(1)
     for dim in (1, 2):
@@ -104,19 +104,19 @@ def activation(maps: Tensor) -> Tensor:
 
 
 def objectness(active: Tensor, level: Tensor | float) -> Tensor:
-    """How sure it is that a cell is the object's, in [0, 1], by its activation in standard deviations."""
+    """Compute how likely a cell belongs to the object, in [0, 1], from its activation in standard deviations."""
     return torch.sigmoid((active - level) / SOFTNESS)
 
 
 def context_features(cells: Tensor, windows: tuple[int, ...]) -> Tensor:
-    """Each cell as the linear layer takes it.
+    """Join each cell with its context, as the linear layer takes it.
 
     Args:
         cells: (B, H, W, directions + 1), the activation last.
 
     Returns:
         (B, H, W, len(windows) directions + 1): the means over windows around the cell, together of length 1, and the
-        activation. At the border a mean is over the cells that there are.
+        activation. At the border a mean is taken over the cells that exist.
     """
     planes = cells[..., :-1].permute(0, 3, 1, 2)
     views = []
@@ -129,78 +129,77 @@ def context_features(cells: Tensor, windows: tuple[int, ...]) -> Tensor:
 
 
 def window_size(window: int, planes: Tensor) -> list[int]:
-    """Rows and columns of a window of so many cells of a 14 x 14 grid on (..., H, W): odd, so that it has a middle."""
+    """Return (rows, columns) of a window of cells of a 14 x 14 grid on (..., H, W); odd, so it has a centre."""
     return [2 * max(0, round((window * side / GRID - 1) / 2)) + 1 for side in planes.shape[-2:]]
 
 
-def steady(parts: Tensor) -> Tensor:
-    """(B, k, H, W) -> (B, k), the highest mean over `STEADY` x `STEADY` cells: one stray cell is no keypoint."""
+def presence(parts: Tensor) -> Tensor:
+    """Return the highest mean over `STEADY`² cells, (B, k, H, W) -> (B, k): one stray cell is not a part."""
     return functional.avg_pool2d(parts, window_size(STEADY, parts), 1).amax((2, 3))
 
 
 def soft_argmax(parts: Tensor) -> Located:
-    """Position and score of every part.
-
-    The position is the mean of the cells weighted by the square of the part's map; the score is that of `steady`.
+    """Locate every part: the mean of the cells, weighted by the square of the part's map, with the score `presence`.
 
     Args:
-        parts: (B, k, H, W) shares in [0, 1], background left out.
+        parts: (B, k, H, W) shares in [0, 1], background excluded.
     """
     height, width = parts.shape[2:]
     weight = parts.square().clamp_min(1e-12)
     total = weight.sum((2, 3))
+
     rows = (weight.sum(3) @ torch.arange(height, device=parts.device, dtype=parts.dtype)) / total
     columns = (weight.sum(2) @ torch.arange(width, device=parts.device, dtype=parts.dtype)) / total
-    return Located(torch.stack([rows, columns], -1), steady(parts))
+    return Located(torch.stack([rows, columns], -1), presence(parts))
 
 
 def unflip(positions: Tensor, width: int) -> Tensor:
-    """(..., 2) row and column on the map of a mirror image, as places on the map of the image."""
+    """Turn (..., 2) row and column on the map of a mirror image into positions on the map of the image."""
     return torch.stack([positions[..., 0], width - 1 - positions[..., 1]], -1)
 
 
 def within_one_cell(positions: Tensor, again: Tensor, size: tuple[int, int]) -> Tensor:
-    """(...,) whether two places on a map of (H, W) are less than a cell of a 14 x 14 grid apart."""
+    """Tell, (...,), whether two positions on a map of (H, W) are less than a cell of a 14 x 14 grid apart."""
     apart: Tensor = ((positions - again) / (torch.tensor(size) / GRID)).norm(dim=-1)
     return apart < 1
 
 
 class PartHead(nn.Module):
-    """k parts that are the same in every image; all weights are buffers, learned before."""
+    """k parts that are the same in every image; all weights are buffers, learned beforehand."""
 
     def __init__(self, spec: PartHeadSpec) -> None:
-        """Without weights; `load_state_dict` fills it."""
+        """Make a part head without weights; `load_state_dict` fills it."""
         super().__init__()
         self.spec = spec
         self.register_buffer("centre", torch.zeros(spec.channels))
         self.register_buffer("projection", torch.zeros(spec.channels, spec.directions))
-        # of the activation: mean, standard deviation, and in such deviations where the object begins
+        # of the activation: mean, standard deviation and, in such deviations, the level from which on a cell is object
         self.register_buffer("level", torch.tensor([0.0, 1.0, 0.0]))
-        answers = spec.k + spec.backgrounds
-        self.register_buffer("weight", torch.zeros(len(spec.windows) * spec.directions + 1, answers))
-        self.register_buffer("bias", torch.zeros(answers))
+        outputs = spec.k + spec.backgrounds
+        self.register_buffer("weight", torch.zeros(len(spec.windows) * spec.directions + 1, outputs))
+        self.register_buffer("bias", torch.zeros(outputs))
 
     def cells(self, maps: Tensor) -> Tensor:
-        """(B, C, H, W) raw maps -> (B, H, W, directions + 1), the activation last."""
-        # the centre moves to after the product, which is then the only pass over all filters
+        """Project (B, C, H, W) raw maps to (B, H, W, directions + 1) features of cells, the activation last."""
+        # the centre is subtracted after the product, which is then the only pass over all filters
         projection, (mean, deviation, _) = self.get_buffer("projection"), self.get_buffer("level")
         directions = centred_features(maps) @ projection - self.get_buffer("centre") @ projection
         active = ((activation(maps) - mean) / deviation).clamp(-EXTREME, EXTREME)
         return torch.cat([directions, active[..., None]], -1)
 
     def shares(self, cells: Tensor) -> Tensor:
-        """(B, H, W, directions + 1) -> (B, k + 1, H, W) shares of each cell, which sum to 1; the last is background."""
+        """Map (B, H, W, directions + 1) features to (B, k + 1, H, W) shares, which sum to 1; the last is background."""
         around = context_features(cells, self.spec.windows)
-        answers = (around @ self.get_buffer("weight") + self.get_buffer("bias")).softmax(-1)
-        parts = answers[..., : self.spec.k] * objectness(cells[..., -1:], self.get_buffer("level")[2])
+        outputs = (around @ self.get_buffer("weight") + self.get_buffer("bias")).softmax(-1)
+        parts = outputs[..., : self.spec.k] * objectness(cells[..., -1:], self.get_buffer("level")[2])
         return torch.cat([parts, 1 - parts.sum(-1, keepdim=True)], -1).permute(0, 3, 1, 2)
 
     def located(self, cells: Tensor) -> Located:
-        """Where the parts of (N, H, W, directions + 1) cells of any float type lie; block by block, to save memory."""
+        """Locate the parts of (N, H, W, directions + 1) features of any float type, block by block to save memory."""
         found = [soft_argmax(self.shares(block.float())[:, : self.spec.k]) for block in torch.split(cells, BLOCK)]
         return Located(torch.cat([each.positions for each in found]), torch.cat([each.scores for each in found]))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(B, C, H, W) raw maps -> (B, k + 1, H, W) as `shares`."""
+        """Map (B, C, H, W) raw maps to (B, k + 1, H, W) shares, as `shares`."""
         with torch.autocast(maps.device.type, enabled=False):
             return self.shares(self.cells(maps))

@@ -21,7 +21,7 @@ POOLINGS = ("leaky_max", "max", "average")
 
 
 def pooling_vector(x: Tensor, kind: str = "leaky_max", epsilon: float = 0.1) -> Tensor:
-    """The vector w of equations 1 to 3 for each map.
+    """Make the vector w of equations 1 to 3 for each map.
 
     The argmax is the first maximum in row-major order, so exactly one cell counts as the argmax.
 
@@ -34,30 +34,32 @@ def pooling_vector(x: Tensor, kind: str = "leaky_max", epsilon: float = 0.1) -> 
         (B, C, H, W) weights, without gradient.
     """
     _check(x, kind)
+
     flat = x.detach().flatten(2)  # (B, C, HW)
     if kind == "average":
         return torch.full_like(flat, 1 / flat.shape[2]).view_as(x)
+
     others = -epsilon if kind == "leaky_max" else 0.0
     weights = torch.full_like(flat, others).scatter_(2, flat.argmax(2, keepdim=True), 1.0)
     return weights.view_as(x)
 
 
 def average_pool(x: Tensor) -> Tensor:
-    """Equation 1: the mean of each map, (B, C, H, W) -> (B, C)."""
+    """Apply equation 1: take the mean of each map, (B, C, H, W) -> (B, C)."""
     _check(x)
     return x.mean((2, 3))
 
 
 def max_pool(x: Tensor) -> Tensor:
-    """Equation 2: the maximum of each map, (B, C, H, W) -> (B, C); the gradient goes to the first maximum."""
+    """Apply equation 2: take the maximum of each map, (B, C, H, W) -> (B, C); the gradient goes to the first one."""
     _check(x)
     return _maximum(x)
 
 
 def leaky_max_pool(x: Tensor, epsilon: float = 0.1) -> Tensor:
-    """Equation 3, in closed form: y = (1 + epsilon) max(x) - epsilon sum(x).
+    """Apply equation 3, in closed form: y = (1 + epsilon) max(x) - epsilon sum(x).
 
-    Gradient (section 3.2): 1 for the first maximum, -epsilon for every other cell. Values are negative on dense maps.
+    Gradient (section 3.1): 1 for the first maximum, -epsilon for every other cell. Values are negative on dense maps.
 
     Args:
         x: (B, C, H, W) feature maps.
@@ -70,18 +72,20 @@ def leaky_max_pool(x: Tensor, epsilon: float = 0.1) -> Tensor:
     3.4000000953674316
     """
     _check(x)
+
     if x.requires_grad and torch.is_grad_enabled():
         pooled: Tensor = _LeakyMax.apply(x, epsilon)
         return pooled
+
     return (1 + epsilon) * x.amax((2, 3)) - epsilon * x.sum((2, 3))
 
 
 class _LeakyMax(torch.autograd.Function):
-    """Equation 3 with the gradient of section 3.2 written out: one pass over the maps less, forward and backward."""
+    """Equation 3 with its gradient written out (section 3.1), which saves one pass over the maps in each direction."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, epsilon: float) -> Tensor:
-        # of equal maxima it takes the first in row-major order
+        # among equal maxima the first in row-major order is taken
         peaks, cells = functional.adaptive_max_pool2d(x, 1, return_indices=True)
         ctx.save_for_backward(cells)
         ctx.epsilon, ctx.shape, ctx.layout = epsilon, x.shape, _layout(x)
@@ -111,16 +115,16 @@ class LeakyMaxPool2d(nn.Module):
         self.epsilon = epsilon
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C)."""
+        """Pool (B, C, H, W) to (B, C)."""
         return leaky_max_pool(x, self.epsilon)
 
     def extra_repr(self) -> str:
-        """Shows epsilon in the printed network."""
+        """Show epsilon in the printed network."""
         return f"epsilon={self.epsilon}"
 
 
 def pooling(kind: str, epsilon: float = 0.1) -> Callable[[Tensor], Tensor]:
-    """The pooling function of that name (one of `POOLINGS`)."""
+    """Return the pooling function of that name (one of `POOLINGS`)."""
     functions: dict[str, Callable[[Tensor], Tensor]] = {
         "average": average_pool,
         "max": max_pool,

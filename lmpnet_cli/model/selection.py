@@ -1,7 +1,7 @@
-"""Filter selection (LMPNet, section 3.3): on each image, keep the filters that answer strongest.
+"""Filter selection (LMPNet, section 3.2): on each image, keep the filters that answer most strongly.
 
-A filter's pattern is clear where its activation is high and is lost further down, so the choice is made anew for every
-image. Each kept filter makes one keypoint proposal: the cell of its maximum.
+A filter's pattern is clear where its activation is high and is lost further down, so the selection is made anew for
+every image. Each selected filter makes one keypoint proposal: the cell of its maximum.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Proposals:
-    """One-hot keypoint proposals, one for each filter, written as cells.
+    """One-hot keypoint proposals, one for each filter, stored as cells.
 
     Attributes:
         cells: (B, C) row-major cell of each map's first maximum.
@@ -26,9 +26,13 @@ class Proposals:
     live: Tensor
     map_size: tuple[int, int]
 
+    def voting(self, kept: Tensor) -> "Proposals":
+        """Return the same proposals, of which only those in `kept`, (B, C), may still vote."""
+        return Proposals(self.cells, self.strengths, self.live & kept, self.map_size)
+
 
 def propose(maps: Tensor) -> Proposals:
-    """One proposal for each map that is not zero everywhere.
+    """Make one proposal for each map that is not zero everywhere.
 
     Args:
         maps: (B, C, H, W) raw maps, after the last ReLU.
@@ -38,34 +42,39 @@ def propose(maps: Tensor) -> Proposals:
 
 
 def select(proposals: Proposals, filters: int | None = None) -> Proposals:
-    """Keeps the `filters` strongest proposals of each image; None or a number above C keeps all.
+    """Keep the `filters` strongest proposals of each image; None or a number above C keeps all.
 
     Among equal strengths the lower filter index is kept.
     """
     count = proposals.live.shape[1]
     if filters is None or filters >= count:
         return proposals
+
     order = proposals.strengths.sort(stable=True, dim=1, descending=True).indices[:, :filters]
-    kept = torch.zeros_like(proposals.live).scatter_(1, order, True)
-    return Proposals(proposals.cells, proposals.strengths, proposals.live & kept, proposals.map_size)
+    return proposals.voting(torch.zeros_like(proposals.live).scatter_(1, order, True))
 
 
-def leave_border(proposals: Proposals, margin: int = 0) -> Proposals:
-    """Drops proposals in the outermost cells, where padding answers; not in the paper.
+def ignore_border(proposals: Proposals, margin: int = 0) -> Proposals:
+    """Drop the proposals of the outermost cells, where zero padding causes responses; not in the paper.
 
     Args:
-        margin: how many rows and columns on each side.
+        margin: number of rows and columns on each side.
     """
     height, width = proposals.map_size
     rows, columns = proposals.cells // width, proposals.cells % width
     inside = (rows >= margin) & (rows < height - margin) & (columns >= margin) & (columns < width - margin)
-    return Proposals(proposals.cells, proposals.strengths, proposals.live & inside, proposals.map_size)
+    return proposals.voting(inside)
 
 
 def concatenate(first: Proposals, second: Proposals) -> Proposals:
-    """The proposals of two networks as one list (papers.md 1.11.17); both maps must have the same size."""
+    """Join the proposals of two networks into one list (docs/papers.md L17).
+
+    Raises:
+        ValueError: when their maps differ in size.
+    """
     if first.map_size != second.map_size:
         raise ValueError(f"expected maps of one size, received {first.map_size} and {second.map_size}")
+
     return Proposals(
         torch.cat([first.cells, second.cells], 1),
         torch.cat([first.strengths, second.strengths], 1),

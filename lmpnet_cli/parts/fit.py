@@ -13,7 +13,7 @@ from lmpnet_cli.config import PartsConfig
 from lmpnet_cli.data.images import Rgb
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.errors import DatasetError, OptionError
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.runner import ModelRunner, open_runner
 from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.coco import skipped_entries
 from lmpnet_cli.io.runtime import fast_bfloat16, resolve_device, seed_everything
@@ -57,7 +57,7 @@ def fit_parts(config: PartsConfig, pictures: Sequence[ListedImage], progress: Pr
     device = resolve_device(config.device)
     if config.precision == "auto" and fast_bfloat16(device):
         config = replace(config, precision="bf16")
-    runner = ModelRunner(config, load_checkpoint(config.checkpoint, str(device)), replica=False)
+    runner = open_runner(config, load_checkpoint(config.checkpoint, str(device)), replica=False)
     if runner.size != runner.model.spec.input_size:
         raise OptionError(
             f"--size {runner.size} is not the model's {runner.model.spec.input_size}, at which `discover` would use "
@@ -112,20 +112,20 @@ class Cells:
     def __init__(self, runner: ModelRunner, pictures: Sequence[ListedImage], seed: int, progress: Progress) -> None:
         self.channels, self.input_size = runner.model.network.backbone.channels, runner.size
         self.files: list[ListedImage] = []
-        self._engine = runner
+        self._runner = runner
         self._reducer: PartHead | None = None
         first, kept = Directions(), []
         views, theta = [], []
         affines = random_affines(len(pictures), torch.Generator().manual_seed(seed))  # whatever the batches
         progress.start("pictures", len(pictures))
-        for prepared, pixels in runner.reader.batches(pictures, progress):
+        for prepared, pixels in runner.loader.batches(pictures, progress):
             indices = [each.index for each in prepared]
             self.files += [pictures[index] for index in indices]
             theta.append(affines[indices])
             if self._reducer is not None:
                 views.append(self._views(pixels, theta[-1]))
                 continue
-            first.add(runner.maps(pixels).maps)
+            first.add(runner.run(pixels).maps)
             kept.append(pixels)
             if len(self.files) >= FIRST:
                 self._begin(first)
@@ -134,7 +134,7 @@ class Cells:
         if self._reducer is None:
             self._begin(first)
             views = [self._views(*each) for each in zip(kept, theta, strict=True)]
-        self.skipped = runner.reader.skipped
+        self.skipped = runner.loader.skipped
         cells, mirrored, warped = (torch.cat(each) for each in zip(*views, strict=True))
         self.map_size = (cells.shape[1], cells.shape[2])
         self.material = Material(cells, mirrored, warped, torch.cat(theta))
@@ -151,7 +151,7 @@ class Cells:
         assert self._reducer is not None
         warped, _ = warp(pixels.float(), theta)
         views = (pixels, pixels.flip(3), warped)
-        return tuple(self._reducer.cells(self._engine.maps(each).maps.cpu()).half() for each in views)
+        return tuple(self._reducer.cells(self._runner.run(each).maps.cpu()).half() for each in views)
 
 
 def fit_part_head(spec: PartHeadSpec, gathered: Cells, seed: int, recipe: Recipe, progress: Progress) -> PartHead:

@@ -21,8 +21,8 @@ from lmpnet_cli.model.part_head import (
     PartHeadSpec,
     context_features,
     objectness,
+    presence,
     soft_argmax,
-    steady,
     unflip,
     within_one_cell,
 )
@@ -106,7 +106,7 @@ def losses(
     looks = functional.normalize(torch.einsum("bhwk,bhwd->bkd", parts, around) / mass[..., None], dim=-1)
     likeness = (looks @ looks.transpose(1, 2) - torch.eye(k)).clamp_min(0)
     terms = {
-        "presence": recipe.presence * (1 - steady(parts.permute(0, 3, 1, 2))).mean(),
+        "presence": recipe.presence * (1 - presence(parts.permute(0, 3, 1, 2))).mean(),
         "concentration": recipe.concentration * torch.as_tensor(spread).mean(),
         "orthogonality": recipe.orthogonality * likeness.square().sum((1, 2)).mean() / k,
         "flip_equivariance": recipe.flip_equivariance * (shares - mirrored).square().sum(-1).mean(),

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,8 +11,7 @@ from PIL import Image
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.data.video import Video
 from lmpnet_cli.discovery.discover import discover
-from lmpnet_cli.drawing.video_writer import VideoWriter
-from lmpnet_cli.errors import DatasetError, InputError, OptionError, OutputError
+from lmpnet_cli.errors import DatasetError, InputError, OptionError
 from lmpnet_cli.export.convert import convert
 from lmpnet_cli.export.report.report import report
 from lmpnet_cli.io.coco import read_keypoints
@@ -146,17 +144,6 @@ def test_frames_that_cannot_be_decoded_are_skipped_and_named(clip, checkpoint, m
         discover(clip, **options, max_pixels=96)
 
 
-def test_frames_of_another_size_stay_in_the_overlay_video(tmp_path):
-    video = SimpleNamespace(path=tmp_path / "odd.webm", rate=10.0, every=1)
-    with VideoWriter(tmp_path / "out", video, True, "overview.jpg") as drawings:
-        for number in range(100):
-            side = 64 if number % 2 else 97
-            drawings.add("", lambda side=side: np.full((side, side + 7, 3), 200, np.uint8))
-        drawings.commit()
-    assert sum(1 for _ in Video(tmp_path / "out" / "overlays" / "odd.mp4").frames()) == 100
-    assert len(drawings.small) <= 48  # however long the film is
-
-
 def test_a_page_of_frames_needs_the_video_where_it_was(clip, checkpoint, tmp_path):
     discover(clip, every=10, out=tmp_path / "out", checkpoint=checkpoint, workers=0, device="cpu")
     for to in ("label-studio", "fiftyone", "yolo-pose"):
@@ -164,20 +151,3 @@ def test_a_page_of_frames_needs_the_video_where_it_was(clip, checkpoint, tmp_pat
             convert(tmp_path / "out", to=to, out=tmp_path / "x")
     page = report(tmp_path / "out", limit=2).path.read_text()
     assert page.count('type="text/plain" id="p') == 2
-
-
-def test_a_video_that_was_not_written_whole_is_no_result(tmp_path, monkeypatch):
-    """OpenCV says nothing when the disk is full; the file is then cut off."""
-    video = SimpleNamespace(path=tmp_path / "a.mp4", rate=10.0, every=1)
-    with (
-        pytest.raises(OutputError, match=r"could not be written whole .*: 0 of 5 frames"),
-        VideoWriter(tmp_path / "out", video, True, "overview.jpg") as drawings,
-    ):
-        for _ in range(5):
-            drawings.add("", lambda: np.zeros((64, 64, 3), np.uint8))
-        drawings.settle()
-        drawings.writer.release()
-        whole = drawings._aside.read_bytes()
-        drawings._aside.write_bytes(whole[: len(whole) // 2])
-        drawings.commit()
-    assert [*(tmp_path / "out").iterdir()] == []

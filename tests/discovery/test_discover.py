@@ -9,14 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.data.loader import LoadedImage
 from lmpnet_cli.discovery.discover import discover
 from lmpnet_cli.errors import DeviceError, InputError, OptionError, OutputError
-from lmpnet_cli.inference.lmpnet import find_keypoints
-from lmpnet_cli.model.lmpnet import LMPNetOutput
+from lmpnet_cli.inference.lmpnet import LMPNetPredictions, to_keypoints
 
-OPTIONS = {"device": "cpu", "workers": 0}
+OPTIONS = {"device": "cpu", "workers": 0, "method": "lmpnet"}
 
 
 @pytest.fixture
@@ -82,7 +80,14 @@ def test_same_bytes_for_any_batch_size_and_number_of_workers(folder, checkpoint,
     for number, (batch, workers) in enumerate(((1, 0), (3, 0), (2, 2))):
         out = tmp_path / str(number)
         discover(
-            folder, out=out, checkpoint=checkpoint, batch_size=batch, workers=workers, device="cpu", overlays=False
+            folder,
+            out=out,
+            checkpoint=checkpoint,
+            batch_size=batch,
+            workers=workers,
+            method="lmpnet",
+            device="cpu",
+            overlays=False,
         )
         lines = (out / "keypoints.json").read_text().splitlines()
         texts.append([line for line in lines if "date_created" not in line])
@@ -115,18 +120,13 @@ def test_odd_sizes(size, checkpoint, tmp_path):
         assert not ((points[:, :2] == 0).all(1) & (points[:, 2] > 0)).any()
 
 
-def test_a_planted_peak_is_found_at_its_pixel():
+def test_a_cell_of_the_map_becomes_its_pixel():
     """Cell (3, 9) of a 14 x 14 map over 280 x 140 pixels: x = 9.5 * 20 - 0.5, y = 3.5 * 10 - 0.5."""
-    maps = torch.zeros(1, 2, 14, 14)
-    maps[0, :, 3, 9] = 1.0
     image = LoadedImage(0, "a.jpg", np.zeros((3, 8, 8), np.uint8), None, 280, 140)
-    config = DiscoverConfig(images=("a.jpg",), k=2)
-    result = find_keypoints(LMPNetOutput(maps, torch.tensor([[0.0, 3.0, 9.0]])), [image], config, [3.0], ("a", "b"))[0][
-        0
-    ]
-    assert result.xy[0].tolist() == [189.5, 34.5]
-    assert result.found.tolist() == [True, False]
-    assert result.class_name == "b"  # the third logit belongs to none of the classes
+    positions, scores = np.array([[[3.0, 9.0], [np.nan, np.nan]]]), np.array([[0.5, np.nan]])
+    (found,) = to_keypoints([image], positions, scores, (14, 14), None, ["a"], [0.9])
+    assert found.xy[0].tolist() == [189.5, 34.5]
+    assert found.found.tolist() == [True, False]
 
 
 def test_errors_come_before_any_work(folder, checkpoint, tmp_path):
@@ -158,7 +158,7 @@ def test_an_interrupted_run_leaves_the_earlier_result(folder, checkpoint, tmp_pa
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lmpnet_cli.inference.lmpnet.find_keypoints", interrupt)
+    monkeypatch.setattr(LMPNetPredictions, "keypoints", interrupt)
     with pytest.raises(KeyboardInterrupt):
         discover(folder / "b.jpg", out=out, checkpoint=checkpoint, overwrite=True, **OPTIONS)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
@@ -220,7 +220,14 @@ def test_arrays_and_pil_images_give_the_keypoints_of_their_files(folder, checkpo
     opened = [Image.open(path) for path in paths]
     in_memory = [np.asarray(opened[0].convert("RGB")), opened[1], opened[2].convert("RGB")]
     for workers in (0, 2):
-        result = discover(in_memory, checkpoint=checkpoint, device="cpu", workers=workers, out=tmp_path / str(workers))
+        result = discover(
+            in_memory,
+            checkpoint=checkpoint,
+            method="lmpnet",
+            device="cpu",
+            workers=workers,
+            out=tmp_path / str(workers),
+        )
         names = [f"image_00000{number}.jpg" for number in range(3)]
         assert [each.file_name for each in result.keypoints] == names
         for file, found in zip(expected, result.keypoints, strict=True):
@@ -257,5 +264,5 @@ def test_the_random_generators_of_the_caller_are_left_alone(folder, checkpoint, 
         return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
 
     before = states()
-    discover(folder, checkpoint=checkpoint, device="cpu", workers=workers)
+    discover(folder, checkpoint=checkpoint, method="lmpnet", device="cpu", workers=workers)
     assert states() == before

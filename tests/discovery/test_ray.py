@@ -30,7 +30,7 @@ from lmpnet_cli.io.storage import open_folder
 from lmpnet_cli.progress import Progress
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
-OPTIONS = {"device": "cpu", "precision": "32"}
+OPTIONS = {"device": "cpu", "precision": "32", "method": "lmpnet"}
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of all kinds
 
 
@@ -368,6 +368,8 @@ def test_the_command(in_this_process, images, checkpoint, tmp_path):
         str(images),
         "--backend",
         "ray",
+        "--method",
+        "lmpnet",
         "-c",
         str(checkpoint),
         "--out",

@@ -15,11 +15,11 @@ from lmpnet_cli.discovery.provenance import Manifest
 from lmpnet_cli.discovery.store import MANIFEST, Chunk, ChunkQueue, ChunkStore, chunk_name, local_store
 from lmpnet_cli.drawing.image_writer import ImageWriter
 from lmpnet_cli.errors import InputError, OptionError, OutputError
-from lmpnet_cli.inference import lmpnet as lmpnet_predictor
+from lmpnet_cli.inference.lmpnet import LMPNetPredictions
 from lmpnet_cli.io.storage import open_folder
 from lmpnet_cli.keypoints import Keypoints
 
-OPTIONS = {"workers": 0, "device": "cpu", "identity": False, "precision": "32", "batch_size": 3}
+OPTIONS = {"workers": 0, "device": "cpu", "method": "lmpnet", "precision": "32", "batch_size": 3}
 
 
 @pytest.fixture(scope="module")
@@ -51,17 +51,17 @@ def undisturbed(folder, checkpoint, tmp_path_factory):
 
 
 def stop_after(batches: int, patch: pytest.MonkeyPatch, error: BaseException) -> None:
-    whole = lmpnet_predictor.find_keypoints
+    whole = LMPNetPredictions.keypoints
     count = 0
 
-    def find(*arguments, **named):
+    def find(predictions):
         nonlocal count
         count += 1
         if count > batches:
             raise error
-        return whole(*arguments, **named)
+        return whole(predictions)
 
-    patch.setattr(lmpnet_predictor, "find_keypoints", find)
+    patch.setattr(LMPNetPredictions, "keypoints", find)
 
 
 def interrupt(folder: Path, checkpoint: Path, out: Path, batches: int, error: BaseException, **options) -> None:
@@ -78,8 +78,8 @@ def test_an_interrupted_run_is_resumed_to_the_same_files(folder, checkpoint, und
     interrupt(folder, checkpoint, out, batches, KeyboardInterrupt())
     assert local_store(out).numbers() == list(range(batches))
     with pytest.MonkeyPatch.context() as patch:
-        whole, rest = lmpnet_predictor.find_keypoints, []
-        patch.setattr(lmpnet_predictor, "find_keypoints", lambda *a, **b: rest.append(1) or whole(*a, **b))
+        whole, rest = LMPNetPredictions.keypoints, []
+        patch.setattr(LMPNetPredictions, "keypoints", lambda each: rest.append(1) or whole(each))
         result = discover(folder, out=out, checkpoint=checkpoint, resume=True, **OPTIONS)
     assert len(rest) == 4 - batches  # nothing is computed twice
     assert contents(out) == undisturbed

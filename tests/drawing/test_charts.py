@@ -1,7 +1,9 @@
+"""Charts show their values: longer bars for larger ones, and a colour for each kind."""
+
 import numpy as np
 import pytest
 
-from lmpnet_cli.drawing.charts import draw_curves, draw_metrics, draw_saliency_histogram, row_name
+from lmpnet_cli.drawing.charts import draw_curves, draw_metrics, draw_saliency_histogram, result_label
 
 
 def history(val=0.5, phases=("network", "replica")):
@@ -23,7 +25,7 @@ def test_curves_are_drawn_with_and_without_validation():
 
 def row(threshold, mean, recall):
     figures = {"mean": mean, "ci95": [mean - 2, mean + 2]}
-    return {"thr": threshold, "greedy_pck": figures, "greedy_pck_one_to_one": figures, "part_recall": recall}
+    return {"thr": threshold, "greedy_pck": figures, "greedy_pck_one_to_one": figures, "landmark_recall": recall}
 
 
 def metrics(mean, recall):
@@ -38,45 +40,45 @@ def metrics(mean, recall):
     }
 
 
-def blue(picture):
-    return (np.abs(picture.astype(int) - (0, 114, 178)).max(2) < 10).sum()
+def blue(image):
+    return (np.abs(image.astype(int) - (0, 114, 178)).max(2) < 10).sum()
 
 
-def test_metrics_are_drawn_as_high_as_they_are():
+def test_the_bars_of_metrics_are_as_long_as_their_values():
     low, high = (draw_metrics(metrics(m, {"beak": 50.0, "tail": 20.0, "left eye": None})) for m in (30.0, 90.0))
     assert low.shape == high.shape and low.dtype == np.uint8
-    half = low.shape[1] // 2  # the bars of greedy PCK, and those of the parts
+    half = low.shape[1] // 2  # the bars of greedy PCK, and those of the landmarks
     assert blue(high[:, :half]) > 1.2 * blue(low[:, :half]) > 0
     longer = draw_metrics(metrics(30.0, {"beak": 99.0, "tail": 80.0, "left eye": None}))
     assert blue(longer[:, half:]) > 1.2 * blue(low[:, half:]) > 0
 
 
-def test_a_third_panel_shows_the_scores_of_a_vocabulary_against_visibility():
+def test_a_third_panel_shows_the_scores_of_parts_against_visibility():
     given = metrics(30.0, {"beak": 50.0, "tail": 20.0, "left eye": None})
     plain = draw_metrics(given)
 
     def with_curve(curve):
         scores = {"average_precision": 80.0, "visible": 60.0, "precision": 75.0, "recall": 50.0, "curve": curve}
-        return draw_metrics(given | {"identity": {"visibility": scores}})
+        return draw_metrics(given | {"parts": {"visibility": scores}})
 
     long = with_curve([[100.0, 60.0, 0.1], [50.0, 75.0, 0.5], [0.0, 100.0, 0.9]])
     short = with_curve([[100.0, 60.0, 0.1], [98.0, 62.0, 0.5]])
     assert long.shape[1] > plain.shape[1] and long.shape == short.shape
     third = 2 * long.shape[1] // 3
     assert blue(long[:, third:]) > 1.5 * blue(short[:, third:]) > 0
-    assert draw_metrics(given | {"identity": {"visibility": None}}).shape == plain.shape
+    assert draw_metrics(given | {"parts": {"visibility": None}}).shape == plain.shape
 
 
 @pytest.mark.parametrize(("threshold", "name"), [(3.0, "thr 3"), (2.5, "thr 2.5"), (None, "keypoints")])
-def test_rows_have_a_name(threshold, name):
-    assert row_name({"thr": threshold}) == name
+def test_results_have_a_label(threshold, name):
+    assert result_label({"thr": threshold}) == name
 
 
-def area(picture, colour):
-    return int((np.abs(picture.astype(int) - np.array(colour)).max(2) < 10).sum())
+def area(image, colour):
+    return int((np.abs(image.astype(int) - np.array(colour)).max(2) < 10).sum())
 
 
-def test_bars_of_salience_are_as_long_as_the_rates_and_the_best_is_orange():
+def test_bars_are_as_long_as_the_detection_rates_and_the_best_is_orange():
     orange, blue = (230, 159, 0), (0, 114, 178)
 
     def chart(rates, best):
@@ -92,6 +94,6 @@ def test_bars_of_salience_are_as_long_as_the_rates_and_the_best_is_orange():
         np.flatnonzero((np.abs(each.astype(int) - np.array(orange)).max(2) < 10).any(1)).mean()
         for each in (first, second)
     ]
-    assert rows[0] < rows[1]  # the first part stands on top
+    assert rows[0] < rows[1]  # the first landmark is on top
     none = chart({"beak": 0.0, "tail": None, "crest": None}, None)
     assert area(none, orange) == 0

@@ -117,15 +117,15 @@ def test_nothing_to_score(birds, checkpoint, tmp_path):
         evaluate(tmp_path / "a.json", checkpoint=checkpoint, **OPTIONS)
 
 
-def test_part_recall_is_the_coverage_of_each_part(metrics, birds, checkpoint):
+def test_landmark_recall_is_the_coverage_of_each_part(metrics, birds, checkpoint):
     annotations = read_annotations(birds, "test")
     for row in [*metrics["results"], *metrics["baselines"].values()]:
-        assert list(row["part_recall"]) == list(annotations.landmark_names)
-    shown = np.sum([~np.isnan(image.parts[:, 0]) for image in annotations.images], axis=0)
+        assert list(row["landmark_recall"]) == list(annotations.landmark_names)
+    shown = np.sum([~np.isnan(image.landmarks[:, 0]) for image in annotations.images], axis=0)
     row = metrics["results"][0]
     reached = sum(
         count * recall / 100
-        for count, recall in zip(shown, row["part_recall"].values(), strict=True)
+        for count, recall in zip(shown, row["landmark_recall"].values(), strict=True)
         if recall is not None
     )
     assert reached / shown.sum() == pytest.approx(row["coverage"] / 100, abs=1e-3)
@@ -217,11 +217,11 @@ def test_annotations_of_a_picture_of_another_size_are_refused(birds, checkpoint,
 def test_entropy_is_the_mean_over_all_maps_that_are_not_zero(metrics, birds, checkpoint):
     from lmpnet_cli.config import EvaluateConfig
     from lmpnet_cli.data.listing import ListedImage
-    from lmpnet_cli.inference.runner import ModelRunner
+    from lmpnet_cli.inference.runner import open_runner
     from lmpnet_cli.model.entropy import feature_map_entropy
     from lmpnet_cli.progress import Progress
 
-    runner = ModelRunner(EvaluateConfig(checkpoint=checkpoint, **OPTIONS))
+    runner = open_runner(EvaluateConfig(checkpoint=checkpoint, **OPTIONS))
     files = [ListedImage(image.path, image.name) for image in read_annotations(birds, "test").images]
     values = np.concatenate(
         [feature_map_entropy(p.maps).flatten().numpy() for _, p in runner.batches(files, Progress())]

@@ -144,7 +144,7 @@ def test_score_by_hand():
         "greedy_pck_bbox_one_to_one",
         "coverage",
         "duplicate_rate",
-        "part_recall",
+        "landmark_recall",
     ]
     assert row["found"] == 2.5
     low, high = row["greedy_pck"].pop("ci95")
@@ -156,7 +156,7 @@ def test_score_by_hand():
     assert (box["kp"], box["mean"], box["found_only_mean"]) == ([0.0, 100.0, 0.0], 33.33, 50.0)
     assert row["coverage"] == 66.67  # 2 of 3 visible parts
     assert row["duplicate_rate"] == 25.0  # 1 of 1 pair, 0 of 3
-    assert row["part_recall"] == [100.0, 0.0, None]
+    assert row["landmark_recall"] == [100.0, 0.0, None]
 
 
 def test_score_is_the_same_for_the_same_seed_and_without_boxes_or_keypoints_has_no_figure():
@@ -195,13 +195,13 @@ def test_score_equals_a_loop_over_images_and_points():
     reached, shown, close, pairs = np.zeros(6), np.zeros(6), 0, 0
     for found, ground_truth in zip(predictions, ground_truths, strict=True):
         tolerance = 0.1 * min(ground_truth.size)
-        for part, place in enumerate(ground_truth.parts):
+        for part, place in enumerate(ground_truth.landmarks):
             shown[part] += not np.isnan(place[0])
             reached[part] += any(math.dist(place, point) < tolerance for point in found)
         there = [point for point in found if not np.isnan(point[0])]
         for one, other in itertools.combinations(there, 2):
             pairs, close = pairs + 1, close + (math.dist(one, other) < tolerance)
     assert 0 < close < pairs and 0 < reached.sum() < shown.sum()
-    assert row["part_recall"] == pytest.approx(100 * reached / shown, abs=0.006)
+    assert row["landmark_recall"] == pytest.approx(100 * reached / shown, abs=0.006)
     assert row["coverage"] == pytest.approx(100 * reached.sum() / shown.sum(), abs=0.006)
     assert row["duplicate_rate"] == pytest.approx(100 * close / pairs, abs=0.006)

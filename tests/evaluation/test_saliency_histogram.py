@@ -45,7 +45,7 @@ def test_detections_on_tails_alone(birds, checkpoint, monkeypatch):
             for each in row:
                 each.xy[:] = np.nan
                 if of[each.file_name].class_name == classes[1]:
-                    each.xy[0] = of[each.file_name].parts[tail] + 0.5
+                    each.xy[0] = of[each.file_name].landmarks[tail] + 0.5
         return rows
 
     monkeypatch.setattr(LMPNetPredictions, "keypoints", tails)

@@ -1,4 +1,4 @@
-"""Every format is read back by the library that it is for, or by its own rules where that library cannot be installed."""
+"""Every format is read back by the library that it is for, or checked by its rules where that library is missing."""
 
 import contextlib
 import csv
@@ -18,11 +18,13 @@ from typer.testing import CliRunner
 from lmpnet_cli.cli import app
 from lmpnet_cli.config import CONVERT_FORMATS, DiscoverConfig
 from lmpnet_cli.errors import DatasetError, InputError, OptionError, OutputError
+from lmpnet_cli.export import formats
 from lmpnet_cli.export.convert import convert
-from lmpnet_cli.export.formats import FORMATS, read_document
+from lmpnet_cli.export.formats import FORMATS, Format, read_document
 from lmpnet_cli.io.coco import to_coco
 from lmpnet_cli.io.files import write_json
 from lmpnet_cli.keypoints import Keypoints
+from lmpnet_cli.progress import Progress
 
 NAN = np.nan
 NAMES = ("beak", "tail & wing", 'a "leg"')
@@ -37,7 +39,7 @@ POINTS = {
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> Path:
-    """A folder as discover leaves it, and the pictures where its run.json says."""
+    """A folder of results as discover writes it, with the images where its run.json says."""
     folder = tmp_path_factory.mktemp("found")
     for name, size in SIZES.items():
         (folder / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -48,15 +50,19 @@ def found(tmp_path_factory) -> Path:
         scores = np.where(np.isnan(xy[:, 0]), NAN, [0.9, 0.5, 0.25 + index / 10])
         results.append(Keypoints(name, *SIZES[name], xy, scores, class_name="heron", class_score=0.5))
     info = {"lmpnet_version": "1", "checkpoint": {"name": "w.safetensors", "sha256": "x"}}
-    document = to_coco(results, info, NAMES, [("broken.jpg", "not a picture")])
+    document = to_coco(results, info, NAMES, [("broken.jpg", "not an image")])
     document["categories"][0] |= {"name": "bird", "skeleton": [[1, 2], [2, 3]]}
     write_json(folder / "out" / "keypoints.json", document)
     write_json(folder / "out" / "run.json", {"command": "discover", "options": {"images": [str(folder / "photos")]}})
     return folder / "out"
 
 
-def test_the_command_knows_every_format():
-    assert set(CONVERT_FORMATS) == set(FORMATS)
+def test_every_format_is_one_module_and_one_name():
+    folder = Path(formats.__file__).parent
+    shared = {"__init__", "document", "format", "spreadsheet"}
+    modules = {path.stem for path in folder.glob("*.py")} - shared
+    assert modules == {name.replace("-", "_") for name in CONVERT_FORMATS}
+    assert all(isinstance(each, Format) for each in FORMATS.values())
 
 
 def test_coco_results_load_and_score_one_against_themselves(found, tmp_path):
@@ -72,7 +78,7 @@ def test_coco_results_load_and_score_one_against_themselves(found, tmp_path):
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(found / "keypoints.json"))
         for annotation in truth.anns.values():
-            annotation["area"] = max(annotation["area"], 1000.0)  # COCO leaves things below 32 x 32 pixels out
+            annotation["area"] = max(annotation["area"], 1000.0)  # COCO ignores objects below 32 x 32 pixels
         run = COCOeval(truth, truth.loadRes(str(files[0])), "keypoints")
         run.params.kpt_oks_sigmas = np.full(3, 0.05)
         run.evaluate()
@@ -168,7 +174,7 @@ def test_label_studio_accepts_its_configuration_and_tasks(found, tmp_path):
 
 @pytest.fixture(scope="module")
 def apart(found, tmp_path_factory) -> Path:
-    """The same without the picture whose name differs from another's in the suffix alone."""
+    """The same without the image whose name differs from another one only in the suffix."""
 
     def change(document):
         document["images"] = [image for image in document["images"] if image["id"] != 3]
@@ -177,7 +183,7 @@ def apart(found, tmp_path_factory) -> Path:
     return _changed(found, tmp_path_factory.mktemp("apart") / "keypoints.json", change)
 
 
-def test_pictures_that_cvat_takes_for_one_are_refused(found, tmp_path):
+def test_images_that_cvat_cannot_tell_apart_are_refused(found, tmp_path):
     with pytest.raises(DatasetError, match=r"CVAT cannot tell b/ü ünd.png and b/ü ünd.jpg apart"):
         convert(found, to="cvat", out=tmp_path)
     assert not list(tmp_path.iterdir())
@@ -224,7 +230,7 @@ def test_cvat_s_own_library_takes_the_label(apart, tmp_path):
     assert models.PatchedLabelRequest(**label, sublabels=points).name == "bird"
 
 
-def test_fiftyone_s_importer_reads_keypoints_and_finds_the_pictures(found, tmp_path):
+def test_fiftyone_s_importer_reads_keypoints_and_finds_the_images(found, tmp_path):
     coco = pytest.importorskip("fiftyone.utils.coco")
     convert(found, to="fiftyone", out=tmp_path)
     importer = coco.COCODetectionDatasetImporter(str(tmp_path), data_path="data.json", label_types=["keypoints"])
@@ -246,12 +252,11 @@ def test_ultralytics_reads_every_label(found, tmp_path):
     assert all(each["keypoints"].shape[1:] == (3, 3) for each in labels if len(each["keypoints"]))
 
 
-def test_the_manifest_of_fiftyone_names_every_picture(found, tmp_path):
+def test_the_manifest_of_fiftyone_has_every_image(found, tmp_path):
     labels, manifest = convert(found, to="fiftyone", out=tmp_path).files
-    places = json.loads(manifest.read_text())
-    assert set(places) == set(SIZES) and all(
-        Path(place).is_file() and Path(place).is_absolute() for place in places.values()
-    )
+    paths = json.loads(manifest.read_text())
+    assert set(paths) == set(SIZES)
+    assert all(Path(path).is_file() and Path(path).is_absolute() for path in paths.values())
     coco = json.loads(labels.read_text())
     assert [image["file_name"] for image in coco["images"]] == list(POINTS)
     assert [image["id"] for image in coco["images"]] == [1, 2, 3, 4]
@@ -266,14 +271,14 @@ def test_yolo_pose_follows_the_layout_that_ultralytics_checks(found, tmp_path):
     convert(found, to="yolo-pose", out=out)
     text = (out / "data.yaml").read_text()
     assert "kpt_shape: [3, 3]" in text and '0: "bird"' in text and f"path: {json.dumps(str(out))}" in text
-    pictures = sorted(path for path in (out / "images").rglob("*") if path.is_file())
-    assert len(pictures) == 4
+    images = sorted(path for path in (out / "images").rglob("*") if path.is_file())
+    assert len(images) == 4
     labels = {}
-    for picture in pictures:
-        Image.open(picture).verify()
-        beside = Path(str(picture.parent).replace("/images", "/labels")) / f"{picture.stem}.txt"
-        rows = [[float(cell) for cell in line.split()] for line in beside.read_text().splitlines()]
-        labels[picture.relative_to(out / "images").as_posix()] = rows
+    for image in images:
+        Image.open(image).verify()
+        label_file = Path(str(image.parent).replace("/images", "/labels")) / f"{image.stem}.txt"
+        rows = [[float(cell) for cell in line.split()] for line in label_file.read_text().splitlines()]
+        labels[image.relative_to(out / "images").as_posix()] = rows
         for row in rows:
             assert len(row) == 5 + 3 * 3
             assert all(0 <= value <= 1 for index, value in enumerate(row) if index < 5 or (index - 5) % 3 < 2)
@@ -284,11 +289,11 @@ def test_yolo_pose_follows_the_layout_that_ultralytics_checks(found, tmp_path):
     assert labels["nothing.jpg"] == []
     row = labels["a, b.jpg"][0]
     assert row[5:8] == pytest.approx([10.5 / 200, 20.75 / 100, 2])
-    # two pictures of one name keep a text file each
+    # two images of the same name keep a text file each
     assert set(labels) == {"a, b.jpg", "nothing.jpg", "b/ü ünd.png", "b/ü ünd_jpg.jpg"}
 
 
-def test_yolo_pose_never_takes_the_place_of_a_picture(found, tmp_path):
+def test_yolo_pose_never_replaces_an_image(found, tmp_path):
     photos = tmp_path / "set" / "images"
     photos.mkdir(parents=True)
     for name, size in SIZES.items():
@@ -297,31 +302,31 @@ def test_yolo_pose_never_takes_the_place_of_a_picture(found, tmp_path):
     before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
     with pytest.raises(OutputError, match="already holds"):
         convert(found, to="yolo-pose", out=tmp_path / "set")
-    with pytest.raises(OutputError, match="is another picture"):
+    with pytest.raises(OutputError, match="is a different image"):
         convert(found, to="yolo-pose", out=tmp_path / "set", overwrite=True)
     convert(found, to="yolo-pose", out=tmp_path / "set", images=photos, overwrite=True)
     assert {path: path.read_bytes() for path in before} == before
     assert not any(path.is_symlink() for path in before)
 
 
-def test_a_missing_picture_is_named_with_what_to_do(found, tmp_path):
+def test_a_missing_image_is_an_error_that_names_it(found, tmp_path):
     few = tmp_path / "few"
     few.mkdir()
     Image.new("RGB", (200, 100)).save(few / "a, b.jpg")
     with pytest.raises(
-        InputError, match=r"3 of 4 pictures are missing, which fiftyone needs; the first: b/.* --images"
+        InputError, match=r"3 of 4 images are missing, and fiftyone needs them. The first is b/.* --images"
     ):
         convert(found, to="fiftyone", out=tmp_path / "x", images=few)
     write_json(tmp_path / "keypoints.json", json.loads((found / "keypoints.json").read_text()))
-    with pytest.raises(InputError, match="does not say where its pictures are"):
+    with pytest.raises(InputError, match="does not say where its"):
         convert(tmp_path / "keypoints.json", to="fiftyone", out=tmp_path / "x")
-    with pytest.raises(InputError, match="None of the 4 pictures"):
+    with pytest.raises(InputError, match="None of the 4 "):
         (tmp_path / "other").mkdir()
         Image.new("RGB", (9, 9)).save(tmp_path / "other" / "z.jpg")
         convert(found, to="fiftyone", out=tmp_path / "x", images=tmp_path / "other")
 
 
-def test_names_that_are_no_text_and_empty_files_are_written_all_the_same(found, tmp_path):
+def test_names_that_are_not_text_and_files_without_images_are_converted(found, tmp_path):
     pytest.importorskip("tables")
 
     def rename(document):
@@ -337,14 +342,14 @@ def test_names_that_are_no_text_and_empty_files_are_written_all_the_same(found, 
         assert convert(empty, to=to, out=tmp_path / f"empty-{to}").images == 0
 
 
-def test_deeplabcut_s_own_files_are_not_overwritten_in_passing(found, tmp_path):
+def test_an_existing_hdf5_file_is_not_overwritten(found, tmp_path):
     (tmp_path / "mine.h5").write_text("ground truth")
     with pytest.raises(OutputError, match=r"already holds mine\.h5"):
         convert(found, to="dlc", out=tmp_path / "mine.csv")
     assert (tmp_path / "mine.h5").read_text() == "ground truth" and not (tmp_path / "mine.csv").exists()
 
 
-def test_yolo_pose_has_one_folder_called_images_on_the_way(found, tmp_path):
+def test_yolo_pose_has_only_one_folder_called_images_in_a_path(found, tmp_path):
     moved = tmp_path / "moved"
     (moved / "images").mkdir(parents=True)
     Image.new("RGB", (200, 100)).save(moved / "images" / "a.jpg")
@@ -378,31 +383,31 @@ def test_results_are_found_from_another_folder(found, tmp_path, monkeypatch):
     assert len(json.loads(convert(tmp_path, to="fiftyone", out=tmp_path / "x").files[1].read_text())) == 4
 
 
-def test_a_name_that_looks_like_a_file_is_no_folder(apart, tmp_path):
+def test_a_file_name_that_does_not_fit_the_format_is_refused(apart, tmp_path):
     for to, name in (("csv", "x.txt"), ("csv", "x.json"), ("cvat", "x.zip"), ("label-studio", "tasks.json")):
-        with pytest.raises(OptionError, match=f"{name} does not fit: {to} writes"):
+        with pytest.raises(OptionError, match=f"{name} does not fit --to {to}"):
             convert(apart, to=to, out=tmp_path / name)
     assert convert(apart, to="csv", out=tmp_path / "v1.2").files == [tmp_path / "v1.2" / "keypoints.csv"]
 
 
-def test_the_prefix_of_an_address_ends_like_one(found, tmp_path):
+def test_the_image_prefix_ends_in_a_slash_or_an_equals_sign(found, tmp_path):
     for number, prefix in enumerate(("https://example.org/photos", "https://example.org/photos/", "/data?d=")):
         tasks = convert(found, to="label-studio", out=tmp_path / str(number), image_prefix=prefix).files[0]
         address = json.loads(tasks.read_text())[0]["data"]["image"]
         assert address in ("https://example.org/photos/a%2C%20b.jpg", "/data?d=a%2C%20b.jpg")
 
 
-def test_options_of_other_formats_and_remote_places_are_refused(found):
+def test_options_of_other_formats_and_remote_outputs_are_refused(found):
     with pytest.raises(OptionError, match="--image-prefix belongs to --to label-studio"):
         convert(found, to="csv", image_prefix="x")
     with pytest.raises(OptionError, match="is no local place"):
         convert(found, to="csv", out="s3://bucket/x")
 
 
-def _changed(found: Path, path: Path, change) -> Path:
-    document = json.loads((found / "keypoints.json").read_text())
+def _changed(source: Path, path: Path, change) -> Path:
+    document = json.loads((source / "keypoints.json" if source.is_dir() else source).read_text())
     change(document)
-    path.write_text(json.dumps(document))  # NaN and infinity, too, as other tools write them
+    path.write_text(json.dumps(document))  # with NaN and infinity, as other tools write them
     return path
 
 
@@ -410,25 +415,25 @@ def _changed(found: Path, path: Path, change) -> Path:
     ("change", "message"),
     [
         (lambda d: d.pop("categories"), "is not a COCO keypoint"),
-        (lambda d: d["annotations"].append(d["annotations"][0]), "several things on an image"),
-        (lambda d: d["categories"].append(d["categories"][0]), "several things on an image"),
-        (lambda d: d["categories"][0].update(keypoints=["a", "a", "b"]), "one name"),
+        (lambda d: d["annotations"].append(d["annotations"][0]), "at most one object per image"),
+        (lambda d: d["categories"].append(d["categories"][0]), "at most one object per image"),
+        (lambda d: d["categories"][0].update(keypoints=["a", "a", "b"]), "the same name"),
         (lambda d: d["categories"][0].update(keypoints=["a", "b"], skeleton=[]), "another number"),
-        (lambda d: d["categories"][0].update(skeleton=[[0, 1]]), "it counts from 1"),
+        (lambda d: d["categories"][0].update(skeleton=[[0, 1]]), "outside 1 to 3"),
         (lambda d: d["images"][0].update(width=0), "0 x 100 pixels"),
         (lambda d: d["images"][0].update(file_name=""), "200 x 100 pixels"),
-        (lambda d: d["annotations"][0].update(keypoint_scores=[None, 0.5, 0.5]), "is no number"),
+        (lambda d: d["annotations"][0].update(keypoint_scores=[None, 0.5, 0.5]), "is not a finite number"),
         (lambda d: d["annotations"][0]["keypoints"].__setitem__(0, 1e999), "that is nowhere"),
         (lambda d: d["annotations"][0].update(keypoints=[1, 2]), "is not a COCO keypoint"),
         (lambda d: d["annotations"][0].update(image_id=99), "is not a COCO keypoint"),
     ],
 )
-def test_other_files_are_one_clear_error(found, tmp_path, change, message):
+def test_a_file_of_another_kind_is_one_clear_error(found, tmp_path, change, message):
     with pytest.raises(DatasetError, match=message):
         read_document(_changed(found, tmp_path / "x.json", change))
 
 
-def test_images_without_annotation_and_categories_without_names_are_filled(found, tmp_path):
+def test_missing_annotations_and_names_are_filled_in(found, tmp_path):
     def change(document):
         document["annotations"].pop(1)
         del document["categories"][0]["keypoints"], document["info"]
@@ -436,6 +441,37 @@ def test_images_without_annotation_and_categories_without_names_are_filled(found
     document = read_document(_changed(found, tmp_path / "x.json", change))
     assert document.names == ("kp1", "kp2", "kp3") and document.source == "lmpnet"
     assert [bool(each.found.any()) for each in document.results] == [True, False, True, False]
+
+
+class Warnings(Progress):
+    def __init__(self):
+        self.messages = []
+
+    def warn(self, message):
+        self.messages.append(message)
+
+
+@pytest.mark.parametrize("to", CONVERT_FORMATS)
+@pytest.mark.parametrize(("method", "ranked"), [("lmpnet", True), ("saliency", True), ("parts", False), (None, False)])
+def test_tools_that_expect_parts_warn_about_ranks(found, apart, tmp_path, to, method, ranked):
+    source = _changed(apart, tmp_path / "keypoints.json", lambda document: document["info"].update(method=method))
+    progress = Warnings()
+    convert(source, to=to, out=tmp_path / "out", images=found.parent / "photos", progress=progress)
+
+    if ranked and to in ("coco-results", "dlc", "cvat", "yolo-pose", "fiftyone"):
+        (message,) = progress.messages
+        assert message.startswith(f"{to} expects") and f"--method {method} ranks" in message
+        assert "--method parts" in message and "\n" not in message
+    else:
+        assert progress.messages == []
+
+
+def test_the_command_shows_the_warning(found, tmp_path):
+    ranks = _changed(found, tmp_path / "keypoints.json", lambda document: document["info"].update(method="lmpnet"))
+    command = ["convert", str(ranks), "--to", "coco-results", "-o", str(tmp_path / "results.json"), "--json"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0 and json.loads(result.stdout)["images"] == 4
+    assert "Warning: coco-results expects" in result.stderr
 
 
 def test_the_command_says_what_to_do_next(apart, tmp_path):
@@ -457,15 +493,15 @@ def test_the_command_says_what_to_do_next(apart, tmp_path):
     assert absent.exit_code == 1 and "Cannot read" in absent.stderr
 
 
-def test_discover_exports_on_the_way(birds, checkpoint, tmp_path):
+def test_discover_exports_its_result(birds, checkpoint, tmp_path):
     from lmpnet_cli.discovery.discover import discover
 
-    pictures = sorted((birds / "images").rglob("*.jpg"))[:3]
+    images = sorted((birds / "images").rglob("*.jpg"))[:3]
     options = {"checkpoint": checkpoint, "workers": 0, "device": "cpu", "out": tmp_path / "out"}
-    discover(pictures, **options, export=("csv", "yolo-pose"))
+    discover(images, **options, export=("csv", "yolo-pose"))
     exports = tmp_path / "out" / "exports"
     assert (exports / "csv" / "keypoints.csv").is_file() and (exports / "yolo-pose" / "data.yaml").is_file()
-    discover(pictures, **options, overwrite=True)
+    discover(images, **options, overwrite=True)
     assert not exports.exists()  # of an earlier run
     (tmp_path / "twins").mkdir()
     for name in ("a.jpg", "a.png"):

@@ -1,4 +1,4 @@
-"""`lmpnet export` and `discover --backend onnx`: the graph gives the keypoints that torch gives."""
+"""`lmpnet export` and `discover --backend onnx`: the ONNX model gives the same keypoints as PyTorch."""
 
 import json
 from pathlib import Path
@@ -26,8 +26,8 @@ OPTIONS = {"workers": 0, "device": "cpu", "overlays": False}
 
 
 @pytest.fixture(scope="module")
-def graphs(checkpoint, named, tmp_path_factory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("graphs")
+def exported(checkpoint, named, tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("exported")
     for name, source in (("prominence", checkpoint), ("identity", named)):
         result = export_onnx(folder / f"{name}.onnx", checkpoint=source)
         assert result.header.order == name and result.bytes == result.path.stat().st_size
@@ -35,10 +35,10 @@ def graphs(checkpoint, named, tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("order", ["prominence", "identity"])
-def test_the_graph_gives_the_keypoints_of_torch(graphs, checkpoint, named, birds, order):
+def test_the_onnx_model_gives_the_keypoints_of_torch(exported, checkpoint, named, birds, order):
     source = {"prominence": checkpoint, "identity": named}[order]
     expected = discover(birds / "images", checkpoint=source, **OPTIONS)
-    found = discover(birds / "images", checkpoint=graphs[order], batch_size=7, **OPTIONS)
+    found = discover(birds / "images", checkpoint=exported[order], batch_size=7, **OPTIONS)
     assert (found.order, found.names) == (expected.order, expected.names) and len(found.keypoints) == 96
     for one, other in zip(expected.keypoints, found.keypoints, strict=True):
         assert (one.file_name, one.width, one.class_name) == (other.file_name, other.width, other.class_name)
@@ -51,11 +51,11 @@ def test_the_graph_gives_the_keypoints_of_torch(graphs, checkpoint, named, birds
             assert one.replica_shares is other.replica_shares is None
 
 
-def test_the_graph_is_valid_onnx_of_any_batch(graphs):
-    model = onnx.load(graphs["prominence"])
+def test_the_onnx_model_is_valid_for_any_batch_size(exported):
+    model = onnx.load(exported["prominence"])
     onnx.checker.check_model(model)
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
-    session = onnxruntime.InferenceSession(graphs["prominence"])
+    session = onnxruntime.InferenceSession(exported["prominence"])
     for count in (1, 5):
         outputs = session.run(None, {"pixels": np.zeros((count, 3, 64, 64), np.uint8)})
         assert [each.shape[0] for each in outputs] == [count] * 4
@@ -65,7 +65,7 @@ def test_the_graph_is_valid_onnx_of_any_batch(graphs):
 
 
 class Maps(torch.nn.Module):
-    """In place of the networks: maps of a few whole numbers, which no rounding tells apart."""
+    """Stands in for the networks: its maps contain a few whole numbers, so that rounding makes no difference."""
 
     spec = SimpleNamespace(classes=("a", "b", "c"))
 
@@ -77,19 +77,19 @@ class Maps(torch.nn.Module):
         return LMPNetOutput(maps, images.mean((2, 3)), maps.flip(2))
 
 
-def test_equal_votes_and_empty_maps_end_as_with_torch():
-    graph = OnnxModule(Maps(), OnnxSpec(k=4, filters=9)).eval()
+def test_ties_and_empty_maps_give_the_same_result_as_torch():
+    module = OnnxModule(Maps(), OnnxSpec(k=4, filters=9)).eval()
     pixels = torch.randint(0, 256, (12, 3, 14, 14), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     pixels[0], pixels[1, 1:], pixels[2, 0] = 0, 0, 2
     with torch.inference_mode():
-        expected = graph(pixels)
-    assert expected[0][0].isnan().all()  # nothing answers
-    session = onnxruntime.InferenceSession(_traced(graph, 14).model_proto.SerializeToString())
+        expected = module(pixels)
+    assert expected[0][0].isnan().all()  # nothing is active
+    session = onnxruntime.InferenceSession(_traced(module, 14).model_proto.SerializeToString())
     for one, other in zip(expected, session.run(None, {"pixels": pixels.numpy()}), strict=True):
         np.testing.assert_allclose(one.numpy(), other, atol=1e-5)
 
 
-def test_an_engine_without_an_exported_file_makes_its_graph_for_the_run(checkpoint, birds):
+def test_the_onnx_backend_exports_a_checkpoint_for_the_run(checkpoint, birds):
     options = OPTIONS | {"checkpoint": checkpoint, "k": 3, "thr": 2.0, "replica": False, "filters": 20, "margin": 1}
     expected = discover(birds / "images", **options)
     found = discover(birds / "images", backend="onnx", **options)
@@ -97,24 +97,24 @@ def test_an_engine_without_an_exported_file_makes_its_graph_for_the_run(checkpoi
         np.testing.assert_allclose(one.xy, other.xy, atol=0.01)
 
 
-def test_results_say_which_weights_made_them(graphs, checkpoint, birds, tmp_path):
-    pictures = sorted((birds / "images").rglob("*.jpg"))[:3]
+def test_results_name_the_weights_of_the_checkpoint(exported, checkpoint, birds, tmp_path):
+    images = sorted((birds / "images").rglob("*.jpg"))[:3]
     documents = []
-    for source in (checkpoint, graphs["prominence"]):
+    for source in (checkpoint, exported["prominence"]):
         out = tmp_path / source.suffix
-        discover(pictures, checkpoint=source, out=out, **OPTIONS)
+        discover(images, checkpoint=source, out=out, **OPTIONS)
         documents.append(json.loads((out / "keypoints.json").read_text()))
     for document in documents:
         document["info"].pop("date_created")
     assert documents[0]["info"] == documents[1]["info"]
 
 
-def test_options_that_are_fixed_in_a_graph_cannot_change(graphs, birds):
+def test_options_that_are_fixed_in_an_onnx_model_cannot_change(exported, birds):
     for given in ({"k": 7}, {"thr": 2.0}, {"size": 96}, {"margin": 1}, {"identity": True}):
         name = next(iter(given))
         with pytest.raises(OptionError, match=f"--{name} .* differs from .* was exported"):
-            discover(birds / "images", checkpoint=graphs["prominence"], **OPTIONS | given)
-    discover(birds / "images", checkpoint=graphs["prominence"], **OPTIONS | {"k": 5, "thr": 3})
+            discover(birds / "images", checkpoint=exported["prominence"], **OPTIONS | given)
+    discover(birds / "images", checkpoint=exported["prominence"], **OPTIONS | {"k": 5, "thr": 3})
 
 
 @pytest.mark.parametrize(
@@ -123,41 +123,41 @@ def test_options_that_are_fixed_in_a_graph_cannot_change(graphs, birds):
         ({"backend": "onnx", "method": "saliency"}, "runs LMPNets only"),
         ({"backend": "onnx", "precision": "bf16"}, "computes in float32"),
         ({"backend": "onnx", "iterations": 3}, "--iterations changes maps"),
-        ({"backend": "torch", "checkpoint": "model.onnx"}, "is a graph"),
+        ({"backend": "torch", "checkpoint": "model.onnx"}, "model.onnx is"),
         ({"backend": "jax"}, "--backend jax is unknown"),
     ],
 )
-def test_what_does_not_go_together_is_refused(given, message):
+def test_incompatible_options_are_refused(given, message):
     with pytest.raises(OptionError, match=message):
         DiscoverConfig(images="photos", **given)
 
 
-def test_bad_graph_files_and_places(graphs, checkpoint, birds, tmp_path):
-    with pytest.raises(CheckpointError, match="There is no graph"):
+def test_damaged_and_foreign_onnx_files_are_refused(exported, checkpoint, birds, tmp_path):
+    with pytest.raises(CheckpointError, match=r"none\.onnx"):
         discover(birds, checkpoint=tmp_path / "none.onnx", **OPTIONS)
-    (tmp_path / "cut.onnx").write_bytes(graphs["identity"].read_bytes()[:5000])
+    (tmp_path / "cut.onnx").write_bytes(exported["identity"].read_bytes()[:5000])
     with pytest.raises(CheckpointError, match="onnxruntime cannot read"):
         discover(birds, checkpoint=tmp_path / "cut.onnx", **OPTIONS)
-    foreign = onnx.load(graphs["identity"])
+    foreign = onnx.load(exported["identity"])
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / "foreign.onnx")
     with pytest.raises(CheckpointError, match="was not written by `lmpnet export`"):
         discover(birds, checkpoint=tmp_path / "foreign.onnx", **OPTIONS)
-    with pytest.raises(OptionError, match="Both a model and the graph"):
-        discover(birds, checkpoint=graphs["identity"], model=load_checkpoint(checkpoint), **OPTIONS)
+    with pytest.raises(OptionError, match="Both a model and"):
+        discover(birds, checkpoint=exported["identity"], model=load_checkpoint(checkpoint), **OPTIONS)
     with pytest.raises(DeviceError, match="runs on the CPU"):
-        discover(birds, checkpoint=graphs["identity"], **OPTIONS | {"device": "cuda"})
+        discover(birds, checkpoint=exported["identity"], **OPTIONS | {"device": "cuda"})
     with pytest.raises(OptionError, match="must end in"):
         ExportConfig(out=tmp_path / "model")
-    with pytest.raises(OutputError, match="is there already"):
-        export_onnx(graphs["identity"], checkpoint=checkpoint)
+    with pytest.raises(OutputError, match="already exists"):
+        export_onnx(exported["identity"], checkpoint=checkpoint)
 
 
 def test_the_command(checkpoint, tmp_path, monkeypatch):
     path = tmp_path / "model.onnx"
     monkeypatch.setattr(
         onnx_file, "_traced", lambda *_: SimpleNamespace(model_proto=onnx.ModelProto())
-    )  # the slow part
+    )  # the export is slow
     result = CliRunner().invoke(app, ["export", "-o", str(path), "-c", str(checkpoint), "--k", "2", "--json"])
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["names"] == ["kp1", "kp2"] and path.exists()

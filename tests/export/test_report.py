@@ -1,4 +1,4 @@
-"""The page: what it holds, and that it works in a browser, from disk, without a connection."""
+"""The report: what it contains, and that it works in a browser, from disk, without a connection."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from lmpnet_cli.cli import app
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.errors import DatasetError, InputError, OptionError, OutputError
 from lmpnet_cli.export.report.report import report
-from lmpnet_cli.export.report.thumbnails import side_for
+from lmpnet_cli.export.report.thumbnails import thumbnail_side
 from lmpnet_cli.io.coco import to_coco
 from lmpnet_cli.io.files import write_json
 from lmpnet_cli.keypoints import Keypoints
@@ -26,7 +26,7 @@ NAMES = ("beak", "<b>tail</b>")
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> Path:
-    """130 pictures with keypoints, one with a name that would like to be markup."""
+    """130 images with keypoints; the name of one contains markup."""
     folder = tmp_path_factory.mktemp("found")
     photos = folder / "photos"
     photos.mkdir()
@@ -43,13 +43,13 @@ def found(tmp_path_factory) -> Path:
         results.append(Keypoints(name, 60, 40, xy, scores, class_name=label, class_score=0.75))
     results[0] = Keypoints(EVIL, 60, 40, results[0].xy, results[0].scores, class_name="heron", class_score=0.5)
     info = {"method": "lmpnet", "lmpnet_version": "1"}
-    write_json(folder / "out" / "keypoints.json", to_coco(results, info, NAMES, [("<i>broken.jpg", "no <picture>")]))
+    write_json(folder / "out" / "keypoints.json", to_coco(results, info, NAMES, [("<i>broken.jpg", "not an <image>")]))
     run = {"command": "discover", "options": {"images": [str(photos)], "k": 2}, "versions": {"torch": "2"}}
     write_json(folder / "out" / "run.json", run)
     return folder / "out"
 
 
-class Told(Progress):
+class Warnings(Progress):
     def __init__(self):
         self.warnings = []
 
@@ -58,26 +58,29 @@ class Told(Progress):
 
 
 def test_everything_is_inside_one_file(found, tmp_path):
-    callback = Told()
-    made = report(found, out=tmp_path / "page.html", progress=callback)
+    progress = Warnings()
+    made = report(found, out=tmp_path / "page.html", progress=progress)
     text = made.path.read_text()
     assert made.sections == ["Gallery", "Keypoints", "Settings", "Skipped (1)"] and made.images == 130
-    assert text.count('type="text/plain" id="p') == 129  # the first picture is not there
-    assert callback.warnings == ["1 pictures are not where they were; the page shows their keypoints only."]
+    assert text.count('type="text/plain" id="p') == 129  # the first image does not exist
+    assert progress.warnings == [
+        "1 of 130 images cannot be found; the report shows only their keypoints. "
+        "Pass the folder that contains them: --images FOLDER."
+    ]
     outside = re.findall(r'(?:src|href)="(?!data:|#)([^"]*)"', text)
     assert not outside and "http:" not in text.replace("http://www.w3.org/2000/svg", "") and "https:" not in text
-    assert "<i>broken" not in text and "&lt;i&gt;broken.jpg" in text and "no &lt;picture&gt;" in text
+    assert "<i>broken" not in text and "&lt;i&gt;broken.jpg" in text and "not an &lt;image&gt;" in text
     assert "window.hacked=1</script>" not in text
 
 
-def test_a_page_that_is_there_stays(found, tmp_path):
+def test_an_existing_report_is_not_replaced(found, tmp_path):
     (tmp_path / "page.html").write_text("mine")
     with pytest.raises(OutputError, match="already holds"):
         report(found, out=tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text() == "mine"
 
 
-def test_more_pictures_than_the_limit_are_chosen_evenly(found, tmp_path):
+def test_images_beyond_the_limit_are_chosen_evenly(found, tmp_path):
     text = report(found, out=tmp_path / "page.html", limit=10).path.read_text()
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
     assert [image["file"] for image in data["gallery"]["images"]][1:] == [
@@ -86,9 +89,9 @@ def test_more_pictures_than_the_limit_are_chosen_evenly(found, tmp_path):
     assert "shows 10 of 130 images" in text
 
 
-def test_a_page_without_any_picture_is_not_made(found, tmp_path):
+def test_a_report_without_any_image_is_not_written(found, tmp_path):
     shutil.copy(found / "keypoints.json", tmp_path)
-    with pytest.raises(InputError, match=r"does not say where its pictures are.* --images"):
+    with pytest.raises(InputError, match=r"does not say where its.* --images"):
         report(tmp_path)
     assert not (tmp_path / "report.html").exists()
     assert report(tmp_path / "keypoints.json", images=found.parent / "photos").images == 130
@@ -97,7 +100,7 @@ def test_a_page_without_any_picture_is_not_made(found, tmp_path):
 
 
 def test_folders_without_results_and_damaged_ones(tmp_path):
-    with pytest.raises(InputError, match="holds none of"):
+    with pytest.raises(InputError, match="contains none of"):
         report(tmp_path)
     (tmp_path / "keypoints.json").write_text("{")
     with pytest.raises(DatasetError, match="is damaged"):
@@ -113,16 +116,16 @@ def test_folders_without_results_and_damaged_ones(tmp_path):
         (tmp_path / name).unlink()
 
 
-def test_small_copies_fit_into_a_page():
-    assert [side_for(count) for count in (10, 501, 10_000, 99_999)] == [560, 360, 200, 200]
+def test_thumbnails_are_smaller_in_a_large_report():
+    assert [thumbnail_side(count) for count in (10, 501, 10_000, 99_999)] == [560, 360, 200, 200]
 
 
-def test_the_three_commands_make_their_page(birds, checkpoint, tmp_path):
+def test_three_commands_write_their_report(birds, checkpoint, tmp_path):
     shared = ["-c", str(checkpoint), "--device", "cpu", "--workers", "0", "--report", "--json"]
-    pictures = str(birds / "images" / sorted(path.name for path in (birds / "images").iterdir())[0])
+    images = str(birds / "images" / sorted(path.name for path in (birds / "images").iterdir())[0])
     for arguments, words in (
-        (["discover", pictures], ("Gallery", "kp5")),
-        (["viz-filters", pictures, "--columns", "3", "--rows", "2"], ("Filter atlas", "votes")),
+        (["discover", images], ("Gallery", "kp5")),
+        (["viz-filters", images, "--columns", "3", "--rows", "2"], ("Filter atlas", "votes")),
         (["eval", str(birds)], ("Scores", "image centre")),
     ):
         out = tmp_path / arguments[0]
@@ -131,7 +134,7 @@ def test_the_three_commands_make_their_page(birds, checkpoint, tmp_path):
         text = (out / "report.html").read_text()
         assert all(word in text for word in words)
         again = CliRunner().invoke(app, [*arguments, "--out", str(out), *shared[:-2], "--overwrite", "--json"])
-        assert again.exit_code == 0 and not (out / "report.html").exists()  # it told of the earlier run
+        assert again.exit_code == 0 and not (out / "report.html").exists()  # it described the earlier run
     with pytest.raises(OptionError, match="go into --out"):
         DiscoverConfig(images=("x",), report=True)
 
@@ -153,7 +156,7 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """Opens a page from disk; in the end nothing may have gone wrong or been asked of a network."""
+    """Open a report from disk. At the end no error may have happened, and no request may have been made."""
     contexts, faults = [], []
 
     def go(path: Path, width: int = 1400, scheme: str = "light"):
@@ -215,7 +218,7 @@ def test_gallery_pages_sorts_filters_and_toggles(gallery_page, visit):
     assert re.fullmatch(r"(beak|<b>tail</b>): score [01]\.\d\d, x [0-9.]+, y [0-9.]+", tip)
 
 
-def test_one_picture_large_and_on_by_keys(gallery_page, visit):
+def test_the_viewer_goes_through_images_by_keys(gallery_page, visit):
     page = visit(gallery_page)
     page.locator("#cards .card").nth(3).click()
     assert (
@@ -244,11 +247,12 @@ def test_each_keypoint_has_a_page_of_patches_best_first(gallery_page, visit):
     page.go_back()
     page.locator("#statistics", has_text="130 of 130 images").wait_for()
     assert page.url.endswith("#keypoints")
+    assert "by rank in each image" in page.locator("#section-keypoints .note").inner_text()
     page.locator("#patches .card").first.click()
     assert page.locator("#viewer h2").inner_text() == "129.png"
 
 
-def test_the_viewer_keeps_to_the_list_that_it_was_opened_from(gallery_page, visit):
+def test_the_viewer_stays_in_the_list_that_it_was_opened_from(gallery_page, visit):
     page = visit(gallery_page)
     page.fill("#find", "nothing has this name")
     assert page.locator("#cards .card").count() == 0
@@ -275,12 +279,12 @@ def test_odd_addresses_and_keys_do_no_harm(gallery_page, visit):
     assert "1 to 48" in page.locator(".paging").first.inner_text()
 
 
-def test_settings_skipped_and_the_other_theme(gallery_page, visit):
+def test_settings_skipped_images_and_both_themes(gallery_page, visit):
     page = visit(gallery_page)
     page.get_by_role("link", name="Settings").click()
     assert "k\t2" in page.locator("#section-settings").inner_text()
     page.get_by_role("link", name="Skipped (1)").click()
-    assert "no <picture>" in page.locator("#section-skipped").inner_text()
+    assert "not an <image>" in page.locator("#section-skipped").inner_text()
     ground = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(ground)
     page.get_by_role("button", name="Light / dark").click()
@@ -296,17 +300,17 @@ def test_nothing_is_wider_than_the_screen(gallery_page, visit, width):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_graph_larger_than_webp_allows_is_shown_smaller(birds, checkpoint, tmp_path):
+def test_a_visualisation_larger_than_webp_allows_is_shown_smaller(birds, checkpoint, tmp_path):
     from lmpnet_cli.filters.visualize import visualize_filters
 
-    pictures = sorted((birds / "images").rglob("*.jpg"))[:4]
+    images = sorted((birds / "images").rglob("*.jpg"))[:4]
     options = {"checkpoint": checkpoint, "columns": 40, "rows": 1, "tile": 224, "workers": 0, "device": "cpu"}
-    visualize_filters(pictures, out=tmp_path, report=True, **options)
+    visualize_filters(images, out=tmp_path, report=True, **options)
     text = (tmp_path / "report.html").read_text()
     assert json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])["filters"]["width"] > 16383
 
 
-def test_filter_atlas_zooms_and_tells_of_a_filter(birds, checkpoint, tmp_path, visit):
+def test_the_filter_atlas_zooms_and_shows_the_details_of_a_filter(birds, checkpoint, tmp_path, visit):
     from lmpnet_cli.filters.visualize import visualize_filters
 
     result = visualize_filters(
@@ -315,16 +319,18 @@ def test_filter_atlas_zooms_and_tells_of_a_filter(birds, checkpoint, tmp_path, v
     page = visit(tmp_path / "report.html")
     assert page.locator("#sheet button").count() == 4
     wide = page.locator("#sheet").bounding_box()["width"]
-    page.get_by_title("Larger (+)").click()
+    page.get_by_title("Zoom in (+)").click()
     assert page.locator("#sheet").bounding_box()["width"] == pytest.approx(1.5 * wide, rel=0.01)
-    page.get_by_title("Fit to the width (0)").click()
+    page.get_by_title("Fit to width (0)").click()
     page.locator("#sheet button").nth(1).click()
     view = result.filters[1]
     page.locator("#filter", has_text=f"Filter {view.filter}").wait_for()
     text = page.locator("#filter").inner_text()
     assert f"Filter {view.filter}" in text and f"#{view.rank + 1} by maximum activation" in text
     assert (
-        view.tiles[0]["files"][0] in text and "Votes for" in text and "Predicted classes where it is strongest" in text
+        view.tiles[0]["files"][0] in text
+        and "Votes for keypoints" in text
+        and "Predicted classes of its strongest images" in text
     )
     assert page.locator("#filter .tiles svg").count() == 3
     page.keyboard.press("ArrowRight")

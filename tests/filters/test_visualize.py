@@ -10,7 +10,7 @@ from lmpnet_cli.data.listing import list_images
 from lmpnet_cli.errors import InputError, OptionError
 from lmpnet_cli.filters.ranking import evenly, significant
 from lmpnet_cli.filters.visualize import visualize_filters
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.runner import open_runner
 from lmpnet_cli.progress import Progress
 
 OPTIONS = {"device": "cpu", "workers": 0, "rows": 3, "columns": 4, "tile": 32}
@@ -24,7 +24,7 @@ def test_evenly_sampled_with_both_ends():
 
 def test_columns_by_maximum_and_rows_by_rank(birds, checkpoint, tmp_path):
     result = visualize_filters(birds / "images", out=tmp_path / "out", checkpoint=checkpoint, **OPTIONS)
-    runner = ModelRunner(VisualizeConfig(checkpoint=checkpoint, device="cpu", workers=0))
+    runner = open_runner(VisualizeConfig(checkpoint=checkpoint, device="cpu", workers=0))
     files = list_images([birds / "images"])
     strengths = np.concatenate([output.maps.amax((2, 3)).numpy() for _, output in runner.batches(files, Progress())])
     order = np.argsort(-strengths.max(0), kind="stable")
@@ -84,7 +84,7 @@ def test_a_checkpoint_without_replica(birds, tmp_path):
 
 def test_an_earlier_layer_is_shown_as_the_network_computes_it(birds, checkpoint, tmp_path):
     result = visualize_filters(birds / "images", out=tmp_path / "out", checkpoint=checkpoint, layer="layer1", **OPTIONS)
-    runner = ModelRunner(VisualizeConfig(checkpoint=checkpoint, device="cpu", workers=0))
+    runner = open_runner(VisualizeConfig(checkpoint=checkpoint, device="cpu", workers=0))
     network = runner.model.network.backbone.network
     strongest: list[np.ndarray] = []
     for name, module in network.named_children():
@@ -104,7 +104,7 @@ def test_an_earlier_layer_is_shown_as_the_network_computes_it(birds, checkpoint,
 def test_the_replica_s_layer_sees_the_masked_picture(birds, checkpoint):
     options = OPTIONS | {"layer": "layer2", "checkpoint": checkpoint}
     shown = [visualize_filters(birds / "images", replica=replica, **options).filters for replica in (False, True)]
-    runner = ModelRunner(VisualizeConfig(checkpoint=checkpoint, device="cpu", workers=0))
+    runner = open_runner(VisualizeConfig(checkpoint=checkpoint, device="cpu", workers=0))
     model, strongest, differs = runner.model, {True: [], False: []}, False
     heard: list = []
     dict(model.replica.backbone.network.named_children())["layer2"].register_forward_hook(

@@ -173,7 +173,8 @@ def main() -> None:
         checkpoint = folder / "model" / "lmpnet.safetensors"
         run(["train", str(folder / "birds"), "--epochs", "1", *TRAIN, "--out", str(checkpoint.parent)])
         (folder / "birds" / "images" / "broken.jpg").write_text("not an image")
-        discover = ["discover", str(folder / "birds" / "images"), "-c", str(checkpoint), "--quiet", "--batch-size", "4"]
+        discover = ["discover", str(folder / "birds" / "images"), "-c", str(checkpoint), "--method", "lmpnet"]
+        discover += ["--quiet", "--batch-size", "4"]
         train = ["train", str(folder / "birds"), "--epochs", "2", *TRAIN]
         for name, command, forget in (("discover", discover, of_discover), ("train", train, of_train)):
             if given.only in (None, name):

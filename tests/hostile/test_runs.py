@@ -32,7 +32,17 @@ OPTIONS = {"workers": 0, "device": "cpu"}
 
 def test_a_run_that_is_asked_to_stop_cleans_up_and_names_resume(birds, checkpoint, tmp_path):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "lmpnet_cli", "discover", str(birds / "images"), "-c", str(checkpoint)]
+    command = [
+        sys.executable,
+        "-m",
+        "lmpnet_cli",
+        "discover",
+        str(birds / "images"),
+        "-c",
+        str(checkpoint),
+        "--method",
+        "lmpnet",
+    ]
     with subprocess.Popen([*command, "--out", str(out), "--batch-size", "1"], stderr=subprocess.PIPE) as process:
         until = time.monotonic() + 60
         while not local_store(out).numbers() and time.monotonic() < until:
@@ -123,7 +133,7 @@ def test_dead_and_overflowing_filters_give_finite_results(change, precision, bir
     weights = changed(checkpoint, tmp_path / "changed.safetensors", change)
     images = sorted((birds / "images").rglob("*.jpg"))[:3]
     options = {"checkpoint": weights, "precision": precision, **OPTIONS}
-    discover(images, out=tmp_path / "found", identity=False, **options)
+    discover(images, out=tmp_path / "found", method="lmpnet", **options)
     for each in read_keypoints(tmp_path / "found" / "keypoints.json"):
         assert np.isfinite(each.xy[each.found]).all() and np.isfinite(each.scores[each.found]).all()
         assert change is not kill_filters or not each.found.any()

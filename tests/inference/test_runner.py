@@ -6,7 +6,8 @@ import torch
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.discovery.discover import discover
 from lmpnet_cli.errors import DeviceError
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.runner import open_runner
+from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
 
 OPTIONS = {"workers": 0, "device": "cpu", "precision": "32"}
@@ -21,16 +22,17 @@ class Told(Progress):
 
 
 def small_memory(monkeypatch, limit: int, error: type[Exception] = torch.OutOfMemoryError, text: str = "CUDA") -> list:
+    """Let the model fail on batches of more than `limit` images; return the sizes that it is given."""
     sizes = []
-    real = ModelRunner._maps
+    forward = LMPNet.forward
 
-    def maps(self, pixels, change):
-        sizes.append(len(pixels))
-        if len(pixels) > limit:
+    def limited(self, images):
+        sizes.append(len(images))
+        if len(images) > limit:
             raise error(text)
-        return real(self, pixels, change)
+        return forward(self, images)
 
-    monkeypatch.setattr(ModelRunner, "_maps", maps)
+    monkeypatch.setattr(LMPNet, "forward", limited)
     return sizes
 
 
@@ -47,23 +49,23 @@ def test_the_batch_is_halved_and_nothing_is_lost_or_doubled(birds, checkpoint, m
     assert [each.file_name for each in halved.keypoints] == [each.file_name for each in whole.keypoints]
     for one, other in zip(whole.keypoints, halved.keypoints, strict=True):
         assert abs(one.xy - other.xy).max() < 0.01 and one.class_name == other.class_name
-    assert len(callback.warnings) == 1 and "goes on with 4" in callback.warnings[0]
+    assert len(callback.warnings) == 1 and "continuing with 4" in callback.warnings[0]
 
 
 def test_a_batch_that_does_not_divide_keeps_its_rest(checkpoint, monkeypatch):
-    runner = ModelRunner(DiscoverConfig(images="x", checkpoint=checkpoint, **OPTIONS))
+    runner = open_runner(DiscoverConfig(images="x", checkpoint=checkpoint, method="lmpnet", **OPTIONS))
     pixels = torch.randint(0, 256, (7, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    expected = runner.maps(pixels)
+    expected = runner.run(pixels)
     sizes = small_memory(monkeypatch, 3)
-    found = runner.maps(pixels)
+    found = runner.run(pixels)
     assert sizes == [7, 3, 3, 1]
     for name in ("maps", "logits", "replica_maps", "replica_logits"):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-4, atol=1e-4)
 
 
-def test_where_one_picture_is_too_much_there_is_a_message(birds, checkpoint, monkeypatch):
+def test_where_one_image_is_too_much_there_is_a_message(birds, checkpoint, monkeypatch):
     small_memory(monkeypatch, 0)
-    with pytest.raises(DeviceError, match="does not suffice for one picture"):
+    with pytest.raises(DeviceError, match="not have enough memory for one image"):
         discover(birds / "images", checkpoint=checkpoint, **OPTIONS)
 
 

@@ -114,9 +114,9 @@ def test_seeds_decide_and_batches_do_not(pictures, checkpoint):
 def test_pictures_share_a_pass_where_patches_are_few(pictures, checkpoint):
     config = DiscoverConfig(images=pictures, checkpoint=checkpoint, batch_size=32, **OPTIONS)
     predictor = open_predictor(config)
-    assert predictor.patches == 16 and predictor.reader.batch_size == 2
+    assert predictor.copies == 16 and predictor.loader.batch_size == 2
     assert [len(batch) for batch, _ in predictor.batches(list_images(pictures), Progress())] == [2, 1]
-    assert open_predictor(replace(config, batch_size=4)).reader.batch_size == 1
+    assert open_predictor(replace(config, batch_size=4)).loader.batch_size == 1
 
 
 def test_eval_has_one_row_and_the_same_table(birds, checkpoint, tmp_path):
@@ -162,14 +162,14 @@ def test_any_timm_classifier(pictures, timm_weights, tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"classifier": "resnet999"}, OptionError, r"timm has no classifier 'resnet999'\. Near: .*resnet"),
+        ({"classifier": "resnet999"}, OptionError, r"timm has no classifier 'resnet999'\. Similar names: .*resnet"),
         ({"classifier": "resnet18.nonsense"}, OptionError, "timm has no weights 'nonsense' of resnet18"),
-        ({"classifier": "resnet200"}, OptionError, "Name a file with --classifier-weights"),
-        ({"target_class": "no bird"}, OptionError, "--target-class no bird is none of the"),
+        ({"classifier": "resnet200"}, OptionError, "pass a file with --classifier-weights"),
+        ({"target_class": "no bird"}, OptionError, "--target-class no bird is not one of the"),
         ({"patch": 65, "coarse_stride": 65}, OptionError, "--patch 65 is larger than the input of 64 pixels"),
-        ({"size": 1024, "patch": 600, "coarse_stride": 1}, OptionError, "Choose a larger --coarse-stride"),
-        ({"classifier": "test_resnet"}, CheckpointError, "could not be fetched"),
-        ({"classifier": "test_resnet", "classifier_weights": Path("none")}, CheckpointError, "There is no weight file"),
+        ({"size": 1024, "patch": 600, "coarse_stride": 1}, OptionError, "use a larger --coarse-stride"),
+        ({"classifier": "test_resnet"}, CheckpointError, "could not be downloaded"),
+        ({"classifier": "test_resnet", "classifier_weights": Path("none")}, CheckpointError, "Weight file none not found"),
         ({"classifier": "resnet18", "classifier_weights": "own"}, CheckpointError, "does not fit resnet18"),
         ({"classifier": "vgg11", "classifier_weights": "own"}, CheckpointError, r"no tensor head\.fc\.weight"),
         ({"classifier": "test_resnet", "classifier_weights": "text"}, CheckpointError, "not a safetensors file"),
@@ -203,7 +203,7 @@ def test_networks_without_relus_are_refused_before_the_long_part(pictures, tmp_p
 
 
 def test_a_model_and_a_classifier_are_one_too_many(pictures, checkpoint):
-    with pytest.raises(OptionError, match="give one of them"):
+    with pytest.raises(OptionError, match="remove one of them"):
         discover(pictures, model=load_checkpoint(checkpoint), classifier="test_resnet", **OPTIONS)
 
 
@@ -248,7 +248,7 @@ def test_points_far_outside_do_not_stop_the_panels(pictures, checkpoint, tmp_pat
     )
     out = tmp_path / "out"
     result = evaluate(tmp_path / "a.json", out=out, checkpoint=checkpoint, panels=True, **OPTIONS)
-    assert result.metrics["left_out_because"]["points far outside their picture"] == 1
+    assert result.metrics["left_out_because"]["landmarks far outside their image"] == 1
     assert (out / "panels/a.jpg").exists()
     from lmpnet_cli.evaluation.saliency_histogram import salient
 
@@ -301,7 +301,7 @@ def test_auto_takes_bfloat16_for_the_copies_where_it_is_fast(fast, pictures, che
 
     def chosen(precision):
         config = DiscoverConfig(images=pictures, checkpoint=checkpoint, precision=precision, **OPTIONS)
-        return SaliencyPredictor(config).bfloat16
+        return open_predictor(config).bfloat16
 
     assert [chosen(each) for each in ("auto", "32", "bf16")] == [fast, False, True]
 

@@ -39,7 +39,7 @@ def test_dinov2_takes_sizes_other_than_that_of_its_weights():
     backbone = Backbone(BackboneSpec("vit_small_patch14_dinov2")).eval()
     with torch.inference_mode():
         assert backbone(torch.randn(1, 3, 224, 224)).shape == (1, 384, 16, 16)
-        with pytest.raises(OptionError, match=r"takes no 225 x 225 pixels.*Choose another --size"):
+        with pytest.raises(OptionError, match=r"does not accept 225 x 225 pixels.*Choose another --size"):
             backbone(torch.randn(1, 3, 225, 225))
 
 

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from lmpnet_cli.model.backbone import BackboneSpec
-from lmpnet_cli.model.lmpnet import LMPNet, NetworkSpec, build
+from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput, NetworkSpec, build
+from lmpnet_cli.model.part_head import PartHeadSpec
 from lmpnet_cli.model.pooling import leaky_max_pool
 
 SPEC = NetworkSpec(BackboneSpec("resnet10t", "layer3"), ("a", "b", "c"), input_size=64)
@@ -98,3 +99,61 @@ def test_normalisation_of_bytes(model):
 def test_an_unknown_pooling_is_refused():
     with pytest.raises(ValueError, match="median"):
         NetworkSpec(SPEC.backbone, SPEC.classes, pooling="median")
+
+
+def with_parts(threshold=0.3):
+    """A model whose part head sees part 0 in cell (2, 3) of a 7 x 7 map, part 1 nowhere."""
+
+    class Head(nn.Module):
+        spec = PartHeadSpec(("head", "tail"), channels=5, threshold=threshold)
+
+        def forward(self, maps):
+            shares = torch.zeros(len(maps), 3, 7, 7)
+            shares[:, 0, 1:4, 2:5] = 1.0
+            shares[:, 1] = 0.01
+            shares[:, 2] = 1 - shares[:, :2].sum(1)
+            return shares
+
+    return LMPNet(SPEC, Planted(0), None, Head())
+
+
+def test_parts_are_located_and_hidden_ones_are_nan():
+    output = LMPNetOutput(torch.zeros(2, 5, 7, 7), torch.zeros(2, 3))
+    found = with_parts().parts(output)
+    assert found.positions[0, 0].tolist() == pytest.approx([2, 3], abs=1e-3)
+    assert found.scores[0, 0] > 0.3 and found.scores[0, 1].isnan()
+    assert found.positions[:, 1].isnan().all() and found.replica_shares is None and found.map_size == (7, 7)
+
+
+def test_a_model_without_a_part_head_has_no_parts(model):
+    with pytest.raises(ValueError, match="part head"):
+        model.parts(LMPNetOutput(torch.zeros(1, 5, 7, 7), torch.zeros(1, 3)))
+
+
+def test_the_predicted_class_is_never_the_rejected_one():
+    model = build(NetworkSpec(SPEC.backbone, SPEC.classes, reject=True), replica=False)
+    logits = torch.tensor([[1.0, 3.0, 2.0, 0.0], [-5.0, -6.0, -7.0, 0.0]])
+    labels, scores = model.classes(LMPNetOutput(torch.zeros(2, 5, 7, 7), logits))
+    assert labels.tolist() == [1, 0]
+    torch.testing.assert_close(scores, logits[:, :3].softmax(1).amax(1))
+
+
+def peaks(*cells):
+    maps = torch.zeros(1, len(cells), 7 * 7)
+    for index, cell in enumerate(cells):
+        maps[0, index, cell] = 1.0 + index
+    return maps.view(1, -1, 7, 7)
+
+
+def test_each_filter_votes_for_the_keypoint_that_erases_it(model):
+    """Three filters of the network and one of the replica share a cell; the fourth is alone; the fifth is not selected."""
+    output = LMPNetOutput(peaks(10, 24, 24, 24)[:, :3], torch.zeros(1, 3), peaks(24, 44), torch.zeros(1, 3))
+    own = model.voted_keypoints(output, replica=False, k=3, thr=2, filters=None)
+    other = model.voted_keypoints(output, replica=True, k=3, thr=2, filters=None)
+    assert own.tolist() == [[2, 0, 0]] and other.tolist() == [[0, 1]]
+    assert model.voted_keypoints(output, replica=False, k=3, thr=2, filters=1).tolist() == [[3, 3, 0]]
+
+
+def test_each_filter_votes_for_the_part_in_the_cell_of_its_maximum():
+    output = LMPNetOutput(peaks(2 * 7 + 3, 0), torch.zeros(1, 3))
+    assert with_parts().voted_parts(output, replica=False).tolist() == [[0, 2]]  # 2 is the background

@@ -20,7 +20,7 @@ from lmpnet_cli.discovery.discover import discover
 from lmpnet_cli.drawing.colors import COLORS, keypoint_color
 from lmpnet_cli.errors import CheckpointError, DatasetError, InputError, OptionError, OutputError
 from lmpnet_cli.evaluation.evaluate import evaluate
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.runner import open_runner
 from lmpnet_cli.io.checkpoints import load_checkpoint, part_head_spec, read_header
 from lmpnet_cli.io.coco import read_keypoints
 from lmpnet_cli.model.part_head import soft_argmax
@@ -254,7 +254,7 @@ def test_a_vocabulary_does_not_depend_on_the_batch_size(birds, checkpoint):
     pictures = list_images([birds / "images"])[:12]
     made = []
     for size in (3, 12):
-        runner = ModelRunner(PartsConfig(data=birds, k=2, batch_size=size, workers=0), model, replica=False)
+        runner = open_runner(PartsConfig(data=birds, k=2, batch_size=size, workers=0), model, replica=False)
         made.append(Cells(runner, pictures, 5, Progress()).material)
     torch.testing.assert_close(made[0].theta, made[1].theta, rtol=0, atol=0)
     for name in ("cells", "mirrored", "warped"):

@@ -80,8 +80,8 @@ def test_parts_beside_the_object_are_left_out_while_there_are_others():
 
 def test_unsteady_parts_are_left_out_while_there_are_others():
     given = places()
-    steady = torch.tensor([0.95, 0.91, 1.0, 0.89, 0.93])
-    assert most_informative_parts(*given, 4, EVERYWHERE, steady) == (0, 1, 2, 4)
-    assert most_informative_parts(*given, 5, EVERYWHERE, steady) == (0, 1, 2, 3, 4)
+    presence = torch.tensor([0.95, 0.91, 1.0, 0.89, 0.93])
+    assert most_informative_parts(*given, 4, EVERYWHERE, presence) == (0, 1, 2, 4)
+    assert most_informative_parts(*given, 5, EVERYWHERE, presence) == (0, 1, 2, 3, 4)
     beside = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.4])  # half-way to what is wanted, and farther away than part 3
-    assert most_informative_parts(*given, 4, beside, steady) == (0, 1, 2, 3)
+    assert most_informative_parts(*given, 4, beside, presence) == (0, 1, 2, 3)

@@ -48,7 +48,7 @@ class ClusterResult:
     found: int
     skipped: int
     names: tuple[str, ...]
-    order: str
+    method: str
     chunks: int
     done_before: int
     out: Path
@@ -99,7 +99,7 @@ def discover_on_ray(images: Any, *, progress: Progress | None = None, **options:
     return ClusterResult(
         **totals,
         names=tuple(predictor.names),
-        order=predictor.order,
+        method=predictor.method,
         chunks=len(chunks),
         done_before=len(done),
         out=out,
@@ -109,7 +109,7 @@ def discover_on_ray(images: Any, *, progress: Progress | None = None, **options:
 
 def _manifest(config: DiscoverConfig, predictor: Predictor, sources: Sequence[SourceImage]) -> Manifest:
     files = [ListedImage(Path(source.path), source.name) for source in sources]
-    chunk = images_per_chunk(config.chunk or CHUNK, predictor.reader.batch_size)
+    chunk = images_per_chunk(config.chunk or CHUNK, predictor.loader.batch_size)
     return Manifest.of_run(predictor, config, files, chunk)
 
 

@@ -56,15 +56,15 @@ class Worker:
     def _compute(self, images: Sequence[SourceImage]) -> Chunk:
         predictor = self._opened()
         chunk = Chunk()
-        for files in local_copies(self.config.images[0], images, BATCHES_AT_ONCE * predictor.reader.batch_size):
+        for files in local_copies(self.config.images[0], images, BATCHES_AT_ONCE * predictor.loader.batch_size):
             try:
                 for _, predictions in predictor.batches(files, Progress()):
-                    chunk.keypoints.extend(predictions.keypoints([self.config.thr])[0])
+                    chunk.keypoints.extend(predictions.keypoints())
             except InputError:
                 # unreadable images alone are no reason to stop
-                if len(predictor.reader.skipped) < len(files):
+                if len(predictor.loader.skipped) < len(files):
                     raise
-            chunk.skipped.extend(predictor.reader.skipped)
+            chunk.skipped.extend(predictor.loader.skipped)
         return chunk
 
     def _opened(self) -> Predictor:

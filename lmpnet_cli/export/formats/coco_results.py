@@ -1,33 +1,44 @@
-"""COCO results: the bare array that COCO's evaluator reads beside the ground truth.
+"""Write COCO results: the list that COCO's evaluator reads beside the ground truth.
 
-v is 1 for a found keypoint, as COCO recommends (the evaluator ignores it), and 0 for a missing one. One score for each
-keypoint has no place in the format: it stands in an array of its own, `keypoint_scores`.
+v is 1 for a found keypoint, as COCO recommends (the evaluator ignores it), and 0 for a missing one. The format has no
+place for a score per keypoint, so these are in a field of their own, `keypoint_scores`.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from lmpnet_cli.export.formats.document import Document, mean_score
+from lmpnet_cli.export.formats.format import Destination, Format
 from lmpnet_cli.io.coco import to_coco
 from lmpnet_cli.io.files import write_json
 
 
-def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[Path]:
-    """Writes the file `out`; image and category ids are those of `keypoints.json`."""
+def write(document: Document, destination: Destination) -> list[Path]:
+    """Write the file; image and category ids are those of `keypoints.json`. Images without a keypoint have no entry."""
     annotations = to_coco(document.results, {}, document.names)["annotations"]
     entries = []
     for image_id, annotation, result in zip(document.image_ids, annotations, document.results, strict=True):
         if not result.found.any():
-            continue  # no detection
-        flat = annotation["keypoints"]
+            continue
+
+        keypoints = list(annotation["keypoints"])
+        keypoints[2::3] = [min(v, 1) for v in keypoints[2::3]]
         entries.append(
             {
                 "image_id": image_id,
                 "category_id": document.category_id,
-                "keypoints": [min(value, 1) if place % 3 == 2 else value for place, value in enumerate(flat)],
+                "keypoints": keypoints,
                 "score": round(mean_score(result), 4),
                 "keypoint_scores": annotation["keypoint_scores"],
             }
         )
-    write_json(out, entries)
-    return [out]
+
+    write_json(destination.path, entries)
+    return [destination.path]
+
+
+FORMAT = Format(
+    write=write,
+    file_name="results.json",
+    next_step='load it with pycocotools: COCO("annotations.json").loadRes("{out}")',
+    fixed_parts=True,
+)

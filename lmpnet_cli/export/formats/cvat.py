@@ -1,13 +1,13 @@
-"""CVAT: annotations in its format "COCO Keypoints 1.0", and the label that its task must have first.
+"""Write annotations for CVAT in its format "COCO Keypoints 1.0", and the label that the CVAT task needs.
 
-CVAT takes skeletons only, and refuses annotations whose label the task does not have under the same names; so the
-label comes as the JSON that CVAT's label constructor takes under "Raw".
+CVAT reads skeletons only, and rejects annotations whose label the task does not have under the same names. Therefore
+the label is written as the JSON that CVAT's label constructor accepts under "Raw".
 """
 
 import json
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -15,24 +15,26 @@ from xml.sax.saxutils import quoteattr
 from lmpnet_cli.drawing.colors import web_color
 from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.export.formats.document import Document, as_coco
+from lmpnet_cli.export.formats.format import Destination, Format
 from lmpnet_cli.io.files import write_atomically, write_json
 
-ENTRY = "annotations/person_keypoints_default.json"  # CVAT's name, whatever the keypoints are of
+ANNOTATION_FILE = "annotations/person_keypoints_default.json"  # CVAT expects this name for any category
 
 
-def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[Path]:
-    """Writes `annotations.zip` and `labels.json` into the folder `out`; `check_names` comes before."""
-    archive, labels = out / "annotations.zip", out / "labels.json"
+def write(document: Document, destination: Destination) -> list[Path]:
+    """Write `annotations.zip` and `labels.json` into the folder; the names were checked by `check_names` before."""
+    archive, labels = destination.path / "annotations.zip", destination.path / "labels.json"
+
     coco = as_coco(document) | {"licenses": []}
     coco["categories"][0]["supercategory"] = ""
-    # an annotation without a point would be a skeleton without a place
+    # CVAT cannot show a skeleton without any point
     coco["annotations"] = [each for each in coco["annotations"] if each["num_keypoints"]]
     for annotation in coco["annotations"]:
-        annotation.pop("predicted_class", None)  # CVAT reads attributes as its own
+        annotation.pop("predicted_class", None)  # CVAT would read it as an attribute of its own
 
-    def pack(aside: Path) -> None:
-        with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as file:
-            file.writestr(ENTRY, json.dumps(coco, allow_nan=False))
+    def pack(temporary: Path) -> None:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr(ANNOTATION_FILE, json.dumps(coco, allow_nan=False))
 
     write_atomically(archive, pack)
     write_json(labels, [_label(document)])
@@ -40,44 +42,62 @@ def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[P
 
 
 def check_names(names: Sequence[str]) -> None:
-    """CVAT looks for the frame of an annotation by the name without its suffix.
+    """Check that image names differ in more than their suffix, since CVAT matches annotations without the suffix.
 
     Raises:
-        DatasetError: when it could not tell two pictures apart.
+        DatasetError: when CVAT could not tell two images apart.
     """
     first: dict[PurePosixPath, str] = {}
     for name in names:
         other = first.setdefault(PurePosixPath(name).with_suffix(""), name)
         if other != name:
-            raise DatasetError(f"CVAT cannot tell {other} and {name} apart: it leaves the suffix out. Rename one.")
+            raise DatasetError(
+                f"CVAT cannot tell {other} and {name} apart, because it ignores the suffix. Rename one of them."
+            )
 
 
 def _label(document: Document) -> dict[str, Any]:
-    colors = [web_color(index) for index in range(len(document.names))]
+    points = [
+        {"name": name, "type": "points", "color": web_color(index), "attributes": []}
+        for index, name in enumerate(document.names)
+    ]
     return {
         "name": document.category,
         "type": "skeleton",
         "attributes": [],
-        "sublabels": [
-            {"name": name, "type": "points", "color": color, "attributes": []}
-            for name, color in zip(document.names, colors, strict=True)
-        ],
-        "svg": _svg(document),
+        "sublabels": points,
+        "svg": _skeleton_svg(document),
     }
 
 
-def _svg(document: Document) -> str:
-    """The skeleton as CVAT draws it in the constructor, 100 x 100: its points on a circle."""
+def _skeleton_svg(document: Document) -> str:
+    """Return the skeleton as CVAT draws it in the constructor, 100 x 100: its points are on a circle."""
     count = len(document.names)
-    turns = [2 * math.pi * index / count - math.pi / 2 for index in range(count)]
-    places = [(round(50 + 35 * math.cos(turn), 2), round(50 + 35 * math.sin(turn), 2)) for turn in turns]
-    lines = "".join(
-        f'<line x1="{places[first - 1][0]}" y1="{places[first - 1][1]}" x2="{places[second - 1][0]}" '
-        f'y2="{places[second - 1][1]}" data-type="edge" data-node-from="{first}" data-node-to="{second}"></line>'
-        for first, second in document.skeleton
-    )
-    return lines + "".join(
-        f'<circle r="1.5" cx="{x}" cy="{y}" data-type="element node" data-element-id="{index}" data-node-id="{index}" '
-        f"data-label-name={quoteattr(name)}></circle>"
-        for index, ((x, y), name) in enumerate(zip(places, document.names, strict=True), start=1)
-    )
+    angles = [2 * math.pi * index / count - math.pi / 2 for index in range(count)]
+    positions = [(round(50 + 35 * math.cos(angle), 2), round(50 + 35 * math.sin(angle), 2)) for angle in angles]
+
+    edges = ""
+    for start, end in document.skeleton:
+        (x1, y1), (x2, y2) = positions[start - 1], positions[end - 1]
+        edges += (
+            f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" data-type="edge" '
+            f'data-node-from="{start}" data-node-to="{end}"></line>'
+        )
+
+    nodes = ""
+    for number, ((x, y), name) in enumerate(zip(positions, document.names, strict=True), start=1):
+        nodes += (
+            f'<circle r="1.5" cx="{x}" cy="{y}" data-type="element node" data-element-id="{number}" '
+            f'data-node-id="{number}" data-label-name={quoteattr(name)}></circle>'
+        )
+    return edges + nodes
+
+
+FORMAT = Format(
+    write=write,
+    file_name=None,
+    next_step="in CVAT, create a task with the images and, under Raw, the content of labels.json; then "
+    'Upload annotations > "COCO Keypoints 1.0" > annotations.zip',
+    fixed_parts=True,
+    check=check_names,
+)

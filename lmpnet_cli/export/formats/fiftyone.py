@@ -1,22 +1,29 @@
-"""FiftyOne: its layout of a COCO dataset, with a manifest in place of copied pictures.
+"""Write FiftyOne's layout of a COCO dataset, with a manifest of image paths in place of copied images.
 
-FiftyOne loads keypoints only when they are asked for: `label_types=["keypoints"]`.
+FiftyOne loads keypoints only on request: `label_types=["keypoints"]`.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from lmpnet_cli.export.formats.document import Document, as_coco
+from lmpnet_cli.export.formats.format import Destination, Format
 from lmpnet_cli.io.files import write_json
 
 
-def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[Path]:
-    """Writes `labels.json` and `data.json` into the folder `out`.
-
-    Args:
-        pictures: where each image lies, by its name.
-    """
-    labels, manifest = out / "labels.json", out / "data.json"
+def write(document: Document, destination: Destination) -> list[Path]:
+    """Write `labels.json` and the manifest `data.json` into the folder."""
+    labels, manifest = destination.path / "labels.json", destination.path / "data.json"
+    names = [result.file_name for result in document.results]
     write_json(labels, as_coco(document))
-    write_json(manifest, {result.file_name: str(pictures[result.file_name].absolute()) for result in document.results})
+    write_json(manifest, {name: str(destination.images[name].absolute()) for name in names})
     return [labels, manifest]
+
+
+FORMAT = Format(
+    write=write,
+    file_name=None,
+    next_step='load it: fiftyone.Dataset.from_dir("{out}", fiftyone.types.COCODetectionDataset, '
+    'data_path="data.json", label_types=["keypoints"])',
+    needs_images=True,
+    fixed_parts=True,
+)

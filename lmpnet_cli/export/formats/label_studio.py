@@ -1,10 +1,9 @@
-"""Label Studio: tasks with predictions, and the labelling configuration that they belong to.
+"""Write Label Studio tasks with predictions, and the labelling configuration that they belong to.
 
-x and y are percent of the picture, 0 at its left or upper edge: the centre of pixel x lies at 100 (x + 0.5) / width.
-The names `keypoints` and `image` tie the predictions to the configuration.
+x and y are in percent of the image, and 0 is its left or upper edge: the centre of pixel x is at 100 (x + 0.5) / width.
+The names `keypoints` and `image` connect the predictions to the configuration.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,46 +11,56 @@ from xml.sax.saxutils import quoteattr
 
 from lmpnet_cli.drawing.colors import web_color
 from lmpnet_cli.export.formats.document import Document, mean_score
+from lmpnet_cli.export.formats.format import Destination, Format
 from lmpnet_cli.io.files import write_json, write_text
 from lmpnet_cli.keypoints import Keypoints
 
-LOCAL_FILES = "/data/local-files/?d="  # its address of a file, before the path below the document root
-POINT = 0.75  # width of a point, in percent
+LOCAL_FILES = "/data/local-files/?d="  # how Label Studio addresses a file below its document root
+POINT_WIDTH = 0.75  # percent
 
 
-def write(document: Document, out: Path, pictures: Mapping[str, Path], prefix: str = LOCAL_FILES) -> list[Path]:
-    """Writes `tasks.json` and `labeling-config.xml` into the folder `out`.
-
-    Args:
-        prefix: what stands before the name of an image in its address.
-    """
-    tasks, config = out / "tasks.json", out / "labeling-config.xml"
+def write(document: Document, destination: Destination) -> list[Path]:
+    """Write `tasks.json` and `labeling-config.xml` into the folder."""
+    tasks, config = destination.path / "tasks.json", destination.path / "labeling-config.xml"
+    prefix = _image_prefix(destination)
     write_json(tasks, [_task(document, number, result, prefix) for number, result in enumerate(document.results, 1)])
     write_text(config, _config(document))
     return [tasks, config]
 
 
+def _image_prefix(destination: Destination) -> str:
+    """Return the address of the folder of the images: the user's, or Label Studio's for its local files."""
+    prefix, inputs = destination.image_prefix, destination.inputs
+    if prefix is not None:
+        return prefix if prefix.endswith(("/", "=")) else f"{prefix}/"
+    if len(inputs) == 1 and inputs[0].is_dir() and (folder := inputs[0].absolute().name):
+        return f"{LOCAL_FILES}{quote(folder, errors='surrogateescape')}/"
+    return LOCAL_FILES
+
+
 def _task(document: Document, number: int, result: Keypoints, prefix: str) -> dict[str, Any]:
-    regions = []
-    for index, name in enumerate(document.names):
-        if not result.found[index]:
-            continue
-        x, y = (100 * (result.xy[index] + 0.5) / (result.width, result.height)).tolist()
-        regions.append(
-            {
-                "id": f"{number}-{index + 1}",
-                "type": "keypointlabels",
-                "from_name": "keypoints",
-                "to_name": "image",
-                "original_width": result.width,
-                "original_height": result.height,
-                "image_rotation": 0,
-                "score": round(float(result.scores[index]), 4),
-                "value": {"x": round(x, 4), "y": round(y, 4), "width": POINT, "keypointlabels": [name]},
-            }
-        )
+    regions = [
+        _region(f"{number}-{index + 1}", name, index, result)
+        for index, name in enumerate(document.names)
+        if result.found[index]
+    ]
     prediction = {"model_version": document.source, "score": round(mean_score(result), 4), "result": regions}
     return {"data": {"image": prefix + quote(result.file_name, errors="surrogateescape")}, "predictions": [prediction]}
+
+
+def _region(region_id: str, name: str, index: int, result: Keypoints) -> dict[str, Any]:
+    x, y = (100 * (result.xy[index] + 0.5) / (result.width, result.height)).tolist()
+    return {
+        "id": region_id,
+        "type": "keypointlabels",
+        "from_name": "keypoints",
+        "to_name": "image",
+        "original_width": result.width,
+        "original_height": result.height,
+        "image_rotation": 0,
+        "score": round(float(result.scores[index]), 4),
+        "value": {"x": round(x, 4), "y": round(y, 4), "width": POINT_WIDTH, "keypointlabels": [name]},
+    }
 
 
 def _config(document: Document) -> str:
@@ -63,3 +72,10 @@ def _config(document: Document) -> str:
         '<View>\n  <KeyPointLabels name="keypoints" toName="image">\n'
         f'{labels}  </KeyPointLabels>\n  <Image name="image" value="$image"/>\n</View>\n'
     )
+
+
+FORMAT = Format(
+    write=write,
+    file_name=None,
+    next_step="in Label Studio, paste labeling-config.xml into Labeling Setup > Code, then import tasks.json",
+)

@@ -1,15 +1,15 @@
-"""YOLO pose: a dataset as Ultralytics trains on, one text file for each image, and `data.yaml`.
+"""Write a YOLO pose dataset as Ultralytics trains on it: one text file per image, and `data.yaml`.
 
-A line is `class cx cy w h` and `x y v` for each keypoint, shares of the picture's width and height, 0 at its edge: the
-centre of pixel x lies at (x + 0.5) / width. The box is the extent of the found keypoints and a tenth of its longer side
-(at least a twentieth of the picture's) around it: they lie inside the thing, not on its outline. An image without a
-keypoint has an empty file.
+A line is `class cx cy w h`, followed by `x y v` for each keypoint. Values are fractions of the width and the height of
+the image, and 0 is its edge: the centre of pixel x is at (x + 0.5) / width. The box is the extent of the found
+keypoints with a margin, since keypoints are inside the object and not on its outline. An image without a keypoint has
+an empty file.
 """
 
 import filecmp
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -17,70 +17,76 @@ import numpy as np
 
 from lmpnet_cli.errors import OutputError
 from lmpnet_cli.export.formats.document import Document
+from lmpnet_cli.export.formats.format import Destination, Format
 from lmpnet_cli.io.files import write_text
 from lmpnet_cli.keypoints import Keypoints
 
-MARGIN, LEAST = 0.1, 0.05  # of the extent; of the longer side of the picture
+MARGIN = 0.1  # of the longer side of the extent of the keypoints, on each side
+MIN_MARGIN = 0.05  # of the longer side of the image
 
 
-def write(document: Document, out: Path, pictures: Mapping[str, Path]) -> list[Path]:
-    """Writes `labels/`, `images/` (links to the pictures, copies where links are not to be had) and `data.yaml`.
+def write(document: Document, destination: Destination) -> list[Path]:
+    """Write `labels/`, `images/` (links, or copies where the system allows no links) and `data.yaml`."""
+    out = destination.path
+    labels, images = out / "labels", out / "images"
+    names = _dataset_names([result.file_name for result in document.results])
+    _remove_outdated(images, labels, set(names.values()))
 
-    Args:
-        pictures: where each image lies, by its name.
-    """
-    names = _names([result.file_name for result in document.results])
-    _clear(out, set(names.values()))
     for result in document.results:
-        write_text((out / "labels" / names[result.file_name]).with_suffix(".txt"), _line(result))
-        _link(pictures[result.file_name], out / "images" / names[result.file_name])
-    write_text(out / "data.yaml", _yaml(document, out))
-    return [out / "data.yaml", out / "labels", out / "images"]
+        name = names[result.file_name]
+        write_text((labels / name).with_suffix(".txt"), _label_line(result))
+        _link(destination.images[result.file_name], images / name)
+    write_text(out / "data.yaml", _data_yaml(document, out))
+    return [out / "data.yaml", labels, images]
 
 
-def _names(files: list[str]) -> dict[str, str]:
-    """a.png beside a.jpg would share a.txt: it becomes a_png.png.
+def _dataset_names(files: Sequence[str]) -> dict[str, str]:
+    """Map each image to its path in the dataset.
 
-    Ultralytics finds a label by the last folder called images on the way, so there may be no other.
+    Images that differ in their suffix only would share a text file, so a.png beside a.jpg becomes a_png.png. A folder
+    called images becomes images_, since Ultralytics finds the labels by the last folder of that name in a path.
     """
-    taken: set[str] = set()
-    named = {}
+    used: set[str] = set()
+    names = {}
     for file in files:
-        path = PurePosixPath(*("images_" if part == "images" else part for part in PurePosixPath(file).parts))
-        while str(path.with_suffix("")) in taken:
+        path = PurePosixPath(*("images_" if folder == "images" else folder for folder in PurePosixPath(file).parts))
+        while str(path.with_suffix("")) in used:
             path = path.with_name(f"{path.stem}_{path.suffix[1:] or 'x'}{path.suffix}")
-        taken.add(str(path.with_suffix("")))
-        named[file] = str(path)
-    return named
+
+        used.add(str(path.with_suffix("")))
+        names[file] = str(path)
+    return names
 
 
-def _clear(out: Path, names: set[str]) -> None:
-    """Takes links and labels of an earlier conversion away, which a training would read as well."""
-    for link in (out / "images").rglob("*"):
-        if link.is_symlink() and link.relative_to(out / "images").as_posix() not in names:
+def _remove_outdated(images: Path, labels: Path, names: set[str]) -> None:
+    """Remove links and labels of an earlier conversion; a training run would read them as well."""
+    for link in images.rglob("*"):
+        if link.is_symlink() and link.relative_to(images).as_posix() not in names:
             link.unlink()
-    wanted = {PurePosixPath(name).with_suffix(".txt").as_posix() for name in names}
-    for label in (out / "labels").rglob("*.txt"):
-        if label.relative_to(out / "labels").as_posix() not in wanted:
+
+    label_names = {PurePosixPath(name).with_suffix(".txt").as_posix() for name in names}
+    for label in labels.rglob("*.txt"):
+        if label.relative_to(labels).as_posix() not in label_names:
             label.unlink()
 
 
-def _line(result: Keypoints) -> str:
+def _label_line(result: Keypoints) -> str:
     if not result.found.any():
         return ""
+
     size = np.array([result.width, result.height], np.float64)
-    points = (result.xy + 0.5) / size
-    seen = result.xy[result.found] + 0.5
-    low, high = seen.min(0), seen.max(0)
-    around = max(MARGIN * float((high - low).max()), LEAST * float(size.max()))
-    low, high = np.clip(low - around, 0, size) / size, np.clip(high + around, 0, size) / size
+    found = result.xy[result.found] + 0.5  # in pixels from the edge of the image
+    low, high = found.min(0), found.max(0)
+    margin = max(MARGIN * float((high - low).max()), MIN_MARGIN * float(size.max()))
+    low, high = np.clip(low - margin, 0, size) / size, np.clip(high + margin, 0, size) / size
+
     cells = [*((low + high) / 2), *(high - low)]
-    for point, found in zip(points, result.found, strict=True):
-        cells += [*point, 2] if found else [0, 0, 0]
+    for point, is_found in zip((result.xy + 0.5) / size, result.found, strict=True):
+        cells += [*point, 2] if is_found else [0, 0, 0]
     return "0 " + " ".join(f"{cell:.6g}" for cell in cells) + "\n"
 
 
-def _yaml(document: Document, out: Path) -> str:
+def _data_yaml(document: Document, out: Path) -> str:
     return (
         f"path: {json.dumps(str(out.absolute()))}\ntrain: images\nval: images\n"
         f"kpt_shape: [{len(document.names)}, 3]\nnames:\n  0: {json.dumps(document.category)}\n"
@@ -88,18 +94,33 @@ def _yaml(document: Document, out: Path) -> str:
     )
 
 
-def _link(picture: Path, place: Path) -> None:
-    if place.exists() and not place.is_symlink():  # never in the place of somebody's picture
-        if place.resolve() == picture.resolve() or filecmp.cmp(place, picture, shallow=False):
+def _link(image: Path, link: Path) -> None:
+    """Link to an image, or copy it; an existing file that is not a link is never replaced.
+
+    Raises:
+        OutputError: when another file is in the way, or the link cannot be written.
+    """
+    if link.exists() and not link.is_symlink():
+        if link.resolve() == image.resolve() or filecmp.cmp(link, image, shallow=False):
             return
-        raise OutputError(f"{place} is there, and is another picture. Choose another --out.")
-    with suppress(FileNotFoundError):
-        place.unlink()
+        raise OutputError(f"{link} already exists and is a different image. Choose another --out.")
+
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            link.unlink()
+        link.parent.mkdir(parents=True, exist_ok=True)
         try:
-            place.symlink_to(picture.absolute())
-        except (OSError, NotImplementedError):  # Windows without the right to
-            shutil.copyfile(picture, place)
+            link.symlink_to(image.absolute())
+        except (OSError, NotImplementedError):  # Windows allows links to some users only
+            shutil.copyfile(image, link)
     except OSError as error:
-        raise OutputError(f"Cannot write {place}: {error.strerror or error}. Choose another --out.") from error
+        raise OutputError(f"Cannot write {link}: {error.strerror or error}. Choose another --out.") from error
+
+
+FORMAT = Format(
+    write=write,
+    file_name=None,
+    next_step="yolo pose train data={out}/data.yaml model=yolo11n-pose.pt",
+    needs_images=True,
+    fixed_parts=True,
+)

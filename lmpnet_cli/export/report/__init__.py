@@ -1,1 +1,1 @@
-"""`lmpnet report`: one HTML page of a folder of results."""
+"""`lmpnet report`: show a folder of results as one HTML file."""

@@ -1,4 +1,4 @@
-"""Keypoints of many pictures, as the gallery of a page takes them."""
+"""Prepare keypoints for the gallery of a report."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,31 +8,40 @@ from lmpnet_cli.export.formats.document import Document, mean_score
 from lmpnet_cli.keypoints import Keypoints
 
 
+def thumbnail_id(position: int) -> str:
+    """Return the element id of the image at a position of the gallery."""
+    return f"p{position}"
+
+
 def gallery_data(document: Document, chosen: Sequence[int]) -> dict[str, Any]:
-    """What the scripts draw.
+    """Return what `gallery.js` draws.
 
     Args:
-        chosen: which results are shown; the picture of the first is `p0`.
+        chosen: indices of the results that are shown.
     """
     return {
+        "ranked": document.is_ranked,
         "names": list(document.names),
         "colors": [web_color(index) for index in range(len(document.names))],
-        "images": [_image(document.results[index], f"p{place}") for place, index in enumerate(chosen)],
+        "images": [
+            _image_data(document.results[index], thumbnail_id(position)) for position, index in enumerate(chosen)
+        ],
     }
 
 
-def _image(result: Keypoints, picture: str) -> dict[str, Any]:
-    points = [
-        [round(x, 2), round(y, 2), round(score, 4)] if x == x else None
-        for (x, y), score in zip(result.xy.tolist(), result.scores.tolist(), strict=True)
-    ]
+def _image_data(result: Keypoints, image_id: str) -> dict[str, Any]:
+    points: list[list[float] | None] = []
+    for (x, y), score in zip(result.xy.tolist(), result.scores.tolist(), strict=True):
+        is_found = x == x
+        points.append([round(x, 2), round(y, 2), round(score, 4)] if is_found else None)
+
     return {
-        "picture": picture,
+        "id": image_id,
         "file": result.file_name,
         "width": result.width,
         "height": result.height,
         "label": result.class_name,
-        "certainty": result.class_score,
+        "probability": result.class_score,
         "points": points,
         "found": int(result.found.sum()),
         "score": round(mean_score(result), 4) if result.found.any() else None,
@@ -40,8 +49,8 @@ def _image(result: Keypoints, picture: str) -> dict[str, Any]:
 
 
 def gallery_facts(document: Document, skipped: int) -> list[str]:
-    """The first lines of the page."""
+    """Return the facts that stand below the title: the number of images, of keypoints and of skipped images."""
     count = len(document.results)
     found = sum(int(result.found.sum()) for result in document.results)
-    facts = [f"{count} images", f"{found / max(1, count):.2f} of {len(document.names)} keypoints an image"]
+    facts = [f"{count} images", f"{found / max(1, count):.2f} of {len(document.names)} keypoints per image"]
     return [*facts, f"{skipped} skipped"] if skipped else facts

@@ -1,47 +1,49 @@
-"""`lmpnet report`: the results of discover, viz-filters or eval as one page that works from disk.
+"""`lmpnet report`: show the results of discover, viz-filters or eval as one HTML file that works from disk.
 
-1. What the folder holds decides what the page has: `keypoints.json` a gallery and a page for each keypoint,
-   `filters.json` the filter atlas, `metrics.json` the tables.
-2. Pictures go into the page as small copies, while it is written.
+1. The files in the folder decide which sections the report has: `keypoints.json` gives a gallery and a page for each
+   keypoint, `filters.json` the filter atlas, `metrics.json` the tables of scores.
+2. Images are embedded as small copies while the file is written.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from lmpnet_cli import __version__
-from lmpnet_cli.config import MAX_PIXELS, VIDEOS, ReportConfig
+from lmpnet_cli.config import ReportConfig
 from lmpnet_cli.data.images import evenly
-from lmpnet_cli.data.run_images import find_images, inputs_of, options_of
-from lmpnet_cli.data.video import Video
 from lmpnet_cli.errors import InputError, reading_document
-from lmpnet_cli.export.formats import Document, read_document
-from lmpnet_cli.export.report.filter_atlas import atlas_data
+from lmpnet_cli.export.formats import read_document
+from lmpnet_cli.export.report.embedded_images import EmbeddedImages
+from lmpnet_cli.export.report.filter_atlas import IMAGE_ID, atlas_data
 from lmpnet_cli.export.report.gallery import gallery_data, gallery_facts
 from lmpnet_cli.export.report.metric_tables import metric_tables
-from lmpnet_cli.export.report.template import page_text
-from lmpnet_cli.export.report.thumbnails import encode, opened, side_for, small, thumbnails
+from lmpnet_cli.export.report.settings_tables import settings_tables
+from lmpnet_cli.export.report.template import report_html
+from lmpnet_cli.export.report.thumbnails import encode_webp, read_result_image
 from lmpnet_cli.io.files import write_pieces
 from lmpnet_cli.io.json_input import dict_in, list_in, read_json
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import read_run
 from lmpnet_cli.progress import Progress
 
-KINDS = ("keypoints.json", "filters.json", "metrics.json")
-PAGE = "report.html"
-WEBP_SIDE = 16383  # WebP has no more pixels on a side
+RESULT_FILES = ("keypoints.json", "filters.json", "metrics.json")
+REPORT = "report.html"
+MAX_WEBP_SIDE = 16383  # pixels; the format allows no more
+
+Documents = Mapping[str, dict[str, Any]]  # name of a result file -> its content
 
 
 @dataclass(frozen=True)
 class ReportResult:
-    """The page.
+    """Describes the report that was written.
 
     Attributes:
-        images: pictures in its gallery.
-        sections: what it shows.
+        path: the HTML file.
+        images: the number of images in its gallery.
+        sections: titles of its sections.
+        bytes: the size of the file.
     """
 
     path: Path
@@ -51,195 +53,163 @@ class ReportResult:
 
 
 def report(result: str | Path, *, progress: Progress | None = None, **options: Any) -> ReportResult:
-    """Makes the page of a folder of results.
+    """Write the report of a folder of results.
 
     Args:
         result: a folder that discover, viz-filters, eval or merge wrote.
-        **options: the fields of `ReportConfig`.
+        progress: is told about every image.
+        **options: the other fields of `ReportConfig`: out, images, limit, side, follow_links, overwrite.
 
     Raises:
         InputError, DatasetError: when there is nothing to show, or a file of the folder is damaged.
-        OutputError: when the page is there already, or cannot be written.
+        OutputError: when the report exists already, or cannot be written.
     """
     config = ReportConfig(result=Path(result), **options)
-    progress = progress or Progress()
     if not config.result.is_dir():
         raise InputError(f"There is no folder {config.result}. Check the spelling and the current folder.")
+
     with lock_output(config.target.parent, [config.target.name], config.overwrite):
-        return _report(config, progress)
+        return _write_report(config, progress or Progress())
 
 
-def _report(config: ReportConfig, progress: Progress) -> ReportResult:
+def update_report(folder: Path, wanted: bool, progress: Progress) -> None:
+    """Write the report of results that were just written, or remove the outdated one where none is wanted."""
+    (folder / REPORT).unlink(missing_ok=True)
+    if wanted:
+        _write_report(ReportConfig(result=folder), progress)
+
+
+@dataclass
+class _Content:
+    """Collects what the sections of a report show; None leaves a section out."""
+
+    images: EmbeddedImages
+    gallery: dict[str, Any] | None = None
+    filters: dict[str, Any] | None = None
+    metrics: dict[str, Any] | None = None
+    facts: list[str] = field(default_factory=list)
+    limit_note: str = ""
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+    def sections(self) -> list[tuple[str, str]]:
+        """Return the key and the title of each section."""
+        sections = []
+        if self.gallery:
+            sections += [("gallery", "Gallery"), ("keypoints", "Keypoints")]
+        if self.filters:
+            sections.append(("filters", "Filter atlas"))
+        if self.metrics:
+            sections.append(("metrics", "Scores"))
+        return [*sections, ("settings", "Settings"), ("skipped", f"Skipped ({len(self.skipped)})")]
+
+
+def _write_report(config: ReportConfig, progress: Progress) -> ReportResult:
     folder, target = config.result, config.target
-    there = [name for name in KINDS if (folder / name).is_file()]
-    if not there:
-        merge = f" `lmpnet merge {folder}` makes a keypoints.json of it." if (folder / "manifest.json").exists() else ""
-        raise InputError(
-            f"{folder} holds none of {', '.join(KINDS)}. Name the --out of discover, merge, viz-filters or eval.{merge}"
-        )
-    documents = {name: _read(folder / name) for name in there}
-    skipped = [_skipped(entry) for document in documents.values() for entry in list_in(document.get("skipped"))]
-    pictures = _Pictures(config, progress)
-    content: dict[str, Any] = {"gallery": None, "filters": None, "metrics": None}
-    facts: list[str] = []
-    left_out = ""
+    documents = _read_results(folder)
+
+    content = _Content(EmbeddedImages(config, progress), skipped=_skipped_images(documents))
     if "keypoints.json" in documents:
-        document = read_document(folder / "keypoints.json")
-        chosen = evenly(len(document.results), config.limit)
-        content["gallery"] = gallery_data(document, chosen)
-        facts += gallery_facts(document, len(skipped))
-        pictures.add_gallery(document, chosen)
-        if len(chosen) < len(document.results):
-            left_out = (
-                f"The page shows {len(chosen)} of {len(document.results)} images, evenly chosen by name (--limit)."
-            )
+        _add_gallery(content, folder, config.limit)
     if "filters.json" in documents:
-        content["filters"] = _filters(folder, documents["filters.json"], pictures)
-        facts.append(
-            f"{len(documents['filters.json']['filters'])} filters on {documents['filters.json']['images']} images"
-        )
+        _add_filters(content, folder, documents["filters.json"])
     if "metrics.json" in documents:
-        content["metrics"] = _metrics(folder, documents["metrics.json"])
-        facts.append(f"{documents['metrics.json']['dataset']}, {documents['metrics.json']['images']} images scored")
-    sections = _sections(content, len(skipped))
-    text = page_text(
-        pictures,
+        _add_metrics(content, folder, documents["metrics.json"])
+
+    sections = content.sections()
+    html = report_html(
+        content.images,
         version=__version__,
         title=_title(folder),
-        facts=facts,
+        facts=content.facts,
         sections=sections,
-        settings=_settings(folder, documents),
-        skipped=skipped,
-        left_out=left_out,
-        data={name: content[name] for name in ("gallery", "filters")},
-        **content,
+        settings=settings_tables(folder, dict_in(documents.get("keypoints.json", {}).get("info"))),
+        skipped=content.skipped,
+        limit_note=content.limit_note,
+        gallery=content.gallery,
+        filters=content.filters,
+        metrics=content.metrics,
+        data={"gallery": content.gallery, "filters": content.filters},
     )
-    write_pieces(target, text)
-    return ReportResult(target, len(pictures.paths), [name for _, name in sections], target.stat().st_size)
+    write_pieces(target, html)
+
+    titles = [title for _, title in sections]
+    return ReportResult(target, len(content.images.paths), titles, target.stat().st_size)
 
 
-def page(folder: Path, wanted: bool, progress: Progress) -> None:
-    """The page of results that were written just now; that of an earlier run goes."""
-    (folder / PAGE).unlink(missing_ok=True)
-    if wanted:
-        _report(ReportConfig(result=folder), progress)
+def _read_results(folder: Path) -> Documents:
+    """Read the result files of the folder.
+
+    Raises:
+        InputError: when there are none.
+        DatasetError: when one is damaged.
+    """
+    present = [name for name in RESULT_FILES if (folder / name).is_file()]
+    if not present:
+        is_unmerged = (folder / "manifest.json").exists()
+        merge = f" Run `lmpnet merge {folder}` first to make a keypoints.json." if is_unmerged else ""
+        raise InputError(
+            f"{folder} contains none of {', '.join(RESULT_FILES)}. Pass the --out folder of discover, merge, "
+            f"viz-filters or eval.{merge}"
+        )
+    return {name: _read_result(folder / name) for name in present}
 
 
-class _Pictures:
-    """(id, base64) of all pictures of the page, prepared while it is written."""
-
-    def __init__(self, config: ReportConfig, progress: Progress) -> None:
-        self.config, self.progress = config, progress
-        self.paths: list[Path | None] = []
-        self.video: Video | None = None
-        self.numbers: set[int | None] = set()
-        self.ready: list[tuple[str, str]] = []
-
-    def add_gallery(self, document: Document, chosen: Sequence[int]) -> None:
-        names = [document.results[index].file_name for index in chosen]
-        if video := self._video():
-            self.paths, self.video = [None] * len(names), video
-            self.numbers = {document.results[index].frame for index in chosen}
-            return
-        found = find_images(names, self.config.result, self.config.images, self.config.follow_links)
-        if missing := len(names) - len(found):
-            self.progress.warn(f"{missing} pictures are not where they were; the page shows their keypoints only.")
-        self.paths = [found.get(name) for name in names]
-
-    def _video(self) -> Video | None:
-        options = options_of(self.config.result)
-        inputs = [*self.config.images] or inputs_of(self.config.result)
-        if len(inputs) != 1 or inputs[0].suffix.lower() not in VIDEOS or not inputs[0].is_file():
-            return None
-        return Video(inputs[0], int(options.get("every") or 1))
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        yield from self.ready
-        if self.paths:
-            self.progress.start("report", len(self.paths))
-        side = self.config.side or side_for(len(self.paths))
-        texts = self._of_video(self.video, side) if self.video else thumbnails(self.paths, side, MAX_PIXELS)
-        for place, text in enumerate(texts):
-            self.progress.advance(1)
-            if text is not None:
-                yield f"p{place}", text
-
-    def _of_video(self, video: Video, side: int) -> Iterator[str | None]:
-        for frame in video.frames():
-            if frame.number in self.numbers:
-                yield None if frame.rgb is None else small(Image.fromarray(frame.rgb), side)
-
-
-def _read(path: Path) -> dict[str, Any]:
+def _read_result(path: Path) -> dict[str, Any]:
     with reading_document(path, "is damaged", "Run the command again."):
         document = read_json(path)
         if not isinstance(document, dict):
             raise TypeError("no object")
-    # the keypoints are read by `read_document`, and would be in memory twice
-    return (
-        {key: value for key, value in document.items() if key not in ("images", "annotations")}
-        if (path.name == "keypoints.json")
-        else document
-    )
+
+    if path.name == "keypoints.json":
+        # `read_document` reads the keypoints later; do not hold them in memory twice
+        return {key: value for key, value in document.items() if key not in ("images", "annotations")}
+    return document
 
 
-def _skipped(entry: Any) -> tuple[str, str]:
-    given = dict_in(entry)
-    return str(given.get("file_name", "")), str(given.get("reason", ""))
+def _skipped_images(documents: Documents) -> list[tuple[str, str]]:
+    """Return file name and reason of every image that was skipped."""
+    entries = [dict_in(entry) for document in documents.values() for entry in list_in(document.get("skipped"))]
+    return [(str(entry.get("file_name", "")), str(entry.get("reason", ""))) for entry in entries]
 
 
-def _filters(folder: Path, document: dict[str, Any], pictures: _Pictures) -> dict[str, Any]:
+def _add_gallery(content: _Content, folder: Path, limit: int) -> None:
+    document = read_document(folder / "keypoints.json")
+    chosen = evenly(len(document.results), limit)
+    content.gallery = gallery_data(document, chosen)
+    content.facts += gallery_facts(document, len(content.skipped))
+    content.images.add_gallery(document, chosen)
+    if len(chosen) < len(document.results):
+        content.limit_note = (
+            f"This report shows {len(chosen)} of {len(document.results)} images, chosen evenly by name (--limit)."
+        )
+
+
+def _add_filters(content: _Content, folder: Path, document: dict[str, Any]) -> None:
     path = folder / "filters.png"
     with reading_document(path, "is damaged or of another version", "Run `lmpnet viz-filters` again."):
-        graph = opened(path)
-        size = graph.size
-        graph.thumbnail((WEBP_SIDE, WEBP_SIDE))
-        data = atlas_data(document, size)
+        grid = read_result_image(path)
+        data = atlas_data(document, grid.size)
         network = f"{document['network']}, {document['layer']}"
-    pictures.ready.append(("graph", encode(graph)))
-    return data | {"network": network}
+        facts = f"{len(document['filters'])} filters on {document['images']} images"
+
+    grid.thumbnail((MAX_WEBP_SIDE, MAX_WEBP_SIDE))
+    content.images.encoded.append((IMAGE_ID, encode_webp(grid)))
+    content.filters = data | {"network": network}
+    content.facts.append(facts)
 
 
-def _metrics(folder: Path, document: dict[str, Any]) -> dict[str, Any]:
+def _add_metrics(content: _Content, folder: Path, document: dict[str, Any]) -> None:
     with reading_document(folder / "metrics.json", "is damaged or of another version", "Run `lmpnet eval` again."):
         tables = metric_tables(document)
+        facts = f"{document['dataset']}, {document['images']} images scored"
+
     chart = folder / "metrics.png"
     with reading_document(chart, "is damaged", "Run `lmpnet eval` again."):
-        picture = encode(opened(chart)) if chart.is_file() else ""
-    return {"tables": tables, "picture": picture}
-
-
-def _sections(content: dict[str, Any], skipped: int) -> list[tuple[str, str]]:
-    names = []
-    if content["gallery"]:
-        names += [("gallery", "Gallery"), ("keypoints", "Keypoints")]
-    if content["filters"]:
-        names.append(("filters", "Filter atlas"))
-    if content["metrics"]:
-        names.append(("metrics", "Scores"))
-    return [*names, ("settings", "Settings"), ("skipped", f"Skipped ({skipped})")]
+        chart_text = encode_webp(read_result_image(chart)) if chart.is_file() else ""
+    content.metrics = {"tables": tables, "chart": chart_text}
+    content.facts.append(facts)
 
 
 def _title(folder: Path) -> str:
     command, name = str(read_run(folder).get("command", "results")), folder.absolute().name
     return f"lmpnet {command}" if name == command else f"lmpnet {command}: {name}"
-
-
-def _settings(folder: Path, documents: dict[str, dict[str, Any]]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Tables of names and values."""
-    run = read_run(folder)
-    info = dict_in(documents.get("keypoints.json", {}).get("info"))
-    options, versions = dict_in(run.pop("options", None)), dict_in(run.pop("versions", None))
-    run.pop("skipped", None)
-    classes = info.pop("classes", None)
-    info |= {"classes": f"{len(classes)}: {', '.join(map(str, classes[:5]))}..."} if isinstance(classes, list) else {}
-    tables = [("How keypoints were found", info), ("The run", run), ("Options", options), ("Versions", versions)]
-    return [(title, [(str(key), _plain(value)) for key, value in rows.items()]) for title, rows in tables if rows]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {_plain(each)}" for key, each in value.items())
-    if isinstance(value, list):
-        return " ".join(map(_plain, value))
-    return "-" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""Fills the template. Everything is inside the one file: style, scripts, data, pictures."""
+"""Fill the HTML template. The file contains everything: style, scripts, data and images."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -9,12 +9,12 @@ from markupsafe import Markup
 SCRIPTS = ("page.js", "gallery.js", "filters.js")
 
 
-def page_text(pictures: Iterable[tuple[str, str]], **content: Any) -> Iterator[str]:
-    """The page, piece by piece, so that the pictures of a large one are never in memory together.
+def report_html(images: Iterable[tuple[str, str]], **content: Any) -> Iterator[str]:
+    """Yield the HTML piece by piece, so that the images of a large report are never in memory at the same time.
 
     Args:
-        pictures: (id, base64) of each picture.
-        **content: what the template names.
+        images: the element id and the base64 text of each image.
+        **content: the other variables of the template.
     """
     environment = Environment(
         loader=PackageLoader("lmpnet_cli.export.report", "static"),
@@ -25,9 +25,8 @@ def page_text(pictures: Iterable[tuple[str, str]], **content: Any) -> Iterator[s
 
     def source(name: str) -> Markup:
         assert environment.loader is not None
-        return Markup(environment.loader.get_source(environment, name)[0])  # noqa: S704 (style and scripts of ours)
+        return Markup(environment.loader.get_source(environment, name)[0])  # noqa: S704 (style and scripts of lmpnet)
 
     template = environment.get_template("page.html.j2")
-    yield from template.generate(
-        pictures=pictures, style=source("page.css"), scripts=[source(name) for name in SCRIPTS], **content
-    )
+    scripts = [source(name) for name in SCRIPTS]
+    yield from template.generate(images=images, style=source("page.css"), scripts=scripts, **content)

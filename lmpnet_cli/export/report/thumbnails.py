@@ -1,4 +1,4 @@
-"""Pictures inside a page: small WebP files as text."""
+"""Encode the images inside a report: small WebP files as base64 text."""
 
 import base64
 import io
@@ -14,24 +14,30 @@ from lmpnet_cli.data.images import read_image
 from lmpnet_cli.data.listing import UnreadableImage
 
 QUALITY = 78
-AT_ONCE = 64  # pictures that are prepared ahead
-SIDES = ((500, 560), (2500, 360), (10_000, 200))  # up to so many pictures, the longer side in pixels
+READ_AHEAD = 64  # images that are prepared before they are asked for
+SIDES = ((500, 560), (2500, 360), (10_000, 200))  # up to this number of images, the longer side in pixels
 
 
-def side_for(count: int) -> int:
-    """The longer side of each of so many pictures, so that the page stays below a hundred megabytes."""
+def thumbnail_side(count: int) -> int:
+    """Return the longer side of each of `count` images that keeps a report below a hundred megabytes."""
     return next((side for most, side in SIDES if count <= most), SIDES[-1][1])
 
 
-def encode(picture: Image.Image) -> str:
-    """WebP as base64."""
+def encode_webp(image: Image.Image) -> str:
+    """Return an image as WebP in base64."""
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=QUALITY, method=2)
+    image.save(buffer, "WEBP", quality=QUALITY, method=2)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def opened(path: Path) -> Image.Image:
-    """A picture among results, which may have come from somebody else.
+def encode_thumbnail(image: Image.Image, side: int) -> str:
+    """Return an image as WebP in base64, its longer side at most `side` pixels; the image itself is reduced."""
+    image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return encode_webp(image)
+
+
+def read_result_image(path: Path) -> Image.Image:
+    """Read an image of a folder of results; it is untrusted, since the folder may come from another person.
 
     Raises:
         ValueError: when it cannot be read.
@@ -42,24 +48,18 @@ def opened(path: Path) -> Image.Image:
         raise ValueError(str(error)) from error
 
 
-def thumbnail(path: Path, side: int, max_pixels: int) -> str | None:
-    """One picture, its longer side at most `side`; None where it cannot be read any more."""
+def read_thumbnail(path: Path, side: int, max_pixels: int) -> str | None:
+    """Read and encode one image, its longer side at most `side` pixels; None where it can no longer be read."""
     try:
-        picture = Image.fromarray(read_image(path, max_pixels, at_least=side).rgb)
+        image = Image.fromarray(read_image(path, max_pixels, at_least=side).rgb)
     except (UnreadableImage, OSError):
         return None
-    return small(picture, side)
+    return encode_thumbnail(image, side)
 
 
-def small(picture: Image.Image, side: int) -> str:
-    """A picture, its longer side at most `side`, as base64."""
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return encode(picture)
-
-
-def thumbnails(paths: Sequence[Path | None], side: int, max_pixels: int) -> Iterator[str | None]:
-    """Many pictures, in order, a few ahead of what is asked for."""
-    rest = iter(paths)
+def read_thumbnails(paths: Sequence[Path | None], side: int, max_pixels: int) -> Iterator[str | None]:
+    """Read and encode many images in their order, `READ_AHEAD` of them in advance; None stays None."""
+    remaining = iter(paths)
     with ThreadPoolExecutor(2) as pool:
-        while batch := list(islice(rest, AT_ONCE)):
-            yield from pool.map(lambda path: thumbnail(path, side, max_pixels) if path else None, batch)
+        while batch := list(islice(remaining, READ_AHEAD)):
+            yield from pool.map(lambda path: read_thumbnail(path, side, max_pixels) if path else None, batch)

@@ -1,22 +1,22 @@
 "use strict";
-// The gallery of pictures with their keypoints, one picture in the viewer, and a page for each keypoint.
+// The gallery of images with their keypoints, the viewer of one image, and a page for each keypoint.
 if (DATA.gallery) {
   const { names, colors, images } = DATA.gallery;
   const shown = names.map(() => true);
-  let chosen = images; // what the filters leave, in order
-  let opened = []; // what the viewer goes through
-  let viewed = 0; // place in it
-  let patched = null; // the keypoint whose patches were drawn last
+  let filtered = images; // the images that pass the filters, sorted
+  let viewerImages = []; // the images that the viewer goes through
+  let viewerIndex = 0; // index of the image that it shows
+  let patchIndex = null; // index of the keypoint whose patches were drawn last
 
-  const tell = (image, index) => {
+  const describe = (image, index) => {
     const [x, y, score] = image.points[index];
     return `${names[index]}: score ${score.toFixed(2)}, x ${x.toFixed(1)}, y ${y.toFixed(1)}`;
   };
 
-  // The picture in its own pixels; the centre of pixel x lies at x + 0.5.
+  // Draws an image in the coordinates of its own pixels; the centre of pixel x is at x + 0.5.
   const draw = (image, size) => {
-    const radius = size * Math.max(image.width, (image.height * 4) / 3); // as a card shows it
-    const href = pictureOf(image.picture);
+    const radius = size * Math.max(image.width, (image.height * 4) / 3); // cards have a ratio of 4 to 3
+    const href = imageUrl(image.id);
     const svg = element("svg", { viewBox: `0 0 ${image.width} ${image.height}`, role: "img", "aria-label": image.file });
     if (href) svg.append(element("image", { href, width: image.width, height: image.height, preserveAspectRatio: "none" }));
     for (let index = names.length - 1; index >= 0; index--) {
@@ -25,7 +25,7 @@ if (DATA.gallery) {
       const mark = element(
         "g",
         { class: "point", "data-keypoint": index },
-        element("title", {}, tell(image, index)),
+        element("title", {}, describe(image, index)),
         element("circle", { cx: x + 0.5, cy: y + 0.5, r: radius, fill: colors[index], stroke: "#000", "stroke-width": radius / 7 }),
         element(
           "text",
@@ -38,8 +38,8 @@ if (DATA.gallery) {
     return svg;
   };
 
-  const score = (image) => (image.score === null ? "no keypoint" : `score ${image.score.toFixed(2)}`);
-  const label = (image) => (image.label === null ? "" : `Predicted: ${image.label}, ${(100 * image.certainty).toFixed(0)} %`);
+  const score = (image) => (image.score === null ? "no keypoints" : `mean score ${image.score.toFixed(2)}`);
+  const label = (image) => (image.label === null ? "" : `Predicted: ${image.label}, ${(100 * image.probability).toFixed(0)} %`);
 
   const orders = {
     name: () => 0,
@@ -51,26 +51,26 @@ if (DATA.gallery) {
   const cards = () => {
     const wanted = byId("class").value;
     const text = byId("find").value.toLowerCase();
-    chosen = images.filter((image) => (!wanted || image.label === wanted.slice(1)) && image.file.toLowerCase().includes(text));
-    chosen.sort(orders[byId("sort").value]);
-    const part = paged("gallery", chosen, 48, cards);
+    filtered = images.filter((image) => (!wanted || image.label === wanted.slice(1)) && image.file.toLowerCase().includes(text));
+    filtered.sort(orders[byId("sort").value]);
+    const page = paged("gallery", filtered, 48, cards);
     byId("cards").replaceChildren(
-      ...part.map((image) =>
+      ...page.map((image) =>
         element(
           "button",
-          { type: "button", class: "card", onclick: () => view(chosen.indexOf(image), chosen) },
+          { type: "button", class: "card", onclick: () => view(filtered.indexOf(image), filtered) },
           draw(image, 0.03),
           element("span", {}, image.file),
-          element("span", { class: "quiet" }, `${score(image)}, ${image.found} of ${names.length}. ${label(image)}`),
+          element("span", { class: "quiet" }, `${score(image)}, ${image.found} of ${names.length} keypoints. ${label(image)}`),
         ),
       ),
     );
   };
 
-  const view = (place, list = opened) => {
-    opened = list;
-    viewed = Math.max(0, Math.min(opened.length - 1, place));
-    const image = opened[viewed];
+  const view = (index, list = viewerImages) => {
+    viewerImages = list;
+    viewerIndex = Math.max(0, Math.min(viewerImages.length - 1, index));
+    const image = viewerImages[viewerIndex];
     const viewer = byId("viewer");
     const rows = names.map((name, index) =>
       element(
@@ -86,9 +86,9 @@ if (DATA.gallery) {
       element(
         "div",
         { class: "paging" },
-        element("button", { type: "button", disabled: viewed === 0, title: "Before (left)", onclick: () => view(viewed - 1) }, "‹"),
-        element("button", { type: "button", disabled: viewed === opened.length - 1, title: "Next (right)", onclick: () => view(viewed + 1) }, "›"),
-        element("span", {}, `${viewed + 1} of ${opened.length}`),
+        element("button", { type: "button", disabled: viewerIndex === 0, title: "Previous (left arrow)", onclick: () => view(viewerIndex - 1) }, "‹"),
+        element("button", { type: "button", disabled: viewerIndex === viewerImages.length - 1, title: "Next (right arrow)", onclick: () => view(viewerIndex + 1) }, "›"),
+        element("span", {}, `${viewerIndex + 1} of ${viewerImages.length}`),
         element("button", { type: "button", title: "Close (Escape)", onclick: () => viewer.close() }, "Close"),
       ),
       element(
@@ -111,7 +111,7 @@ if (DATA.gallery) {
     shown[index] = !shown[index];
     byId("legend").children[index].setAttribute("aria-pressed", shown[index]);
     if (current === "gallery") cards();
-    if (byId("viewer").open) view(viewed);
+    if (byId("viewer").open) view(viewerIndex);
   };
 
   const dot = (index) => {
@@ -142,19 +142,19 @@ if (DATA.gallery) {
     });
   }
 
-  // The patch around one keypoint on every image, best first.
-  const patches = (rest) => {
-    const index = Math.max(0, Math.min(names.length - 1, Math.trunc(Number(rest || 1)) - 1 || 0));
-    if (index !== patched) pages.keypoints = 0;
-    patched = index;
+  // Draws the patch around one keypoint in every image, highest score first.
+  const patches = (detail) => {
+    const index = Math.max(0, Math.min(names.length - 1, Math.trunc(Number(detail || 1)) - 1 || 0));
+    if (index !== patchIndex) pages.keypoints = 0;
+    patchIndex = index;
     const having = images.filter((image) => image.points[index]).sort((a, b) => b.points[index][2] - a.points[index][2]);
     byId("tabs").replaceChildren(
-      ...names.map((name, place) =>
+      ...names.map((name, position) =>
         element(
           "button",
-          { type: "button", "aria-current": place === index && "true", onclick: () => (location.hash = `keypoints/${place + 1}`) },
-          dot(place),
-          `${place + 1} ${name}`,
+          { type: "button", "aria-current": position === index && "true", onclick: () => (location.hash = `keypoints/${position + 1}`) },
+          dot(position),
+          `${position + 1} ${name}`,
         ),
       ),
     );
@@ -162,24 +162,24 @@ if (DATA.gallery) {
     const mean = having.length ? total / having.length : 0;
     byId("statistics").replaceChildren(
       shares([
-        ["found on", having.length / Math.max(1, images.length), `${having.length} of ${images.length} images`],
+        ["found in", having.length / Math.max(1, images.length), `${having.length} of ${images.length} images`],
         ["mean score", mean, mean.toFixed(2)],
       ]),
     );
-    const part = paged("keypoints", having, 96, () => patches(rest));
+    const page = paged("keypoints", having, 96, () => patches(detail));
     byId("patches").replaceChildren(
-      ...part.map((image) => {
+      ...page.map((image) => {
         const [x, y, value] = image.points[index];
         const half = 0.16 * Math.max(image.width, image.height);
         const svg = draw(image, 0.016);
         svg.setAttribute("viewBox", `${x + 0.5 - half} ${y + 0.5 - half} ${2 * half} ${2 * half}`);
         for (const mark of svg.querySelectorAll(".point")) if (Number(mark.dataset.keypoint) !== index) mark.remove();
-        // a ring, which leaves to be seen what lies there
-        for (const part of svg.querySelectorAll(".point text")) part.remove();
+        // show a ring in place of the disc, so that the part below it is visible
+        for (const number of svg.querySelectorAll(".point text")) number.remove();
         for (const ring of svg.querySelectorAll(".point circle")) {
-          const under = ring.cloneNode();
-          ring.before(under);
-          for (const [each, color, width] of [[under, "#000", half / 10], [ring, colors[index], half / 20]]) {
+          const outline = ring.cloneNode();
+          ring.before(outline);
+          for (const [each, color, width] of [[outline, "#000", half / 10], [ring, colors[index], half / 20]]) {
             each.setAttribute("fill", "none");
             each.setAttribute("stroke", color);
             each.setAttribute("stroke-width", width);
@@ -188,7 +188,7 @@ if (DATA.gallery) {
         const open = () => view(having.indexOf(image), having);
         return element(
           "button",
-          { type: "button", class: "card", title: `${image.file}\n${tell(image, index)}`, onclick: open },
+          { type: "button", class: "card", title: `${image.file}\n${describe(image, index)}`, onclick: open },
           svg,
           element("span", {}, value.toFixed(2)),
         );
@@ -199,8 +199,8 @@ if (DATA.gallery) {
   sections.gallery = cards;
   sections.keypoints = patches;
   keys.gallery = (event) => {
-    if (byId("viewer").open && event.key === "ArrowRight") view(viewed + 1);
-    else if (byId("viewer").open && event.key === "ArrowLeft") view(viewed - 1);
+    if (byId("viewer").open && event.key === "ArrowRight") view(viewerIndex + 1);
+    else if (byId("viewer").open && event.key === "ArrowLeft") view(viewerIndex - 1);
     else if (/^[1-9]$/.test(event.key) && names.length >= Number(event.key)) toggle(Number(event.key) - 1);
   };
   keys.keypoints = (event) => {

@@ -1,8 +1,8 @@
-"""Keypoint vocabularies of several sizes on one data set: learned on its training split, scored on its test split.
+"""Learn parts of several sizes on the training split of a data set, and score them on its test split.
 
-    python benchmarks/identity.py data/CUB_200_2011 --out docs/results/identity-cub.json
+    python benchmarks/parts.py data/CUB_200_2011 --out docs/results/parts-cub.json
 
-Pictures pass through the network once; what the vocabularies need of them is kept in memory.
+Images pass through the network once; the features that the part heads need are kept in memory.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from lmpnet_cli.evaluation.evaluator import Evaluator
 from lmpnet_cli.evaluation.part_evaluator import PartEvaluator
 from lmpnet_cli.evaluation.part_scores import part_scores
 from lmpnet_cli.evaluation.pck import score
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.runner import ModelRunner, open_runner
 from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.files import write_json
 from lmpnet_cli.io.runtime import fast_bfloat16
@@ -37,12 +37,12 @@ from lmpnet_cli.progress import Progress
 def annotated_cells(
     runner: ModelRunner, reducer: PartHead, images: list[AnnotatedImage]
 ) -> tuple[torch.Tensor, Evaluator, list[str | None]]:
-    """Cells, scenes and classes of the pictures with a usable annotation."""
+    """Return features, ground truth and classes of the images with a usable annotation."""
     run = Evaluator("lmpnet", 1, {})
     cells, classes = [], []
     with torch.inference_mode():
-        for pictures, pixels in runner.reader.batches([ListedImage(i.path, i.name) for i in images], Progress()):
-            own = [(images[each.index], (each.width, each.height)) for each in pictures]
+        for loaded, pixels in runner.reader.batches([ListedImage(i.path, i.name) for i in images], Progress()):
+            own = [(images[each.index], (each.width, each.height)) for each in loaded]
             kept = [index for index, (image, size) in enumerate(own) if run.add(image, size, {})]
             cells.append(reducer.cells(runner.maps(pixels).maps)[kept])
             classes += [own[index][0].class_name for index in kept]
@@ -50,7 +50,7 @@ def annotated_cells(
 
 
 def part_evaluator(part_head: PartHead, given: tuple[torch.Tensor, Evaluator, list[str | None]]) -> PartEvaluator:
-    """A witness that is shown cells in place of maps."""
+    """Return an evaluator that receives features instead of maps."""
 
     class Reader(SimpleNamespace):
         def __call__(self, cells: torch.Tensor) -> torch.Tensor:
@@ -66,7 +66,7 @@ def part_evaluator(part_head: PartHead, given: tuple[torch.Tensor, Evaluator, li
 
 
 def main() -> None:
-    """Learns, scores and writes one row for each k and seed."""
+    """Learn, score and write one row for each k and seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--checkpoint", type=Path)
@@ -76,30 +76,30 @@ def main() -> None:
     parser.add_argument("--k", type=int, nargs="+", default=[4, 5, 8, 16])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--hold-out", action="store_true", help="choose settings: score every fifth training picture")
+    parser.add_argument("--hold-out", action="store_true", help="choose settings: score every fifth training image")
     given = parser.parse_args()
     annotations = read_annotations(given.data, "test")
     training = [image for image in annotations.training if len(image.visible)]
     test = [image for image in annotations.images if len(image.visible)]
-    pictures = training_images(given.learn_from or [given.data])
+    learned_from = training_images(given.learn_from or [given.data])
     if given.hold_out:
         test = training[::5]
         hidden = {image.path for image in test}
         training = [image for image in training if image.path not in hidden]
-        pictures = [picture for picture in pictures if picture.path not in hidden]
+        learned_from = [image for image in learned_from if image.path not in hidden]
     config = PartsConfig(data=given.data, checkpoint=given.checkpoint, k=1, batch_size=32)
     model = load_checkpoint(given.checkpoint)
     fast = replace(config, precision="bf16" if fast_bfloat16(torch.device("cpu")) else "32")
-    order = np.random.default_rng(0).permutation(len(pictures))[: config.images]
+    order = np.random.default_rng(0).permutation(len(learned_from))[: config.images]
     started = time.perf_counter()
-    gathered = Cells(ModelRunner(fast, model, replica=False), [pictures[i] for i in order], 0, Progress())
-    print(f"cells of {len(gathered.files)} pictures: {time.perf_counter() - started:.0f} s", flush=True)
+    gathered = Cells(open_runner(fast, model, replica=False), [learned_from[i] for i in order], 0, Progress())
+    print(f"features of {len(gathered.files)} images: {time.perf_counter() - started:.0f} s", flush=True)
     directions = gathered.reduction["projection"].shape[1]
     reducer = PartHead(PartHeadSpec((), gathered.channels, directions))
     reducer.load_state_dict(gathered.reduction, strict=False)
-    runner = ModelRunner(EvaluateConfig(batch_size=32, checkpoint=given.checkpoint), model, replica=False)
+    runner = open_runner(EvaluateConfig(batch_size=32, checkpoint=given.checkpoint), model, replica=False)
     shown, scored = (annotated_cells(runner, reducer, images) for images in (training, test))
-    print(f"annotated pictures: {time.perf_counter() - started:.0f} s", flush=True)
+    print(f"annotated images: {time.perf_counter() - started:.0f} s", flush=True)
     results: list[dict[str, Any]] = []
     for k in given.k:
         for seed in given.seeds:
@@ -118,7 +118,7 @@ def main() -> None:
 
 
 def show(entry: dict[str, Any]) -> None:
-    """One line of figures."""
+    """Print the figures of one row as a line."""
     regression, seen = entry["landmark_regression"], entry["visibility"]
     print(
         f"k {entry['k']} seed {entry['seed']}: A {regression['error']} (found {regression['error_of_found']}), "

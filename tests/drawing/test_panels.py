@@ -1,0 +1,38 @@
+"""Panels show both maps and the points of an image, in order."""
+
+import numpy as np
+import pytest
+
+from lmpnet_cli.drawing.grids import GAP
+from lmpnet_cli.drawing.panels import PANEL_HEIGHT, draw_panels
+
+
+def test_panels_show_maps_and_points_in_order():
+    """On a white image of 80 x 40 pixels: coarse map at the left, fine at the right, one red and one green point."""
+    coarse, fine = np.zeros((8, 8), np.float32), np.zeros((8, 8), np.float32)
+    coarse[:, :2], fine[:, 6:] = 1, 1
+    white = np.full((40, 80, 3), 255, np.uint8)
+    panels = draw_panels(white, coarse, fine, (800, 400), np.array([[200.0, 100]]), np.array([[600.0, 300]]))
+    width = 2 * PANEL_HEIGHT
+    assert panels.shape == (PANEL_HEIGHT, 5 * width + 4 * GAP, 3)
+
+    image, warm, sharp, found, true = (panels[:, i * (width + GAP) :][:, :width].astype(int) for i in range(5))
+    assert image.min() == 255
+    assert warm[:, :40].mean() < warm[:, -40:].mean() - 20  # a heat colour is darker than white
+    assert sharp[:, -40:].mean() < sharp[:, :40].mean() - 20
+
+    y, x = PANEL_HEIGHT // 4, width // 4
+    assert found[y, x, 0] > 200 and found[y, x, 1:].max() < 60
+    assert true[3 * y, 3 * x, 1] > 150 and true[3 * y, 3 * x, [0, 2]].max() < 60
+    assert found[3 * y, 3 * x].min() == true[y, x].min() == 255
+
+
+@pytest.mark.parametrize(
+    ("size", "panel_width"),
+    [((1, 3000), 8), ((3000, 1), 4 * PANEL_HEIGHT), ((1, 1), PANEL_HEIGHT)],
+)
+def test_panels_of_extreme_images_are_neither_too_thin_nor_too_wide(size, panel_width):
+    maps = np.zeros((8, 8), np.float32)
+    rgb = np.zeros((size[1], size[0], 3), np.uint8)
+    panels = draw_panels(rgb, maps, maps, size, np.empty((0, 2)), None)
+    assert panels.shape == (PANEL_HEIGHT, 4 * panel_width + 3 * GAP, 3)
