@@ -313,9 +313,9 @@ def test_a_missing_picture_is_named_with_what_to_do(found, tmp_path):
     ):
         convert(found, to="fiftyone", out=tmp_path / "x", images=few)
     write_json(tmp_path / "keypoints.json", json.loads((found / "keypoints.json").read_text()))
-    with pytest.raises(InputError, match="does not say where its pictures are"):
+    with pytest.raises(InputError, match="does not record where its images are"):
         convert(tmp_path / "keypoints.json", to="fiftyone", out=tmp_path / "x")
-    with pytest.raises(InputError, match="None of the 4 pictures"):
+    with pytest.raises(InputError, match="None of the 4 images"):
         (tmp_path / "other").mkdir()
         Image.new("RGB", (9, 9)).save(tmp_path / "other" / "z.jpg")
         convert(found, to="fiftyone", out=tmp_path / "x", images=tmp_path / "other")
@@ -415,10 +415,10 @@ def _changed(found: Path, path: Path, change) -> Path:
         (lambda d: d["categories"][0].update(keypoints=["a", "a", "b"]), "one name"),
         (lambda d: d["categories"][0].update(keypoints=["a", "b"], skeleton=[]), "another number"),
         (lambda d: d["categories"][0].update(skeleton=[[0, 1]]), "it counts from 1"),
-        (lambda d: d["images"][0].update(width=0), "0 x 100 pixels"),
-        (lambda d: d["images"][0].update(file_name=""), "200 x 100 pixels"),
-        (lambda d: d["annotations"][0].update(keypoint_scores=[None, 0.5, 0.5]), "is no number"),
-        (lambda d: d["annotations"][0]["keypoints"].__setitem__(0, 1e999), "that is nowhere"),
+        (lambda d: d["images"][0].update(width=0), r"`int` >= 1 - at `\$.images"),
+        (lambda d: d["images"][0].update(file_name=""), "needs a file name"),
+        (lambda d: d["annotations"][0].update(keypoint_scores=[None, 0.5, 0.5]), "score is not a number"),
+        (lambda d: d["annotations"][0]["keypoints"].__setitem__(0, 1e999), "is not a position"),
         (lambda d: d["annotations"][0].update(keypoints=[1, 2]), "is not a COCO keypoint"),
         (lambda d: d["annotations"][0].update(image_id=99), "is not a COCO keypoint"),
     ],

@@ -88,7 +88,7 @@ def test_more_pictures_than_the_limit_are_chosen_evenly(found, tmp_path):
 
 def test_a_page_without_any_picture_is_not_made(found, tmp_path):
     shutil.copy(found / "keypoints.json", tmp_path)
-    with pytest.raises(InputError, match=r"does not say where its pictures are.* --images"):
+    with pytest.raises(InputError, match=r"does not record where its images are.* --images"):
         report(tmp_path)
     assert not (tmp_path / "report.html").exists()
     assert report(tmp_path / "keypoints.json", images=found.parent / "photos").images == 130

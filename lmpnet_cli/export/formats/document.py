@@ -1,17 +1,22 @@
 """What every format is written from: a COCO keypoint file with one thing on each image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta, Struct
 
-from lmpnet_cli.errors import DatasetError, reading_document
+from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.io.coco import parse_coco, to_coco
-from lmpnet_cli.io.json_input import read_json
+from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoCategory, CocoImage
+from lmpnet_cli.io.json_input import SchemaError, check, dict_in
+from lmpnet_cli.io.json_input import read_document as read_schema
 from lmpnet_cli.keypoints import Keypoints, keypoint_names
 
-ADVICE = "Name the keypoints.json of `lmpnet discover`."
+NO_COCO = "is not a COCO keypoint annotation file"
+ADVICE = "Specify the keypoints.json of `lmpnet discover`."
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,28 @@ class Document:
     source: str
 
 
+class _Image(CocoImage, kw_only=True):
+    id: int | str
+    width: Annotated[int, Meta(ge=1)]
+    height: Annotated[int, Meta(ge=1)]
+
+    def __post_init__(self) -> None:
+        if not self.file_name or not str(self.id).isdecimal():
+            raise ValueError("an image needs a file name and a number as its id")
+
+
+class _Category(CocoCategory, kw_only=True):
+    id: int
+    name: str
+
+
+class _File(Struct, kw_only=True):
+    images: list[_Image]
+    annotations: list[CocoAnnotation]
+    categories: Annotated[list[_Category], Meta(min_length=1)]
+    info: Any = None
+
+
 def read_document(path: Path) -> Document:
     """Reads `keypoints.json`, or another COCO keypoint annotation file of one category and one thing on an image.
 
@@ -44,41 +71,60 @@ def read_document(path: Path) -> Document:
         InputError: when the file cannot be read.
         DatasetError: when it is another kind of file.
     """
-    with reading_document(path, "is not a COCO keypoint annotation file", ADVICE):
-        document = read_json(path)
-        annotated = {result.file_name: result for result in parse_coco(document)}
-        category = document["categories"][0]
-        categories = len(document["categories"])
-        annotations = len(document["annotations"])
-        images = [(str(image["file_name"]), int(image["width"]), int(image["height"])) for image in document["images"]]
-        k = max((len(result.scores) for result in annotated.values()), default=0)
-        names = tuple(str(name) for name in category.get("keypoints") or keypoint_names(k))
-        skeleton = tuple((int(first), int(second)) for first, second in category.get("skeleton") or ())
-        name, category_id = str(category["name"]), int(category["id"])
-        image_ids = [int(image["id"]) for image in document["images"]]
-        info = dict(document.get("info") or {})
-        weights = (info.get("checkpoint") or {}).get("name")
-        for file, width, height in images:
-            if not file or width < 1 or height < 1:
-                raise ValueError(f"image {file!r} of {width} x {height} pixels")
-        for result in annotated.values():
-            if not np.isfinite(np.column_stack([result.xy, result.scores])[result.found]).all():
-                raise ValueError(f"a keypoint or score of {result.file_name} is no number")
-        if any(not 1 <= end <= len(names) for pair in skeleton for end in pair):
-            raise ValueError("the skeleton joins keypoints that there are not: it counts from 1")
-    if categories > 1 or annotations > len(annotated):
-        raise DatasetError(f"{path} has {categories} categories and several things on an image: one each is expected.")
+    raw = read_schema(path, Any, NO_COCO, ADVICE)
+    try:
+        file = check(raw, _File)
+        annotated = {result.file_name: result for result in parse_coco(raw)}
+        skeleton = tuple(check(file.categories[0].skeleton or [], list[tuple[int, int]]))
+    except SchemaError as error:
+        raise DatasetError(f"{path} {NO_COCO} ({error}). {ADVICE}") from error
+
+    category = file.categories[0]
+    k = max((len(result.scores) for result in annotated.values()), default=0)
+    names = tuple(category.keypoints or keypoint_names(k))
+    _check(path, file, annotated, names, skeleton)
+
+    results = [
+        annotated.get(image.file_name)
+        or Keypoints(
+            image.file_name,
+            image.width,
+            image.height,
+            np.full((len(names), 2), np.nan),
+            np.full(len(names), np.nan),
+        )
+        for image in file.images
+    ]
+    info = dict_in(file.info)
+    weights = dict_in(info.get("checkpoint")).get("name")
+    source = " ".join(str(part) for part in ("lmpnet", info.get("lmpnet_version"), weights) if part)
+    image_ids = [int(image.id) for image in file.images]
+    return Document(results, names, category.name, skeleton, image_ids, category.id, source)
+
+
+def _check(
+    path: Path,
+    file: _File,
+    annotated: dict[str, Keypoints],
+    names: Sequence[str],
+    skeleton: Sequence[tuple[int, int]],
+) -> None:
+    """Raise `DatasetError` where the parts of a file do not fit together."""
+    for result in annotated.values():
+        if not np.isfinite(np.column_stack([result.xy, result.scores])[result.found]).all():
+            raise DatasetError(
+                f"{path} has a keypoint of {result.file_name} whose position or score is not a number. {ADVICE}"
+            )
+    if any(not 1 <= end <= len(names) for pair in skeleton for end in pair):
+        raise DatasetError(f"{path} has a skeleton with keypoints that do not exist: it counts from 1. {ADVICE}")
+    if len(file.categories) > 1 or len(file.annotations) > len(annotated):
+        raise DatasetError(
+            f"{path} has {len(file.categories)} categories and several things on an image: one each is expected."
+        )
     if len(set(names)) < len(names):
         raise DatasetError(f"{path} gives several keypoints one name: {', '.join(names)}. Rename them.")
     if any(len(result.scores) != len(names) for result in annotated.values()):
         raise DatasetError(f"{path} names {len(names)} keypoints, its annotations have another number. {ADVICE}")
-    results = [
-        annotated.get(file)
-        or Keypoints(file, width, height, np.full((len(names), 2), np.nan), np.full(len(names), np.nan))
-        for file, width, height in images
-    ]
-    source = " ".join(str(part) for part in ("lmpnet", info.get("lmpnet_version"), weights) if part)
-    return Document(results, names, name, skeleton, image_ids, category_id, source)
 
 
 def as_coco(document: Document) -> dict[str, Any]:
