@@ -17,7 +17,7 @@ from lmpnet_cli.drawing.files import save_jpeg
 from lmpnet_cli.drawing.grids import contact_sheet
 from lmpnet_cli.drawing.overlays import fit
 from lmpnet_cli.errors import OutputError
-from lmpnet_cli.io.files import ASIDE
+from lmpnet_cli.io.files import TEMPORARY_PREFIX
 from lmpnet_cli.io.output_folder import clear_folder
 
 SHEET, SHEET_SIDE = 24, 240  # pictures on a contact sheet, and their size
@@ -109,7 +109,7 @@ class ImageWriter(DrawingQueue):
         self.count = count
         if count and not committed and not self._aside("new").is_dir():
             raise OutputError(f"The drawings of the run in {self.out} are gone. Begin again with --overwrite.")
-        for left in self._aside("new").rglob(f"{ASIDE}*"):  # half-written, by a run that was killed
+        for left in self._aside("new").rglob(f"{TEMPORARY_PREFIX}*"):  # half-written, by a run that was killed
             left.unlink()
 
     def add(self, name: str, draw: Callable[[], Rgb]) -> None:

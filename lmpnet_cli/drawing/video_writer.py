@@ -13,7 +13,7 @@ from lmpnet_cli.drawing.grids import contact_sheet
 from lmpnet_cli.drawing.image_writer import SHEET, SHEET_SIDE, DrawingQueue
 from lmpnet_cli.drawing.overlays import fit
 from lmpnet_cli.errors import OutputError
-from lmpnet_cli.io.files import ASIDE
+from lmpnet_cli.io.files import TEMPORARY_PREFIX
 from lmpnet_cli.io.output_folder import clear_folder
 
 CODEC = "mp4v"  # what OpenCV's own build can always write
@@ -44,7 +44,7 @@ class VideoWriter(DrawingQueue):
     @property
     def _aside(self) -> Path:
         assert self.out is not None
-        return self.out / f"{ASIDE}overlays.mp4"
+        return self.out / f"{TEMPORARY_PREFIX}overlays.mp4"
 
     def add(self, name: str, draw: Callable[[], Rgb]) -> None:
         """Queues the next frame."""

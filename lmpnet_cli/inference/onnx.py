@@ -72,7 +72,9 @@ class OnnxPredictor:
             self.run, self.header = _open(config.checkpoint)
             _check_options(config, self.header)
         self.order, self.names, self.classes = self.header.order, self.header.names, self.header.classes
-        self.reader = ImageLoader(config, self.header.input_size, self.device)
+        self.reader = ImageLoader(
+            self.header.input_size, self.device, config.batch_size, config.workers, config.max_pixels
+        )
 
     def record(self) -> dict[str, Any]:
         """What found the keypoints, for the results."""

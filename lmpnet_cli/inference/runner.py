@@ -49,7 +49,7 @@ class ModelRunner:
             bare = LMPNet(self.model.spec, self.model.network, part_head=self.model.part_head)
             self.model = bare.to(self.device)
         self.size = config.size or self.model.spec.input_size
-        self.reader = ImageLoader(config, self.size, self.device)
+        self.reader = ImageLoader(self.size, self.device, config.batch_size, config.workers, config.max_pixels)
         self.at_once: int | None = None  # pictures that fit into memory, where a whole batch did not
         self.checksum = None if self.checkpoint is None else file_sha256(self.checkpoint)
         # bfloat16 makes neighbouring cells equal, so it is for those who ask for it

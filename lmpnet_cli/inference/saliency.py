@@ -80,7 +80,8 @@ class SaliencyPredictor:
             )
         self.patches, self.draws = self._colors()
         # patches of several pictures fill a forward pass where one picture has too few
-        self.reader = ImageLoader(config, self.size, self.device, max(1, config.batch_size // max(1, self.patches)))
+        at_once = max(1, config.batch_size // max(1, self.patches))
+        self.reader = ImageLoader(self.size, self.device, at_once, config.workers, config.max_pixels)
         auto = config.precision == "auto" and fast_bfloat16(self.device)
         self.bfloat16 = auto or config.precision == "bf16"
         self.local = False
