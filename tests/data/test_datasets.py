@@ -66,8 +66,8 @@ def test_line_ends_of_windows_blanks_and_empty_lines_change_nothing(tmp_path):
         ({"image_class_labels": "1 1\n2 1\n"}, r"image 3 \(002\.heron/d\.jpg\) has no class or no split"),
         ({"image_class_labels": "1 1\n2 1\n3 9\n"}, r"image 3 .* has no class"),
         ({"train_test_split": "1 1\n3 1\n"}, r"image 2 .* no split"),
-        ({"images": "1 ../secret.jpg\n"}, r"images\.txt names .\.\./secret\.jpg., which lies outside"),
-        ({"images": "1 /etc/secret.jpg\n"}, "lies outside the data set"),
+        ({"images": "1 ../secret.jpg\n"}, r"images\.txt names .\.\./secret\.jpg., which is located outside"),
+        ({"images": "1 /etc/secret.jpg\n"}, "is located outside the data set"),
     ],
 )
 def test_a_broken_cub_folder_is_refused_by_file_and_line(tmp_path, changed, message):
@@ -108,7 +108,7 @@ def test_a_lone_train_folder_brings_no_split(tmp_path):
 @pytest.mark.parametrize(
     ("files", "error", "message"),
     [
-        (["a/1.jpg", "b/"], DatasetError, "two classes or more, and there is only a here"),
+        (["a/1.jpg", "b/"], DatasetError, "two or more classes, but there is only a"),
         (["1.jpg", "2.jpg"], DatasetError, "data has no class folders with images.*data/heron"),
         (["a/", "b/x.txt"], DatasetError, "has no class folders with images"),
         (None, InputError, "There is no folder .*data"),

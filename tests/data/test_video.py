@@ -122,7 +122,9 @@ def test_a_film_that_is_cut_off_ends_where_it_ends_and_says_so(clip, checkpoint,
     callback = Told()
     result = discover(cut, checkpoint=checkpoint, workers=0, device="cpu", out=tmp_path / "out", progress=callback)
     assert 0 < len(result.keypoints) < FRAMES
-    assert callback.warnings == [f"{cut} ends after {len(result.keypoints)} of the {FRAMES} frames that it announces."]
+    assert callback.warnings == [
+        f"{cut} contains only {len(result.keypoints)} of the {FRAMES} frames stated in its header."
+    ]
 
 
 def test_frames_that_cannot_be_decoded_are_skipped_and_named(clip, checkpoint, monkeypatch):

@@ -54,7 +54,7 @@ def work(what: str, start: int, stop: int, step: int, state: Path) -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
     from documents import Documents
 
-    from lmpnet_cli.data.images import BYTES_A_PIXEL
+    from lmpnet_cli.data.images import BYTES_PER_PIXEL
     from lmpnet_cli.data.listing import UnreadableImage
     from lmpnet_cli.errors import LmpnetError
 
@@ -85,7 +85,7 @@ def work(what: str, start: int, stop: int, step: int, state: Path) -> None:
             slowest = max(slowest, (time.perf_counter() - began, number))
     shutil.rmtree(folder, ignore_errors=True)
     grown = peak() - before
-    if grown > (BYTES_A_PIXEL * MAX_PIXELS + 64 * 2**20):
+    if grown > (BYTES_PER_PIXEL * MAX_PIXELS + 64 * 2**20):
         faults.append((-1, f"{grown / 1e6:.0f} MB of memory"))
     print(json.dumps({"counts": counts, "reasons": reasons, "faults": faults, "slowest": slowest, "grown": grown}))
 

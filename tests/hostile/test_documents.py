@@ -168,7 +168,7 @@ def test_names_in_annotations_cannot_leave_the_folder(name, tmp_path):
     document = {"images": [image], "annotations": [points], "categories": [{"id": 1, "name": "x", "keypoints": ["a"]}]}
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "a.json").write_text(json.dumps(document))
-    with pytest.raises(DatasetError, match="lies outside"):
+    with pytest.raises(DatasetError, match="is located outside"):
         read_annotations(tmp_path / "set" / "a.json")
 
 
@@ -259,14 +259,14 @@ def test_cub_folders_of_links_and_devices(birds, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "CUB_200_2011").symlink_to(birds)
     for read in (lambda data: read_classes([data]), read_annotations, lambda data: training_images([data])):
-        with pytest.raises(DatasetError, match=r"images.txt is a link that leads out of the folder"):
+        with pytest.raises(DatasetError, match=r"images.txt is a link that points outside the folder"):
             read(tmp_path / "data")
     assert read_annotations(tmp_path / "data", "all", follow_links=True).images
     assert read_annotations(tmp_path / "data" / "CUB_200_2011", "all").images  # named by itself it is no link out
     copytree(birds, tmp_path / "cub")
     (tmp_path / "cub" / "classes.txt").unlink()
     (tmp_path / "cub" / "classes.txt").symlink_to("/dev/zero")
-    for follow, message in ((False, "leads out"), (True, "not a regular file")):
+    for follow, message in ((False, "points outside"), (True, "not a regular file")):
         with pytest.raises(DatasetError, match=message):
             read_annotations(tmp_path / "cub", "all", follow)
 

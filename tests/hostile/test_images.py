@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mutations import mutated, seeds
 from PIL import Image
 
-from lmpnet_cli.data.images import BYTES_A_PIXEL, SCANS, image_size, read_image, to_input
+from lmpnet_cli.data.images import BYTES_PER_PIXEL, MAX_SCANS, image_size, read_image, to_input
 from lmpnet_cli.data.listing import LEADS_OUT, LEADS_TO_HIDDEN, UnreadableImage, list_images
 from lmpnet_cli.discovery.discover import discover
 from lmpnet_cli.errors import InputError
@@ -117,8 +117,8 @@ BOMBS = {
     "giant gif": (gif(65_535, 65_535), "65535 x 65535 pixels"),
     "giant jpeg": (jpeg().replace(struct.pack(">HH", 48, 64), struct.pack(">HH", 65_000, 65_000), 1), "65000 x 65000 pixels"),
     "empty jpeg": (jpeg().replace(struct.pack(">HH", 48, 64), struct.pack(">HH", 0, 64), 1), "."),
-    "scans jpeg": (scans(SCANS), "scans, which would take very long"),
-    "passes jpeg": (passes(SCANS), "201 scans, which would take very long"),
+    "scans jpeg": (scans(MAX_SCANS), "scans, which would take very long"),
+    "passes jpeg": (passes(MAX_SCANS), "201 scans, which would take very long"),
     "giant bmp": (WHOLE["bmp"][:18] + struct.pack("<ii", 2**31 - 1, 2**31 - 1) + WHOLE["bmp"][26:], "."),
     "script": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%touch /tmp/x) (w) file\n", "not a JPEG, PNG"),
     "vector": (b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>', "not a JPEG, PNG"),
@@ -164,7 +164,7 @@ def test_memory_stays_within_the_stated_bound(mode, kind, size, tmp_path):
     Path("/proc/self/clear_refs").write_text("5")
     before = peak()
     assert read_image(tmp_path / "a.jpg", at_least=448).width == size[0]
-    assert peak() - before < BYTES_A_PIXEL * size[0] * size[1]
+    assert peak() - before < BYTES_PER_PIXEL * size[0] * size[1]
 
 
 def plain(path: Path, data: bytes | None = None) -> Path:
@@ -297,7 +297,7 @@ def test_a_folder_that_cannot_be_read_at_all_is_one_message(tmp_path, monkeypatc
 
 
 def test_names_that_no_system_takes_are_one_line(tmp_path):
-    with pytest.raises(InputError, match=r"Cannot look at x+: File name too long"):
+    with pytest.raises(InputError, match=r"Cannot access x+: File name too long"):
         list_images(["x" * 5000])
 
 
