@@ -103,6 +103,8 @@ def _open(path: Path, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
         raise
     except MemoryError as error:
         raise UnreadableImage("too large for the memory of this machine") from error
+    except Image.DecompressionBombError as error:  # from decoders that check Pillow's limit themselves
+        raise UnreadableImage("more pixels than Pillow reads") from error
     except Exception as error:  # decoders raise any kind of exception on damaged files
         reason = (isinstance(error, OSError) and error.strerror) or str(error).replace(f" {str(path)!r}", "")
         raise UnreadableImage(reason or type(error).__name__) from error

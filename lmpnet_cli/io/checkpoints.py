@@ -30,6 +30,7 @@ from lmpnet_cli.model.part_head import PartHead, PartHeadSpec
 MAX_HEADER = 32 * 2**20  # bytes; ten thousand classes take one million
 PARTS = "parts"  # key of the header that describes the part head
 PART_HEAD = "part_head"  # prefix of the names of its tensors
+MAX_CHANNELS = 2**31 - 1  # of a part head; torch cannot count further
 _STRIDES = (None, 8, 16, 32)
 
 
@@ -127,6 +128,8 @@ def part_head_spec(header: dict[str, Any]) -> PartHeadSpec | None:
         ) from error
     if not spec.names:
         raise CheckpointError("The part head of the checkpoint has no parts.")
+    if max(spec.channels, spec.directions, spec.backgrounds) > MAX_CHANNELS:
+        raise CheckpointError(f"The part head of the checkpoint has more than {MAX_CHANNELS} channels.")
     return spec
 
 

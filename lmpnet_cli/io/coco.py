@@ -112,8 +112,8 @@ def coco_text(
 class ResultImage(CocoImage, kw_only=True):
     """An image of `keypoints.json`, with its size; a frame of a video has its number and its time in seconds."""
 
-    width: int
-    height: int
+    width: int | float
+    height: int | float
     frame: int | None = None
     time: float | None = None
 
@@ -174,8 +174,8 @@ def _parse_annotation(image: ResultImage, annotation: ResultAnnotation) -> Keypo
     predicted = predicted_class(annotation)
     return Keypoints(
         file_name=image.file_name,
-        width=image.width,
-        height=image.height,
+        width=int(image.width),
+        height=int(image.height),
         xy=np.where(found[:, None], points[:, :2], np.nan),
         scores=np.where(found, scores, np.nan),
         replica_shares=None if shares is None else _column(shares, len(points), "keypoint_replica_shares"),

@@ -4,13 +4,14 @@ Only fields that are read are listed. Ids may be numbers or strings, since annot
 may be missing or null. Readers that need more extend these classes.
 """
 
+import math
 from typing import Any
 
 from msgspec import Struct
 
 from lmpnet_cli.io.json_input import SchemaError, check
 
-Id = int | str
+Id = int | float | str
 
 
 class CocoImage(Struct, kw_only=True):
@@ -18,13 +19,17 @@ class CocoImage(Struct, kw_only=True):
 
     id: Id
     file_name: str
-    width: int | None = None
-    height: int | None = None
+    width: int | float | None = None  # tables write 640.0
+    height: int | float | None = None
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(side or 0) for side in (self.width, self.height)):
+            raise ValueError(f"size {self.width} x {self.height} is not finite")
 
     @property
     def size(self) -> tuple[int, int] | None:
         """Width and height in pixels, or None where the file does not say both."""
-        return (self.width, self.height) if self.width and self.height else None
+        return (int(self.width), int(self.height)) if self.width and self.height else None
 
 
 class CocoAnnotation(Struct, kw_only=True):

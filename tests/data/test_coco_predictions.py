@@ -45,7 +45,7 @@ def test_an_annotation_file_is_matched_by_name(tmp_path):
     [
         ("x.jpg", "a.heron/x.jpg"),  # made inside a folder
         ("images/a.heron/y.jpg", "a.heron/y.jpg"),  # made a folder higher
-        ("y.jpg", None),  # two pictures of this name
+        ("y.jpg", None),  # two images of this name
         ("c.stork/x.jpg", None),
         ("z.jpg", None),
     ],
@@ -66,7 +66,7 @@ def test_an_exact_name_counts_before_one_that_ends_alike(tmp_path):
     assert given.left_out["predicted images whose name fits several"] == 3
 
 
-def test_a_name_is_not_taken_for_a_picture_of_another_split(tmp_path):
+def test_a_name_is_not_taken_for_a_image_of_another_split(tmp_path):
     path = write(tmp_path / "p.json", document("y.jpg", "a.heron/x.jpg"))
     assert set(read(path, scored=["a.heron/x.jpg", "b.egret/y.jpg"]).of) == {"a.heron/x.jpg"}
 
@@ -99,7 +99,7 @@ def test_in_a_result_list_the_third_number_means_nothing(tmp_path):
         {"image_id": 77, "keypoints": [1, 1, 1] * 21},
     ]
     given = read(write(tmp_path / "results.json", entries))
-    assert given.k == 3  # the entry of a picture that is not scored does not count
+    assert given.k == 3  # the entry of a image that is not scored does not count
     assert np.isnan(given.of["a.heron/x.jpg"].xy[:, 0]).tolist() == [False, False, True]
 
 

@@ -23,7 +23,7 @@ def write_cub(folder, **changed):
 
 
 def write_classes(folder, *names):
-    """Names of picture files; one that ends in a slash is an empty folder."""
+    """Names of image files; one that ends in a slash is an empty folder."""
     for name in names:
         path = folder / name
         (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
@@ -134,14 +134,14 @@ def test_one_class_each_makes_two(tmp_path):
     assert read_classes([tmp_path / "first", tmp_path / "second"]).classes == ("a", "b")
 
 
-def pictures(tmp_path, *names, split="train"):
+def samples(tmp_path, *names, split="train"):
     """Names are data set/class/file."""
     return tuple(Sample(tmp_path / name, name.split("/")[1], split, name) for name in names)
 
 
 def many(tmp_path, **sizes):
     names = [f"cub/{name}/{i:02d}.jpg" for name, size in sizes.items() for i in range(size)]
-    return ClassData(pictures(tmp_path, *names), tuple(sizes), official=False)
+    return ClassData(samples(tmp_path, *names), tuple(sizes), official=False)
 
 
 def held(data):
@@ -166,16 +166,16 @@ def test_the_seed_alone_decides(tmp_path):
     assert sorted(held(hold_out(backwards, 0.2, seed=1))) == sorted(held(hold_out(data, 0.2, seed=1)))
 
 
-def test_pictures_of_one_file_name_stay_on_one_side(tmp_path):
+def test_images_of_one_file_name_stay_on_one_side(tmp_path):
     names = [f"{base}/a/{i}.jpg" for base in ("crops", "whole") for i in range(10)]
-    result = hold_out(ClassData(pictures(tmp_path, *names), ("a",), official=False), 0.5, seed=0)
+    result = hold_out(ClassData(samples(tmp_path, *names), ("a",), official=False), 0.5, seed=0)
     sides = {(sample.path.name, sample.split) for sample in result.samples}
     assert len(sides) == 10 and len(result.of("val")) == 10
 
 
-def test_a_val_that_is_there_is_respected_and_test_pictures_never_move(tmp_path):
-    train = pictures(tmp_path, *[f"x/a/{i}.jpg" for i in range(10)])
-    val, test = pictures(tmp_path, "x/a/v.jpg", split="val"), pictures(tmp_path, "x/a/0.jpg", split="test")
+def test_a_val_that_is_there_is_respected_and_test_images_never_move(tmp_path):
+    train = samples(tmp_path, *[f"x/a/{i}.jpg" for i in range(10)])
+    val, test = samples(tmp_path, "x/a/v.jpg", split="val"), samples(tmp_path, "x/a/0.jpg", split="test")
     with_val = ClassData(train + val, ("a",), official=True)
     assert hold_out(with_val, 0.5, seed=0) == with_val
     result = hold_out(ClassData(train + test, ("a",), official=True), 0.5, seed=0)

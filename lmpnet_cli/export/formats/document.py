@@ -43,11 +43,11 @@ class Document:
 
 
 class _Image(CocoImage, kw_only=True):
-    id: int | str
-    width: Annotated[int, Meta(ge=1)]
-    height: Annotated[int, Meta(ge=1)]
+    width: Annotated[int | float, Meta(ge=1)]
+    height: Annotated[int | float, Meta(ge=1)]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.file_name or not str(self.id).isdecimal():
             raise ValueError("an image needs a file name and a number as its id")
 
@@ -88,8 +88,8 @@ def read_document(path: Path) -> Document:
         annotated.get(image.file_name)
         or Keypoints(
             image.file_name,
-            image.width,
-            image.height,
+            int(image.width),
+            int(image.height),
             np.full((len(names), 2), np.nan),
             np.full(len(names), np.nan),
         )
