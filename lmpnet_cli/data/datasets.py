@@ -78,7 +78,7 @@ def read_classes(folders: Iterable[Path], follow_links: bool = False) -> ClassDa
     classes = tuple(sorted({sample.class_name for sample in samples}))
     if len(classes) < 2:
         raise DatasetError(
-            f"A classifier needs two or more classes, but there is only {', '.join(classes)}. Put the images "
+            f"A classifier needs at least two classes, but there is only {', '.join(classes)}. Put the images "
             "of each class into a sub-folder of its own: DATA/heron/*.jpg, DATA/egret/*.jpg."
         )
     return ClassData(samples, classes, any(data_set.official for data_set in data_sets))

@@ -146,7 +146,7 @@ def _open(path: Path) -> tuple[Run, OnnxHeader]:
     except ImportError as error:
         raise missing_package(error, "onnx") from error
     if not path.is_file():
-        raise CheckpointError(f"There is no graph {path}. Check the spelling, or make it with `lmpnet export`.")
+        raise CheckpointError(f"There is no ONNX model {path}. Check the spelling, or make it with `lmpnet export`.")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3

@@ -112,8 +112,8 @@ def coco_text(
 class ResultImage(CocoImage, kw_only=True):
     """An image of `keypoints.json`, with its size; a frame of a video has its number and its time in seconds."""
 
-    width: int | float
-    height: int | float
+    width: float
+    height: float
     frame: int | None = None
     time: float | None = None
 

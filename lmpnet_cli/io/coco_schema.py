@@ -19,8 +19,8 @@ class CocoImage(Struct, kw_only=True):
 
     id: Id
     file_name: str
-    width: int | float | None = None  # tables write 640.0
-    height: int | float | None = None
+    width: float | None = None  # tables write 640.0
+    height: float | None = None
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(side or 0) for side in (self.width, self.height)):

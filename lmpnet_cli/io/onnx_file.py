@@ -70,7 +70,7 @@ def write_onnx(model: LMPNet, spec: OnnxSpec, path: Path, facts: dict[str, Any])
     size = facts["input_size"]
     with evaluating(model), torch.no_grad():
         maps = model.network(torch.zeros(1, 3, size, size))[1]
-        proto = _export(OnnxModule(model, spec).eval(), size).model_proto
+        proto = trace(OnnxModule(model, spec).eval(), size).model_proto
 
     header = OnnxHeader(map_size=(maps.shape[2], maps.shape[3]), replica=model.replica is not None, **facts)
     entry = proto.metadata_props.add()
@@ -79,7 +79,12 @@ def write_onnx(model: LMPNet, spec: OnnxSpec, path: Path, facts: dict[str, Any])
     return header
 
 
-def _export(module: OnnxModule, size: int) -> Any:
+def trace(module: OnnxModule, size: int) -> Any:
+    """Return the ONNX program of a module, for batches of any number of images of `size` pixels.
+
+    Raises:
+        OptionError: when packages are missing, or the module has operations that ONNX does not have.
+    """
     try:
         import onnxscript
     except ImportError as error:

@@ -99,7 +99,7 @@ def test_in_a_result_list_the_third_number_means_nothing(tmp_path):
         {"image_id": 77, "keypoints": [1, 1, 1] * 21},
     ]
     given = read(write(tmp_path / "results.json", entries))
-    assert given.k == 3  # the entry of a image that is not scored does not count
+    assert given.k == 3  # the entry of an image that is not scored does not count
     assert np.isnan(given.of["a.heron/x.jpg"].xy[:, 0]).tolist() == [False, False, True]
 
 

@@ -108,7 +108,7 @@ def test_a_lone_train_folder_brings_no_split(tmp_path):
 @pytest.mark.parametrize(
     ("files", "error", "message"),
     [
-        (["a/1.jpg", "b/"], DatasetError, "two or more classes, but there is only a"),
+        (["a/1.jpg", "b/"], DatasetError, "at least two classes, but there is only a"),
         (["1.jpg", "2.jpg"], DatasetError, "data has no class folders with images.*data/heron"),
         (["a/", "b/x.txt"], DatasetError, "has no class folders with images"),
         (None, InputError, "There is no folder .*data"),

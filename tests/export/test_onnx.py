@@ -18,7 +18,7 @@ from lmpnet_cli.errors import CheckpointError, DeviceError, OptionError, OutputE
 from lmpnet_cli.export.onnx import export_onnx
 from lmpnet_cli.io import onnx_file
 from lmpnet_cli.io.checkpoints import load_checkpoint
-from lmpnet_cli.io.onnx_file import _traced
+from lmpnet_cli.io.onnx_file import trace
 from lmpnet_cli.model.lmpnet import LMPNetOutput
 from lmpnet_cli.model.onnx_module import OnnxModule, OnnxSpec
 
@@ -84,7 +84,7 @@ def test_equal_votes_and_empty_maps_end_as_with_torch():
     with torch.inference_mode():
         expected = graph(pixels)
     assert expected[0][0].isnan().all()  # nothing answers
-    session = onnxruntime.InferenceSession(_traced(graph, 14).model_proto.SerializeToString())
+    session = onnxruntime.InferenceSession(trace(graph, 14).model_proto.SerializeToString())
     for one, other in zip(expected, session.run(None, {"pixels": pixels.numpy()}), strict=True):
         np.testing.assert_allclose(one.numpy(), other, atol=1e-5)
 
@@ -133,7 +133,7 @@ def test_what_does_not_go_together_is_refused(given, message):
 
 
 def test_bad_graph_files_and_places(graphs, checkpoint, birds, tmp_path):
-    with pytest.raises(CheckpointError, match="There is no graph"):
+    with pytest.raises(CheckpointError, match="There is no ONNX model"):
         discover(birds, checkpoint=tmp_path / "none.onnx", **OPTIONS)
     (tmp_path / "cut.onnx").write_bytes(graphs["identity"].read_bytes()[:5000])
     with pytest.raises(CheckpointError, match="onnxruntime cannot read"):
@@ -155,9 +155,7 @@ def test_bad_graph_files_and_places(graphs, checkpoint, birds, tmp_path):
 
 def test_the_command(checkpoint, tmp_path, monkeypatch):
     path = tmp_path / "model.onnx"
-    monkeypatch.setattr(
-        onnx_file, "_traced", lambda *_: SimpleNamespace(model_proto=onnx.ModelProto())
-    )  # the slow part
+    monkeypatch.setattr(onnx_file, "trace", lambda *_: SimpleNamespace(model_proto=onnx.ModelProto()))  # the slow part
     result = CliRunner().invoke(app, ["export", "-o", str(path), "-c", str(checkpoint), "--k", "2", "--json"])
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["names"] == ["kp1", "kp2"] and path.exists()

@@ -43,8 +43,8 @@ class Document:
 
 
 class _Image(CocoImage, kw_only=True):
-    width: Annotated[int | float, Meta(ge=1)]
-    height: Annotated[int | float, Meta(ge=1)]
+    width: Annotated[float, Meta(ge=1)]
+    height: Annotated[float, Meta(ge=1)]
 
     def __post_init__(self) -> None:
         super().__post_init__()
