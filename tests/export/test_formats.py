@@ -415,7 +415,7 @@ def _changed(found: Path, path: Path, change) -> Path:
         (lambda d: d["categories"][0].update(keypoints=["a", "a", "b"]), "one name"),
         (lambda d: d["categories"][0].update(keypoints=["a", "b"], skeleton=[]), "another number"),
         (lambda d: d["categories"][0].update(skeleton=[[0, 1]]), "it counts from 1"),
-        (lambda d: d["images"][0].update(width=0), r"`float` >= 1 - at `\$.images"),
+        (lambda d: d["images"][0].update(width=0), r"`float` >= 1.0 - at `\$.images"),
         (lambda d: d["images"][0].update(file_name=""), "needs a file name"),
         (lambda d: d["annotations"][0].update(keypoint_scores=[None, 0.5, 0.5]), "score is not a number"),
         (lambda d: d["annotations"][0]["keypoints"].__setitem__(0, 1e999), "is not a position"),
