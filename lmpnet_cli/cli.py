@@ -7,6 +7,7 @@ import errno
 import multiprocessing
 import os
 import signal
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -91,4 +92,6 @@ def main() -> None:
     """The `lmpnet` program. Schedulers end programs with SIGTERM: that is as good as Ctrl-C, and tidies up like it."""
     signal.signal(signal.SIGTERM, _stop_like_ctrl_c)
     _use_large_pages()
+    # Pillow's warnings about damaged metadata in images that can be read
+    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
     app()

@@ -7,7 +7,7 @@ from lmpnet_cli.commands.console import print_json, print_note, print_summary
 
 
 def doctor(quiet: o.Quiet = False, json: o.Json = False) -> None:
-    """Say what this installation can do: versions, devices, extras, and what is missing for what.
+    """Say what this installation can do: versions, devices, extras, and which optional features are unavailable.
 
     \b
     lmpnet doctor
@@ -22,6 +22,6 @@ def doctor(quiet: o.Quiet = False, json: o.Json = False) -> None:
     elif not quiet:
         facts = {each.name: each.says if each.state == "ok" else f"{each.state}: {each.says}" for each in findings}
         print_summary("doctor", facts)
-        print_note(f"Broken: {', '.join(broken)}." if broken else "Nothing is broken.")
+        print_note(f"Broken: {', '.join(broken)}." if broken else "All checks passed.")
     if broken:
         raise typer.Exit(1)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lmpnet_cli.config import DiscoverConfig
-from lmpnet_cli.data.images import OVERLAY_SIDE
 from lmpnet_cli.data.listing import ListedImage, absolute, list_images, real
+from lmpnet_cli.data.loader import OVERLAY_SIDE
 from lmpnet_cli.data.video import Video
 from lmpnet_cli.discovery.provenance import describe, settings, what_decides
 from lmpnet_cli.discovery.shards import take

@@ -10,9 +10,10 @@ import io
 import json
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_type_hints
 
 import torch
+from msgspec import Meta, Struct
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -20,10 +21,10 @@ from torch import Tensor
 from lmpnet_cli.config import TrainConfig
 from lmpnet_cli.drawing.charts import draw_curves
 from lmpnet_cli.drawing.files import save_png
-from lmpnet_cli.errors import WRONG_SHAPE, CheckpointError, TrainingError
+from lmpnet_cli.errors import CheckpointError, TrainingError
 from lmpnet_cli.io.checkpoints import load_checkpoint, model_tensors, read_metadata, save_checkpoint, write_tensors
 from lmpnet_cli.io.files import write_text
-from lmpnet_cli.io.json_input import parse_json
+from lmpnet_cli.io.json_input import SchemaError, check, parse_json
 from lmpnet_cli.model.lmpnet import LMPNet
 
 BEST, LAST, STATE = "lmpnet.safetensors", "last.safetensors", "last.state"
@@ -53,17 +54,20 @@ class TrainingState:
         Raises:
             TrainingError: when there is no run to go on with.
         """
-        stored = _read_state(out)["options"]
+        types = get_type_hints(TrainConfig)
         own = {field.name for field in fields(TrainConfig)} - set(_OF_THE_RUN)
         try:
-            return replace(given, **{name: value for name, value in stored.items() if name in own})
-        except WRONG_SHAPE as error:
-            raise CheckpointError(f"{out / STATE} has settings that are none ({error}).") from error
+            options = {
+                name: check(value, types[name]) for name, value in _read_state(out).options.items() if name in own
+            }
+        except SchemaError as error:
+            raise CheckpointError(f"{out / STATE} contains invalid settings ({error}).") from error
+        return replace(given, **options)
 
     def load(self) -> None:
         """Takes up the run in `out`: weights, momentum, history and position."""
         header = _read_state(self.out)
-        if header["data"] != self.fingerprint:
+        if header.data != self.fingerprint:
             raise TrainingError(
                 f"{self.out} was begun with other pictures, classes or splits than this data holds now. "
                 "Name the data that the training began with, or train anew with --overwrite."
@@ -77,8 +81,9 @@ class TrainingState:
             raise CheckpointError(
                 f"{self.out / STATE} does not fit ({reason}). Train again with --overwrite."
             ) from error
-        self.phase, self.epoch = header["phase"], header["epoch"]
-        self.history, self.best = header["history"], header["best"]
+        self.phase, self.epoch = header.phase, header.epoch
+        self.history = header.history
+        self.best = {"network": header.best.network, "replica": header.best.replica}
         self._momentum = {key: value for key, value in tensors.items() if key.startswith("momentum.")}
 
     def enter(self, phase: str) -> None:
@@ -175,23 +180,26 @@ class TrainingState:
         save_png(self.out / "curves.png", draw_curves(self.history))
 
 
-def _read_state(out: Path) -> dict[str, Any]:
+class _Best(Struct):
+    network: float | None
+    replica: float | None
+
+
+class _Header(Struct, kw_only=True):
+    """What the metadata of `last.state` say."""
+
+    phase: Literal["network", "replica"]
+    epoch: Annotated[int, Meta(ge=0)]
+    best: _Best
+    data: str
+    options: dict[str, Any]
+    history: list[dict[str, Any]]
+
+
+def _read_state(out: Path) -> _Header:
     try:
-        header: dict[str, Any] = parse_json(read_metadata(out / STATE)["lmpnet"])
-        phases, epoch = ("network", "replica"), header["epoch"]
-        if (
-            header["phase"] not in phases
-            or not isinstance(epoch, int)
-            or epoch < 0
-            or set(header["best"]) != set(phases)
-        ):
-            raise ValueError("no position in a training")
-        if not isinstance(header["data"], str) or not isinstance(header["options"], dict):
-            raise ValueError("no data, or no settings")
-        if not all(isinstance(row, dict) for row in header["history"]):
-            raise ValueError("no history")
+        return check(parse_json(read_metadata(out / STATE).get("lmpnet", "")), _Header)
     except FileNotFoundError as error:
         raise TrainingError(f"There is no training to resume in {out}. Leave --resume out to begin one.") from error
-    except (SafetensorError, OSError, *WRONG_SHAPE) as error:
+    except (SafetensorError, OSError, SchemaError) as error:
         raise CheckpointError(f"{out / STATE} cannot be read ({error}). Train again with --overwrite.") from error
-    return header

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Subset
 from lmpnet_cli.config import TrainConfig
 from lmpnet_cli.data.datasets import ClassData
 from lmpnet_cli.errors import TrainingError
-from lmpnet_cli.io.checkpoints import place
+from lmpnet_cli.io.checkpoints import to_device
 from lmpnet_cli.io.runtime import resolve_workers, seed_everything
 from lmpnet_cli.model.lmpnet import KeypointNetwork, LMPNet
 from lmpnet_cli.progress import Progress
@@ -44,7 +44,7 @@ class Trainer:
         progress: Progress,
     ) -> None:
         self.fabric, self.config, self.data, self.progress = fabric, config, data, progress
-        self.model = place(model, fabric.device)
+        self.model = to_device(model, fabric.device)
         torch.backends.cudnn.deterministic = True
         self.state = TrainingState(out, config, self.model, origin, data.fingerprint(), writes=fabric.is_global_zero)
 

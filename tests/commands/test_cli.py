@@ -167,7 +167,7 @@ def test_what_the_user_can_mend_is_exit_code_1(photo, checkpoint, tmp_path):
         (("discover", photo, "-c", tmp_path / "foreign.safetensors", *out), "not a readable safetensors"),
         (("discover", photo, "-c", checkpoint, "-o", tmp_path / "out", "--device", "cuda:7"), "--device auto"),
         (("discover", photo, "-c", checkpoint, "-o", tmp_path / "file"), "Choose another --out"),
-        (("eval", tmp_path / "empty", "-c", checkpoint, *out), "holds no annotations"),
+        (("eval", tmp_path / "empty", "-c", checkpoint, *out), "contains no annotations"),
         (("viz-filters", tmp_path / "empty", "-c", checkpoint, *out), "No images in"),
         (("train", tmp_path / "empty", *out), "no class folders"),
         (("train", tmp_path / "nowhere", *out), "There is no folder"),

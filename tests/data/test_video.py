@@ -1,4 +1,4 @@
-"""Video: frames by number and time, keypoints as on the same pictures, and an overlay video."""
+"""Video: frames by number and time, keypoints as on the same images, and an overlay video."""
 
 import json
 from dataclasses import replace
@@ -25,9 +25,9 @@ def clip(birds, tmp_path_factory):
     """Drawn birds one after the other, without loss; each frame's first pixels tell its number."""
     path = tmp_path_factory.mktemp("clip") / "birds.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), RATE, (SIDE, SIDE))
-    pictures = sorted((birds / "images").rglob("*.jpg"))[:FRAMES]
-    for number, picture in enumerate(pictures):
-        frame = np.asarray(Image.open(picture).convert("RGB").resize((SIDE, SIDE)))[..., ::-1].copy()
+    images = sorted((birds / "images").rglob("*.jpg"))[:FRAMES]
+    for number, image in enumerate(images):
+        frame = np.asarray(Image.open(image).convert("RGB").resize((SIDE, SIDE)))[..., ::-1].copy()
         frame[:8, :8] = 10 * number
         writer.write(frame)
     writer.release()
@@ -48,7 +48,7 @@ def test_every_nth_frame_with_its_number_and_time(clip, every, numbers):
     assert all((a.rgb == b.rgb).all() for a, b in zip(batched, frames, strict=True))
 
 
-def test_keypoints_are_those_of_the_same_frames_as_pictures(clip, checkpoint, tmp_path):
+def test_keypoints_are_those_of_the_same_frames_as_images(clip, checkpoint, tmp_path):
     options = {"checkpoint": checkpoint, "workers": 0, "device": "cpu"}
     out = tmp_path / "out"
     video = discover(clip, every=4, out=out, **options, report=True, export="csv")
@@ -56,9 +56,9 @@ def test_keypoints_are_those_of_the_same_frames_as_pictures(clip, checkpoint, tm
     stills.mkdir()
     for frame in Video(clip, 4).frames():
         Image.fromarray(frame.rgb).save(stills / f"frame_{frame.index:06d}.png")
-    pictures = discover(stills, **options)
+    images = discover(stills, **options)
     assert [each.frame for each in video.keypoints] == [0, 4, 8, 12, 16, 20]
-    for one, other in zip(video.keypoints, pictures.keypoints, strict=True):
+    for one, other in zip(video.keypoints, images.keypoints, strict=True):
         np.testing.assert_array_equal(one.xy, other.xy)
         np.testing.assert_array_equal(one.scores, other.scores)
     document = json.loads((out / "keypoints.json").read_text())
@@ -101,7 +101,7 @@ def test_what_does_not_go_together_is_refused(clip, tmp_path):
             DiscoverConfig(**given)
     with pytest.raises(InputError, match="There is no video"):
         Video(tmp_path / "none.mp4")
-    (tmp_path / "text.mp4").write_text("no film")
+    (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(InputError, match="cannot be read as a video"):
         Video(tmp_path / "text.mp4")
 
@@ -114,13 +114,15 @@ class Told(Progress):
         self.warnings.append(message)
 
 
-def test_a_film_that_is_cut_off_ends_where_it_ends_and_says_so(clip, checkpoint, tmp_path):
+def test_a_truncated_video_ends_early_with_a_warning(clip, checkpoint, tmp_path):
     cut = tmp_path / "cut.avi"
     cut.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
     callback = Told()
     result = discover(cut, checkpoint=checkpoint, workers=0, device="cpu", out=tmp_path / "out", progress=callback)
     assert 0 < len(result.keypoints) < FRAMES
-    assert callback.warnings == [f"{cut} ends after {len(result.keypoints)} of the {FRAMES} frames that it announces."]
+    assert callback.warnings == [
+        f"{cut} contains only {len(result.keypoints)} of the {FRAMES} frames stated in its header."
+    ]
 
 
 def test_frames_that_cannot_be_decoded_are_skipped_and_named(clip, checkpoint, monkeypatch):

@@ -18,7 +18,7 @@ from lmpnet_cli.errors import CheckpointError, DeviceError, OptionError, OutputE
 from lmpnet_cli.export.onnx import export_onnx
 from lmpnet_cli.io import onnx_file
 from lmpnet_cli.io.checkpoints import load_checkpoint
-from lmpnet_cli.io.onnx_file import _traced
+from lmpnet_cli.io.onnx_file import trace
 from lmpnet_cli.model.lmpnet import LMPNetOutput
 from lmpnet_cli.model.onnx_module import OnnxModule, OnnxSpec
 
@@ -84,7 +84,7 @@ def test_ties_and_empty_maps_give_the_same_result_as_torch():
     with torch.inference_mode():
         expected = module(pixels)
     assert expected[0][0].isnan().all()  # nothing is active
-    session = onnxruntime.InferenceSession(_traced(module, 14).model_proto.SerializeToString())
+    session = onnxruntime.InferenceSession(trace(module, 14).model_proto.SerializeToString())
     for one, other in zip(expected, session.run(None, {"pixels": pixels.numpy()}), strict=True):
         np.testing.assert_allclose(one.numpy(), other, atol=1e-5)
 
@@ -156,7 +156,7 @@ def test_damaged_and_foreign_onnx_files_are_refused(exported, checkpoint, birds,
 def test_the_command(checkpoint, tmp_path, monkeypatch):
     path = tmp_path / "model.onnx"
     monkeypatch.setattr(
-        onnx_file, "_traced", lambda *_: SimpleNamespace(model_proto=onnx.ModelProto())
+        onnx_file, "trace", lambda *_: SimpleNamespace(model_proto=onnx.ModelProto())
     )  # the export is slow
     result = CliRunner().invoke(app, ["export", "-o", str(path), "-c", str(checkpoint), "--k", "2", "--json"])
     assert result.exit_code == 0, result.stderr

@@ -19,7 +19,6 @@ from lmpnet_cli.errors import CheckpointError, OptionError
 from lmpnet_cli.evaluation.evaluate import evaluate
 from lmpnet_cli.inference import saliency as saliency_finder
 from lmpnet_cli.inference.predictor import open_predictor
-from lmpnet_cli.inference.saliency import SaliencyPredictor
 from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.coco import read_keypoints
 from lmpnet_cli.progress import Progress
@@ -169,7 +168,11 @@ def test_any_timm_classifier(pictures, timm_weights, tmp_path):
         ({"patch": 65, "coarse_stride": 65}, OptionError, "--patch 65 is larger than the input of 64 pixels"),
         ({"size": 1024, "patch": 600, "coarse_stride": 1}, OptionError, "use a larger --coarse-stride"),
         ({"classifier": "test_resnet"}, CheckpointError, "could not be downloaded"),
-        ({"classifier": "test_resnet", "classifier_weights": Path("none")}, CheckpointError, "Weight file none not found"),
+        (
+            {"classifier": "test_resnet", "classifier_weights": Path("none")},
+            CheckpointError,
+            "Weight file none not found",
+        ),
         ({"classifier": "resnet18", "classifier_weights": "own"}, CheckpointError, "does not fit resnet18"),
         ({"classifier": "vgg11", "classifier_weights": "own"}, CheckpointError, r"no tensor head\.fc\.weight"),
         ({"classifier": "test_resnet", "classifier_weights": "text"}, CheckpointError, "not a safetensors file"),
