@@ -34,7 +34,7 @@ def measure(data: Path, repeats: int = 3) -> tuple[list[str], str]:
     def command(thresholds: tuple[float, ...]) -> float:
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
-            evaluate(data, model=runner.model, out=Path(folder) / "out", thr=thresholds, device="cpu", identity=False)
+            evaluate(data, model=runner.model, out=Path(folder) / "out", thr=thresholds, device="cpu", parts=False)
             return time.perf_counter() - started
 
     lines = ["## eval", "", "| thresholds | forward, images/s | eval, images/s | eval over forward |"]

@@ -42,9 +42,9 @@ def birds(folder: Path) -> Path:
 def made(folder: Path) -> dict[str, Path]:
     """The files of a stored run, made now."""
     pictures = [min(each.iterdir()) for each in sorted((bundled_examples() / "images").iterdir())]
-    discover(pictures, out=folder / "prominence", identity=False, overlays=False, **OPTIONS)
+    discover(pictures, out=folder / "prominence", method="lmpnet", overlays=False, **OPTIONS)
     discover(pictures, out=folder / "identity", overlays=False, **OPTIONS)
-    evaluate(out=folder / "eval", split="all", thr=(1.0, 3.0), identity=False, **OPTIONS)
+    evaluate(out=folder / "eval", split="all", thr=(1.0, 3.0), parts=False, **OPTIONS)
     visualize_filters(pictures, out=folder / "filters", columns=4, rows=3, **OPTIONS)
     train(birds(folder / "birds"), out=folder / "train", **TRAINING)
     return {

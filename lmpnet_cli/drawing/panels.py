@@ -28,7 +28,7 @@ class Panels(ImageWriter):
     """One row of panels for each picture, in `out/panels`, where `--panels` asks for them."""
 
     def __init__(self, config: KeypointConfig, names: Sequence[str]) -> None:
-        super().__init__(config.out, "panels", names, config.panels)
+        super().__init__(config.out, "panels", names, bool(config.panels))
 
     def add_batch(
         self,

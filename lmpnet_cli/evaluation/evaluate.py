@@ -96,9 +96,10 @@ def _evaluate(config: EvaluateConfig, model: LMPNet | None, progress: Progress) 
             device, origin = "none", {"predictions": config.predictions.as_posix()}
         else:
             # positions do not depend on the inner iterations, and nothing else is scored
-            predictor = open_predictor(replace(config, iterations=1), model)
+            once = replace(config, iterations=1) if config.method == "lmpnet" else config
+            predictor = open_predictor(once, model)
             part_evaluator = _witness(config, predictor)
-            run = evaluate_predictor(config, config.thr, predictor, images, progress, panels, part_evaluator)
+            run = evaluate_predictor(config, config.thr or [None], predictor, images, progress, panels, part_evaluator)
             device, origin = str(predictor.device), predictor.record()
         refuse_nothing(run, images)
         metrics = _metrics(run, config, annotations) | origin
@@ -124,9 +125,9 @@ def _witness(config: EvaluateConfig, predictor: Predictor) -> PartEvaluator | No
         CheckpointError: when the vocabulary was asked for and the model has none.
     """
     part_head = predictor.model.part_head if predictor.model is not None else None
-    if part_head is None and (config.identity or config.stability):
+    if part_head is None and config.stability:
         raise CheckpointError("The model has no keypoint vocabulary to score. `lmpnet parts DATA` makes one.")
-    return None if part_head is None or config.identity is False else PartEvaluator(part_head)
+    return None if part_head is None or not config.parts else PartEvaluator(part_head)
 
 
 def _identity(

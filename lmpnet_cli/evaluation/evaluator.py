@@ -129,7 +129,7 @@ def _pixels(size: tuple[int, int] | None) -> str:
 
 def evaluate_predictor(
     config: KeypointConfig,
-    thresholds: Sequence[float],
+    thresholds: Sequence[float | None],
     predictor: Predictor,
     images: Sequence[AnnotatedImage],
     progress: Progress,
@@ -141,7 +141,9 @@ def evaluate_predictor(
     Args:
         witness: looks at the same maps, for the keypoints of a vocabulary.
     """
-    run = Evaluator(config.method, config.keypoints, {threshold: [] for threshold in predictor.thresholds(thresholds)})
+    assert config.method is not None
+    empty: dict[float | None, list[Points]] = {each: [] for each in predictor.thresholds(thresholds)}
+    run = Evaluator(config.method, len(predictor.names), empty)
     progress.start("keypoints", len(images))
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1) as pool:

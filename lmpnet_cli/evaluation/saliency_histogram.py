@@ -72,7 +72,7 @@ def _salient(config: SaliencyHistogramConfig, model: LMPNet | None, progress: Pr
     seed_everything(config.seed)
     started = time.perf_counter()
     with Panels(config, [image.name for image in images]) as panels:
-        predictor = open_predictor(replace(config, iterations=1), model)
+        predictor = open_predictor(replace(config, iterations=1) if config.method == "lmpnet" else config, model)
         run = evaluate_predictor(config, [config.thr], predictor, images, progress, panels)
         refuse_nothing(run, images)
         document = _count(run, config, annotations) | predictor.record()
@@ -109,7 +109,7 @@ def _count(run: Evaluator, config: SaliencyHistogramConfig, annotations: Annotat
         "split": config.split,
         "images": len(run.ground_truths),
         "method": config.method,
-        "k": config.keypoints,
+        "k": run.k,
         "thr": threshold,
         "alpha": config.alpha,
         "parts": list(names),

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lmpnet_cli.config import ConvertConfig
-from lmpnet_cli.config.convert import OF_FILES
+from lmpnet_cli.config.convert import OF_FILES, FormatName
 from lmpnet_cli.data.run_images import find_images, inputs_of
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
 from lmpnet_cli.export.formats import FORMATS, Document, Format, read_document
@@ -35,7 +35,7 @@ class ConvertResult:
     next: str
 
 
-def convert(keypoints: str | Path, *, to: str, **options: Any) -> ConvertResult:
+def convert(keypoints: str | Path, *, to: FormatName, **options: Any) -> ConvertResult:
     """Writes the keypoints of a `keypoints.json` in another format.
 
     Args:

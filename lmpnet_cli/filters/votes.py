@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from lmpnet_cli.config import KeypointConfig
+from lmpnet_cli.config import KeypointConfig, options_of
 from lmpnet_cli.keypoints import keypoint_names
 from lmpnet_cli.model.clustering import cluster
 from lmpnet_cli.model.lmpnet import LMPNetOutput
@@ -18,6 +18,7 @@ from lmpnet_cli.model.selection import concatenate, propose, select
 
 NONE = "none"  # a filter that was not selected, or that answered in the background
 THRESHOLD, K = 3.0, 5  # the defaults of `discover`
+FILTERS: int = options_of(KeypointConfig)["filters"].default
 
 
 class Votes:
@@ -47,9 +48,9 @@ class Votes:
         return parts.gather(1, cells).clamp(max=len(self.names) - 1)
 
     def _by_prominence(self, output: LMPNetOutput) -> Tensor:
-        both = [select(propose(output.maps.float()), KeypointConfig.filters)]
+        both = [select(propose(output.maps.float()), FILTERS)]
         if output.replica_maps is not None:
-            both.append(select(propose(output.replica_maps.float()), KeypointConfig.filters))
+            both.append(select(propose(output.replica_maps.float()), FILTERS))
         proposals = both[0] if len(both) == 1 else concatenate(*both)
         members = cluster(proposals, K, 1, THRESHOLD * proposals.map_size[0] / GRID).members  # (B, k, C)
         first = output.maps.shape[1] if self.replica else 0

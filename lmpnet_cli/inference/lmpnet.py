@@ -32,7 +32,8 @@ def find_keypoints(
     Returns:
         For each threshold the keypoints of every picture.
     """
-    votes = ballot(output, config.filters, config.margin)
+    options = config.method_options()
+    votes = ballot(output, options["filters"], options["margin"])
     best = output.logits[:, : len(classes)].float().softmax(1).max(1)
     labels = list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
     return [
@@ -42,7 +43,7 @@ def find_keypoints(
                 _to_pixels(detections, pictures), labels, strict=True
             )
         ]
-        for detections in fuse_sweep(votes, config.keypoints, thresholds, config.iterations)
+        for detections in fuse_sweep(votes, options["k"], thresholds, options["iterations"])
     ]
 
 
@@ -97,11 +98,11 @@ class LMPNetPredictor:
             CheckpointError, DeviceError: when there is no such model or device.
         """
         self.config = config
-        self.runner = ModelRunner(config, model, config.replica)
+        self.runner = ModelRunner(config, model, bool(config.replica))
         self.reader, self.device = self.runner.reader, self.runner.device
         self.model = self.runner.model
         self.classes: Sequence[str] = self.runner.model.spec.classes
-        self.names: Sequence[str] = keypoint_names(config.keypoints)
+        self.names: Sequence[str] = keypoint_names(config.method_options()["k"])
 
     def record(self) -> dict[str, Any]:
         """What found the keypoints, for the results."""
@@ -112,7 +113,7 @@ class LMPNetPredictor:
         """Whether convolutions ran in bfloat16."""
         return self.runner.bfloat16
 
-    def thresholds(self, given: Sequence[float]) -> Sequence[float]:
+    def thresholds(self, given: Sequence[float | None]) -> Sequence[float | None]:
         """The erasing distances that make a difference: all."""
         return given
 

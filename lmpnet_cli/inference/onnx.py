@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lmpnet_cli.config import ONNX_SUFFIX, DiscoverConfig
+from lmpnet_cli.config import FIXED_IN_ONNX, ONNX_SUFFIX, DiscoverConfig
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import ImageLoader, LoadedImage
 from lmpnet_cli.errors import CheckpointError, DeviceError, OptionError, missing_package
@@ -26,7 +26,6 @@ from lmpnet_cli.model.onnx_module import OnnxSpec
 from lmpnet_cli.progress import Progress
 
 Run = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
-FIXED = ("k", "thr", "filters", "margin", "identity", "replica", "size")  # options that a graph was made with
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,9 @@ class OnnxPredictor:
         """What found the keypoints, for the results."""
         return {"checkpoint": self.header.checkpoint}
 
-    def thresholds(self, given: Sequence[float]) -> Sequence[float]:
+    def thresholds(self, given: Sequence[float | None]) -> Sequence[float | None]:
         """The one that the graph was made with."""
-        return [float(self.header.options["thr"])]
+        return [self.header.options["thr"]]
 
     def batches(
         self, images: Sequence[ListedImage], progress: Progress, preview: int | None = None
@@ -114,9 +113,15 @@ class OnnxPredictor:
 def export_predictor(predictor: LMPNetPredictor | PartPredictor, config: DiscoverConfig, path: Path) -> OnnxHeader:
     """The model of a finder, with the options that it finds by, as a graph file."""
     identity = predictor.order == "identity"
-    spec = OnnxSpec(identity, len(predictor.names), config.thr, config.filters, config.margin)
-    fixed = {name: getattr(config, name) for name in FIXED}
-    fixed |= {"k": len(predictor.names), "identity": identity, "size": predictor.reader.size}  # as they turned out
+    options = config.method_options()
+    k = len(predictor.names)
+    spec = (
+        OnnxSpec(identity, k)
+        if identity
+        else OnnxSpec(identity, k, options["thr"], options["filters"], options["margin"])
+    )
+    fixed = {name: getattr(config, name) for name in FIXED_IN_ONNX}
+    fixed |= {"k": k, "size": predictor.reader.size}  # as they turned out
     facts = {
         "input_size": predictor.reader.size,
         "names": tuple(predictor.names),
@@ -129,9 +134,9 @@ def export_predictor(predictor: LMPNetPredictor | PartPredictor, config: Discove
 
 
 def _check_options(config: DiscoverConfig, header: OnnxHeader) -> None:
-    for name in FIXED:
+    for name in FIXED_IN_ONNX:
         given, fixed = getattr(config, name), header.options.get(name)
-        if given not in (fixed, getattr(DiscoverConfig, name)):
+        if given not in (None, fixed):
             raise OptionError(
                 f"--{name} {given} differs from {fixed}, with which {config.checkpoint} was exported. Leave it out, or "
                 "export again."

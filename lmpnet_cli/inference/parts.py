@@ -103,7 +103,7 @@ class PartPredictor:
         """Whether convolutions ran in bfloat16."""
         return self.runner.bfloat16
 
-    def thresholds(self, given: Sequence[float]) -> Sequence[float]:
+    def thresholds(self, given: Sequence[float | None]) -> Sequence[float | None]:
         """As given, though none makes a difference."""
         return given[:1]
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lmpnet_cli.config import ONNX_SUFFIX, DiscoverConfig, KeypointConfig, ModelConfig
+from lmpnet_cli.config import DiscoverConfig, KeypointConfig, ModelConfig
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import ImageLoader, LoadedImage
 from lmpnet_cli.errors import OptionError
@@ -81,7 +81,7 @@ class Predictor(Protocol):
     def record(self) -> dict[str, Any]:
         """What finds the keypoints, for the results."""
 
-    def thresholds(self, given: Sequence[float]) -> Sequence[float | None]:
+    def thresholds(self, given: Sequence[float | None]) -> Sequence[float | None]:
         """Those of the given erasing distances that make a difference; None stands for a method without one."""
 
     def batches(
@@ -99,36 +99,29 @@ def open_predictor(config: KeypointConfig, model: LMPNet | None = None) -> Predi
     Raises:
         LmpnetError: when something that it needs is not there.
     """
-    if config.method != "lmpnet":
+    if config.method == "saliency":
         return SaliencyPredictor(config, model)
-    if not isinstance(config, DiscoverConfig):
-        return LMPNetPredictor(config, model)
-    graph = config.backend_used == "onnx"
-    if graph and config.checkpoint is not None and config.checkpoint.suffix == ONNX_SUFFIX:
+    if isinstance(config, DiscoverConfig) and config.onnx_model:
         if model is not None:
-            raise OptionError(f"Both a model and the graph {config.checkpoint} were given: leave one of them out.")
+            raise OptionError(f"Both a model and the ONNX model {config.checkpoint} were given; remove one of them.")
         return OnnxPredictor(config, None)
-    predictor = PartPredictor(config, model) if _by_identity(config, model) else LMPNetPredictor(config, model)
-    return OnnxPredictor(config, predictor) if graph else predictor
+
+    if config.method == "parts":
+        _check_parts(config, model)
+    predictor = PartPredictor(config, model) if config.method == "parts" else LMPNetPredictor(config, model)
+    if isinstance(config, DiscoverConfig) and config.backend_used == "onnx":
+        return OnnxPredictor(config, predictor)
+    return predictor
 
 
-def _by_identity(config: DiscoverConfig, model: LMPNet | None) -> bool:
-    """Whether the keypoints of the vocabulary are wanted.
-
-    Raises:
-        OptionError, CheckpointError: when they are asked for by name and the vocabulary is another, or missing.
-    """
-    if config.identity is False or (config.identity is None and config.of_prominence is not None):
-        return False
+def _check_parts(config: KeypointConfig, model: LMPNet | None) -> None:
+    """Raise `OptionError` where `--k` is given and the model has another number of parts."""
     spec = known_vocabulary(config, model)
-    if spec is None or config.k in (None, spec.k):
-        return spec is not None or bool(config.identity)  # IdentityFinder says what is missing
-    if config.identity:
+    if spec is not None and config.k not in (None, spec.k):
         raise OptionError(
-            f"The vocabulary of this model has {spec.k} keypoints: leave --k {config.k} out, or make another with "
+            f"--k {config.k} differs from the {spec.k} parts of this model. Remove --k, or learn other parts with "
             f"`lmpnet parts DATA --k {config.k}`."
         )
-    return False
 
 
 def known_vocabulary(config: ModelConfig, model: LMPNet | None) -> PartHeadSpec | None:

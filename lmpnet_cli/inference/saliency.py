@@ -59,9 +59,9 @@ class SaliencyPredictor:
             CheckpointError, DeviceError, OptionError: when there is no such model, classifier or device, or patches do
                 not fit into its input.
         """
-        self.config = config
+        self.config, self.options = config, config.method_options()
         self.model: LMPNet | None = None  # whatever finds the keypoints here is a plain classifier
-        self.names: Sequence[str] = keypoint_names(config.keypoints)
+        self.names: Sequence[str] = keypoint_names(self.options["k"])
         if config.classifier is None:
             runner = ModelRunner(config, model, replica=False)
             self.device, self.classifier = runner.device, lmpnet_classifier(runner)
@@ -87,27 +87,25 @@ class SaliencyPredictor:
 
     def _colors(self) -> tuple[int, Tensor]:
         """How many occluded copies a picture needs, and the colours that hide its patches in every draw."""
-        config = self.config
-        if config.coarse_weight == 0 and not config.panels:  # nobody looks at the coarse map
+        seed, options = self.config.seed, self.options
+        patch, draws = options["patch"], options["draws"]
+        if options["coarse_weight"] == 0 and not options["panels"]:  # nobody looks at the coarse map
             return 0, torch.empty(0)
-        if config.patch > self.size:
+        if patch > self.size:
+            raise OptionError(f"--patch {patch} is larger than the input of {self.size} pixels. Choose a smaller one.")
+        patches = len(patch_corners(self.size, patch, options["coarse_stride"])) ** 2
+        if draws * patches * patch**2 > MAX_COLORS:
             raise OptionError(
-                f"--patch {config.patch} is larger than the input of {self.size} pixels. Choose a smaller one."
+                f"{patches} patches of {patch} x {patch} pixels are too many. Choose a larger --coarse-stride."
             )
-        patches = len(patch_corners(self.size, config.patch, config.coarse_stride)) ** 2
-        if config.draws * patches * config.patch**2 > MAX_COLORS:
-            raise OptionError(
-                f"{patches} patches of {config.patch} x {config.patch} pixels are too many. Choose a larger "
-                "--coarse-stride."
-            )
-        seeds = np.random.SeedSequence(config.seed).generate_state(config.draws)
-        return patches * config.draws, torch.stack([random_colors(patches, config.patch, int(s)) for s in seeds])
+        seeds = np.random.SeedSequence(seed).generate_state(draws)
+        return patches * draws, torch.stack([random_colors(patches, patch, int(s)) for s in seeds])
 
     def record(self) -> dict[str, Any]:
         """What found the keypoints, for the results."""
         return self.classifier.record
 
-    def thresholds(self, given: Sequence[float]) -> Sequence[None]:
+    def thresholds(self, given: Sequence[float | None]) -> Sequence[None]:
         """No erasing distance makes a difference, so there is one row of results, without one."""
         return (None,)
 
@@ -132,7 +130,7 @@ class SaliencyPredictor:
             return self.classifier.logits(images)
 
     def _answer(self, pictures: Sequence[LoadedImage], pixels: Tensor) -> SaliencyPredictions:
-        config, classifier = self.config, self.classifier
+        config, options, classifier = self.config, self.options, self.classifier
         with torch.inference_mode():
             logits = classifier.logits(pixels)
             best = logits[:, : len(self.classes)].float().softmax(1).max(1)
@@ -146,7 +144,7 @@ class SaliencyPredictor:
                 pixels,
                 target,
                 self.draws,
-                stride=config.coarse_stride,
+                stride=options["coarse_stride"],
                 batch_size=config.batch_size,
                 local=self.local,
             )
@@ -154,10 +152,10 @@ class SaliencyPredictor:
             pixels,
             coarse,
             fine,
-            k=config.keypoints,
-            coarse_weight=config.coarse_weight,
-            radius=config.nms_radius,
-            keep=config.keep,
+            k=options["k"],
+            coarse_weight=options["coarse_weight"],
+            radius=options["nms_radius"],
+            keep=options["keep"],
         )
         labels = [self.classes[index] for index in best.indices.tolist()]
         found = _to_keypoints(pictures, points, self.size, labels, best.values.tolist())
@@ -170,7 +168,7 @@ class SaliencyPredictor:
         sample = torch.zeros(batch, 3, self.size, self.size, dtype=torch.uint8, device=self.device)
         sample = sample.contiguous(memory_format=torch.channels_last)
         colors = self.draws[0]
-        places, _ = patch_places((self.size, self.size), colors, self.config.coarse_stride)
+        places, _ = patch_places((self.size, self.size), colors, self.options["coarse_stride"])
         chosen = torch.linspace(0, len(places) - 1, batch).long()
         walk = Walk()
 

@@ -217,7 +217,7 @@ def test_positions_and_scores_are_those_of_the_vocabulary(birds, named):
 
 def test_what_only_the_papers_order_has_brings_it_back(birds, named, checkpoint):
     photo = next((birds / "images").rglob("*.jpg"))
-    for options in ({"identity": False}, {"thr": 2.0}, {"filters": 8}, {"margin": 1}, {"replica": False}, {"k": 4}):
+    for options in ({"method": "lmpnet"}, {"thr": 2.0}, {"filters": 8}, {"margin": 1}, {"replica": False}, {"k": 4}):
         result = discover(photo, checkpoint=named, **OPTIONS, **options)
         assert (result.order, result.names[0]) == ("prominence", "kp1"), options
         assert len(result.names) == options.get("k", 5)
@@ -370,7 +370,7 @@ def test_eval_scores_identity_beside_the_papers_order(birds, named, checkpoint, 
     assert 0 <= identity["stability"]["score"] <= 100 and identity["flip"]["error"] > 0
     stored = json.loads((tmp_path / "out/metrics.json").read_text())["identity"]
     assert stored["greedy_pck_one_to_one"] == identity["greedy_pck_one_to_one"]
-    assert "identity" not in evaluate(birds, checkpoint=named, identity=False, **OPTIONS).metrics
+    assert "identity" not in evaluate(birds, checkpoint=named, parts=False, **OPTIONS).metrics
     assert "identity" not in evaluate(birds, checkpoint=checkpoint, **OPTIONS).metrics
     with pytest.raises(CheckpointError, match="no keypoint vocabulary to score"):
         evaluate(birds, checkpoint=checkpoint, identity=True, **OPTIONS)
