@@ -33,58 +33,51 @@ def discover(config: DiscoverConfig, terminal: Terminal) -> None:
         result = run(**vars(config), progress=progress)
 
     images, found = len(result.keypoints), sum(int(each.found.sum()) for each in result.keypoints)
-    method = getattr(result, "method", config.method)
     facts = {
-        "images": images,
-        "skipped": skipped_line(len(result.skipped)),
-        "keypoints": f"{found} ({found / images:.2f} of {len(result.names)} per image)",
-        "method": method_line(method, result.names),
-        "checkpoint": model_line(config),
         "device": result.device,
         "time": f"{result.seconds:.1f} s ({images / result.seconds:.1f} images/s)",
         "written": written(out, "keypoints.json", "overlays", "overview.jpg", "panels", "exports", "report.html"),
     }
-    document = {
-        "images": images,
-        "skipped": len(result.skipped),
-        "keypoints": found,
-        "method": method,
-        "names": result.names,
-        "seconds": round(result.seconds, 2),
-        "out": out,
-    }
-    terminal.finish("discover", facts, document)
+    counts = {"images": images, "skipped": len(result.skipped), "keypoints": found}
+    _finish_discover(config, terminal, result, counts, facts, {"seconds": round(result.seconds, 2), "out": out})
 
 
 def _discover_on_ray(config: DiscoverConfig, terminal: Terminal) -> None:
     from lmpnet_cli.discovery.ray.run import discover_on_ray as run
 
     with terminal.progress() as progress:
-        result: Any = run(**vars(config), progress=progress)
+        result = run(**vars(config), progress=progress)
 
-    out = url_of(result.out) or result.out
-    method = getattr(result, "method", config.method)
+    out = url_of(result.out) or str(result.out)
     chunks = getattr(result, "chunks", None) or result.blocks
     facts = {
-        "images": result.images,
-        "skipped": skipped_line(result.skipped),
-        "keypoints": f"{result.found} ({result.found / result.images:.2f} of {len(result.names)} per image)",
-        "method": method_line(method, result.names),
-        "checkpoint": model_line(config),
         "chunks": f"{chunks}" + (f", {result.done_before} of them from an earlier run" if result.done_before else ""),
         "time": f"{result.seconds:.1f} s",
         "written": f"{out} (`lmpnet merge {out}` makes one keypoints.json)",
     }
-    document = {
-        "images": result.images,
-        "skipped": result.skipped,
-        "keypoints": result.found,
-        "method": method,
-        "names": result.names,
-        "chunks": chunks,
-        "out": str(out),
+    counts = {"images": result.images, "skipped": result.skipped, "keypoints": result.found}
+    _finish_discover(config, terminal, result, counts, facts, {"chunks": chunks, "out": out})
+
+
+def _finish_discover(
+    config: DiscoverConfig,
+    terminal: Terminal,
+    result: Any,
+    counts: dict[str, int],
+    facts: dict[str, str],
+    document: dict[str, Any],
+) -> None:
+    """Print what local runs and runs on Ray have in common, then `facts` or `document`."""
+    images, found = counts["images"], counts["keypoints"]
+    method = getattr(result, "method", config.method)
+    common = {
+        "images": images,
+        "skipped": skipped_line(counts["skipped"]),
+        "keypoints": f"{found} ({found / images:.2f} of {len(result.names)} per image)",
+        "method": method_line(method, result.names),
+        "checkpoint": model_line(config),
     }
-    terminal.finish("discover", facts, document)
+    terminal.finish("discover", common | facts, counts | {"method": method, "names": result.names} | document)
 
 
 @takes(MergeConfig, out=default_out("merge"))

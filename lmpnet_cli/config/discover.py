@@ -43,20 +43,12 @@ class DiscoverConfig(KeypointConfig):
     method: Method | None = same_as(KeypointConfig, "method", default="parts")
     thr: float | None = erasing_distance()
     every: int | None = option(
-        1,
-        "Process every N-th frame of a video.",
-        panel=INPUT,
-        low=1,
-        high=1_000_000,
-        filled_in=True,
-        decides=True,
+        1, "Process every N-th frame of a video.", panel=INPUT, low=1, high=1_000_000, filled_in=True, decides=True
     )
     overlays: bool = option(True, "Draw the keypoints over each image, into overlays/.", panel=OUTPUT)
     report: bool = option(False, "Also write report.html, one page with the results.", panel=OUTPUT)
     export: tuple[FormatName, ...] = option(
-        (),
-        "Also write this format into exports/, as `lmpnet convert` does; may be given several times.",
-        panel=OUTPUT,
+        (), "Also write this format into exports/, as `lmpnet convert` does; may be given several times.", panel=OUTPUT
     )
     resume: bool = option(False, "Resume the interrupted run in --out.", panel=OUTPUT)
     backend: Literal["torch", "onnx", "ray"] | None = option(

@@ -7,16 +7,7 @@ from typing import Literal
 from lmpnet_cli.config.discover import DiscoverConfig
 from lmpnet_cli.config.lmpnet import erasing_distance
 from lmpnet_cli.config.method import KeypointConfig, Method
-from lmpnet_cli.config.options import (
-    INPUT,
-    argument,
-    documented,
-    flag_of,
-    option,
-    options_of,
-    refuse_together,
-    same_as,
-)
+from lmpnet_cli.config.options import INPUT, argument, documented, flag_of, option, options_of, refuse_together, same_as
 from lmpnet_cli.errors import OptionError
 
 

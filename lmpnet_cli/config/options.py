@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from functools import partial
 from numbers import Integral, Real
 from pathlib import Path, PurePath
 from types import NoneType, UnionType
@@ -82,6 +83,12 @@ def option(default: Any, help: str, **details: Any) -> Any:
     """
     filled_in = bool(details.get("methods"))
     return _field(Option(default=default, help=help, **{"filled_in": filled_in} | details))
+
+
+# options of one method, on which its keypoints depend unless `decides` says otherwise, and of one panel
+of_lmpnet = partial(option, methods=("lmpnet",), panel=LMPNET, decides=True)
+of_saliency = partial(option, methods=("saliency",), panel=SALIENCY, decides=True)
+of_network, of_recipe = partial(option, panel=NETWORK), partial(option, panel=RECIPE)
 
 
 def argument(default: Any, help: str, **details: Any) -> Any:

@@ -18,11 +18,7 @@ class PartsConfig(ModelConfig):
         None, "Folders with images to learn from, of data sets the training split; no labels are needed."
     )
     k: int | None = option(
-        None,
-        "Number of parts.",
-        default_text=f"the number of names, or {DEFAULT_KEYPOINTS}",
-        low=1,
-        high=MAX_KEYPOINTS,
+        None, "Number of parts.", default_text=f"the number of names, or {DEFAULT_KEYPOINTS}", low=1, high=MAX_KEYPOINTS
     )
     names: tuple[str, ...] | None = option(
         None,

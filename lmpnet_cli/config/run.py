@@ -18,9 +18,7 @@ class OutputConfig(Options):
 
     out: Path | None = option(None, "Folder for the results.", panel=OUTPUT, short="-o")
     overwrite: bool = option(
-        False,
-        "Replace existing results; a report and exports of the earlier run are removed.",
-        panel=OUTPUT,
+        False, "Replace existing results; a report and exports of the earlier run are removed.", panel=OUTPUT
     )
 
     def _check(self) -> None:
@@ -76,12 +74,7 @@ class ModelConfig(RunConfig):
         None, "Checkpoint that `lmpnet train` wrote.", default_text="the bundled model", short="-c"
     )
     size: int | None = option(
-        None,
-        "Side of the network input in pixels.",
-        default_text="as in training",
-        low=32,
-        high=2048,
-        decides=True,
+        None, "Side of the network input in pixels.", default_text="as in training", low=32, high=2048, decides=True
     )
 
 

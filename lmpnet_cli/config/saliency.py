@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lmpnet_cli.config.options import SALIENCY, Options, documented, option
+from lmpnet_cli.config.options import Options, documented, of_saliency
 from lmpnet_cli.errors import OptionError
-
-_OF_SALIENCY: dict[str, Any] = {"methods": ("saliency",), "panel": SALIENCY}
 
 
 @documented
@@ -15,60 +12,33 @@ _OF_SALIENCY: dict[str, Any] = {"methods": ("saliency",), "panel": SALIENCY}
 class SaliencyConfig(Options):
     """Options of `--method saliency`; None where another method was chosen."""
 
-    classifier: str | None = option(
-        None,
-        "Name of the timm classifier to explain.",
-        default_text="the network of the checkpoint",
-        decides=True,
-        **_OF_SALIENCY,
+    classifier: str | None = of_saliency(
+        None, "Name of the timm classifier to explain.", default_text="the network of the checkpoint"
     )
-    # not `decides`: the results record the checksum of the weights, which may be stored elsewhere on another machine
-    classifier_weights: Path | None = option(
-        None, "Weights of --classifier, a safetensors file.", default_text="those of timm", **_OF_SALIENCY
+    # the results record the checksum of the weights, which may be stored elsewhere on another machine
+    classifier_weights: Path | None = of_saliency(
+        None, "Weights of --classifier, a safetensors file.", default_text="those of timm", decides=False
     )
-    target_class: str | None = option(
-        None, "Name of the class to explain.", default_text="the predicted class", decides=True, **_OF_SALIENCY
-    )
-    patch: int | None = option(
-        16, "Side of the occluding patch, in input pixels.", low=1, high=2048, decides=True, **_OF_SALIENCY
-    )
-    coarse_stride: int | None = option(
+    target_class: str | None = of_saliency(None, "Name of the class to explain.", default_text="the predicted class")
+    patch: int | None = of_saliency(16, "Side of the occluding patch, in input pixels.", low=1, high=2048)
+    coarse_stride: int | None = of_saliency(
         8,
         "Stride of the occluding patch, in input pixels, at most --patch; a larger one takes less time.",
         low=1,
         high=2048,
-        decides=True,
-        **_OF_SALIENCY,
     )
-    draws: int | None = option(
-        1,
-        "Number of random colours for each patch, which are averaged; the time grows with it.",
-        low=1,
-        high=100,
-        decides=True,
-        **_OF_SALIENCY,
+    draws: int | None = of_saliency(
+        1, "Number of random colours for each patch, which are averaged; the time grows with it.", low=1, high=100
     )
-    coarse_weight: float | None = option(
-        0.5,
-        "Weight of the occlusion map in the combination; the guided gradients get the rest.",
-        low=0,
-        high=1,
-        decides=True,
-        **_OF_SALIENCY,
+    coarse_weight: float | None = of_saliency(
+        0.5, "Weight of the occlusion map in the combination; the guided gradients get the rest.", low=0, high=1
     )
-    nms_radius: float | None = option(
-        8.0,
-        "Remove points that are nearer than this to a stronger one, in input pixels.",
-        low=0,
-        high=256,
-        decides=True,
-        **_OF_SALIENCY,
+    nms_radius: float | None = of_saliency(
+        8.0, "Remove points that are nearer than this to a stronger one, in input pixels.", low=0, high=256
     )
-    keep: float | None = option(
-        0.4, "Share of the points to keep, those of highest confidence.", above=0, high=1, decides=True, **_OF_SALIENCY
-    )
-    panels: bool | None = option(
-        False, "Draw both relevance maps and the points side by side, into panels/.", **_OF_SALIENCY
+    keep: float | None = of_saliency(0.4, "Share of the points to keep, those of highest confidence.", above=0, high=1)
+    panels: bool | None = of_saliency(
+        False, "Draw both relevance maps and the points side by side, into panels/.", decides=False
     )
 
     def _check(self) -> None:
