@@ -66,10 +66,10 @@ class Option:
             return ""
         return f"at least {self.low:.10g}" if self.high is None else f"{self.low:.10g} to {self.high:.10g}"
 
-    def allows(self, value: float) -> bool:
+    def allows(self, value: Any) -> bool:
         """Return whether a number is finite and within the range."""
         return (
-            math.isfinite(value)
+            -math.inf < value < math.inf
             and (self.above is None or value > self.above)
             and (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
@@ -203,9 +203,9 @@ def _converted_item(flag: str, described: Option, item: Any, value: Any) -> Any:
 def _number(flag: str, described: Option, kind: type[int] | type[float], value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or (kind is int and not isinstance(value, Integral)):
         raise OptionError(f"{flag} {value!r} is not a {'whole ' if kind is int else ''}number.")
-    if not described.allows(float(value)):
+    if not described.allows(value):
         allowed = described.range or "every finite number"
-        raise OptionError(f"{flag} {float(value):.10g} is out of range; allowed: {allowed}.")
+        raise OptionError(f"{flag} {value} is out of range; allowed: {allowed}.")
     return int(value) if isinstance(value, Integral) and kind is int else float(value)
 
 
