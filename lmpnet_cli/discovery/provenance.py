@@ -26,7 +26,7 @@ def describe(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:
         "description": f"Keypoints found by lmpnet: {MEANING[predictor.order]}.",
         "lmpnet_version": versions()["lmpnet-cli"],
         "format_version": FORMAT_VERSION,
-        "method": config.method,
+        "method": config.method or {"prominence": "lmpnet", "identity": "parts"}[predictor.order],
         "order": predictor.order,
         "k": len(predictor.names),
         "thr": predictor.thresholds([config.thr])[0],

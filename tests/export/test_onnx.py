@@ -23,13 +23,14 @@ from lmpnet_cli.model.lmpnet import LMPNetOutput
 from lmpnet_cli.model.onnx_module import OnnxModule, OnnxSpec
 
 OPTIONS = {"workers": 0, "device": "cpu", "overlays": False}
+METHODS = {"prominence": "lmpnet", "identity": "parts"}
 
 
 @pytest.fixture(scope="module")
 def graphs(checkpoint, named, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("graphs")
     for name, source in (("prominence", checkpoint), ("identity", named)):
-        result = export_onnx(folder / f"{name}.onnx", checkpoint=source)
+        result = export_onnx(folder / f"{name}.onnx", checkpoint=source, method=METHODS[name])
         assert result.header.order == name and result.bytes == result.path.stat().st_size
     return {name: folder / f"{name}.onnx" for name in ("prominence", "identity")}
 
@@ -37,7 +38,7 @@ def graphs(checkpoint, named, tmp_path_factory) -> dict[str, Path]:
 @pytest.mark.parametrize("order", ["prominence", "identity"])
 def test_the_graph_gives_the_keypoints_of_torch(graphs, checkpoint, named, birds, order):
     source = {"prominence": checkpoint, "identity": named}[order]
-    expected = discover(birds / "images", checkpoint=source, **OPTIONS)
+    expected = discover(birds / "images", checkpoint=source, method=METHODS[order], **OPTIONS)
     found = discover(birds / "images", checkpoint=graphs[order], batch_size=7, **OPTIONS)
     assert (found.order, found.names) == (expected.order, expected.names) and len(found.keypoints) == 96
     for one, other in zip(expected.keypoints, found.keypoints, strict=True):
@@ -102,7 +103,7 @@ def test_results_say_which_weights_made_them(graphs, checkpoint, birds, tmp_path
     documents = []
     for source in (checkpoint, graphs["prominence"]):
         out = tmp_path / source.suffix
-        discover(pictures, checkpoint=source, out=out, **OPTIONS)
+        discover(pictures, checkpoint=source, method="lmpnet", out=out, **OPTIONS)
         documents.append(json.loads((out / "keypoints.json").read_text()))
     for document in documents:
         document["info"].pop("date_created")
@@ -110,7 +111,7 @@ def test_results_say_which_weights_made_them(graphs, checkpoint, birds, tmp_path
 
 
 def test_options_that_are_fixed_in_a_graph_cannot_change(graphs, birds):
-    for given in ({"k": 7}, {"thr": 2.0}, {"size": 96}, {"margin": 1}, {"identity": True}):
+    for given in ({"k": 7}, {"thr": 2.0}, {"size": 96}, {"margin": 1}, {"method": "parts"}):
         name = next(iter(given))
         with pytest.raises(OptionError, match=f"--{name} .* differs from .* was exported"):
             discover(birds / "images", checkpoint=graphs["prominence"], **OPTIONS | given)
@@ -120,10 +121,10 @@ def test_options_that_are_fixed_in_a_graph_cannot_change(graphs, birds):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"backend": "onnx", "method": "saliency"}, "runs LMPNets only"),
-        ({"backend": "onnx", "precision": "bf16"}, "computes in float32"),
-        ({"backend": "onnx", "iterations": 3}, "--iterations changes maps"),
-        ({"backend": "torch", "checkpoint": "model.onnx"}, "is a graph"),
+        ({"backend": "onnx", "method": "saliency"}, "--method saliency cannot be combined with"),
+        ({"backend": "onnx", "precision": "bf16"}, "--precision bf16 cannot be combined with"),
+        ({"backend": "onnx", "method": "lmpnet", "iterations": 3}, "--iterations cannot be combined with"),
+        ({"backend": "torch", "checkpoint": "model.onnx"}, "is an ONNX model"),
         ({"backend": "jax"}, "--backend jax is unknown"),
     ],
 )
@@ -143,7 +144,7 @@ def test_bad_graph_files_and_places(graphs, checkpoint, birds, tmp_path):
     onnx.save(foreign, tmp_path / "foreign.onnx")
     with pytest.raises(CheckpointError, match="was not written by `lmpnet export`"):
         discover(birds, checkpoint=tmp_path / "foreign.onnx", **OPTIONS)
-    with pytest.raises(OptionError, match="Both a model and the graph"):
+    with pytest.raises(OptionError, match="Both a model and the ONNX model"):
         discover(birds, checkpoint=graphs["identity"], model=load_checkpoint(checkpoint), **OPTIONS)
     with pytest.raises(DeviceError, match="runs on the CPU"):
         discover(birds, checkpoint=graphs["identity"], **OPTIONS | {"device": "cuda"})

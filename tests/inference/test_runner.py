@@ -9,7 +9,7 @@ from lmpnet_cli.errors import DeviceError
 from lmpnet_cli.inference.runner import ModelRunner
 from lmpnet_cli.progress import Progress
 
-OPTIONS = {"workers": 0, "device": "cpu", "precision": "32"}
+OPTIONS = {"workers": 0, "device": "cpu", "method": "lmpnet", "precision": "32"}
 
 
 class Told(Progress):
