@@ -70,6 +70,7 @@ def _finish_discover(
     """Print what local runs and runs on Ray have in common, then `facts` or `document`."""
     images, found = counts["images"], counts["keypoints"]
     method = getattr(result, "method", config.method)
+
     common = {
         "images": images,
         "skipped": skipped_line(counts["skipped"]),

@@ -130,9 +130,11 @@ class DiscoverConfig(KeypointConfig):
         self._set("export", tuple(dict.fromkeys(self.export)))
         if self.out is None and (self.report or self.export):
             raise OptionError("--report and --export need an output folder: pass --out.")
+
         _ = self.shard_numbers
         if self.video is not None:
             self._check_video(self.video)
+
         if self.onnx_model and self.backend not in (None, "onnx"):
             raise OptionError(f"{self.checkpoint} is an ONNX model, which needs --backend onnx; remove --backend.")
         if self.backend_used == "onnx":
