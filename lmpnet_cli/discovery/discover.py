@@ -88,7 +88,7 @@ def discover(
 
 
 def _discover(config: DiscoverConfig, model: LMPNet | None, progress: Progress) -> DiscoverResult:
-    video = Video(config.video, config.every) if config.video else None
+    video = Video(config.video, config.every or 1) if config.video else None
     files: Sequence[ListedImage] = video or _without_own_results(
         list_images(config.images, config.follow_links), config.out
     )
@@ -97,8 +97,8 @@ def _discover(config: DiscoverConfig, model: LMPNet | None, progress: Progress) 
     seed_everything(config.seed)
     predictor = open_predictor(config, model)
     shard = None
-    if config.part:
-        files, shard = take(list(files), config.part, settings(predictor, config))
+    if config.shard_numbers:
+        files, shard = take(list(files), config.shard_numbers, settings(predictor, config))
     started = time.perf_counter()
     names = [file.name for file in files if not file.refused]
     journal = Journal(None if video else config.out, what_decides(predictor, config, files), config.resume)

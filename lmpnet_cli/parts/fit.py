@@ -68,7 +68,7 @@ def fit_parts(config: PartsConfig, pictures: Sequence[ListedImage], progress: Pr
     order = np.random.default_rng(config.seed).permutation(len(pictures))[: config.images]
     chosen = [pictures[index] for index in order]
     gathered = Cells(runner, chosen, config.seed, progress)
-    names = config.names or tuple(keypoint_names(config.keypoints))
+    names = config.names or tuple(keypoint_names(config.count))
     spec = PartHeadSpec(names, gathered.channels, gathered.reduction["projection"].shape[1])
     recipe = Recipe()
     made = fit_part_head(spec, gathered, config.seed, recipe, progress)

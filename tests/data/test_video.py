@@ -49,7 +49,7 @@ def test_every_nth_frame_with_its_number_and_time(clip, every, numbers):
 
 
 def test_keypoints_are_those_of_the_same_frames_as_images(clip, checkpoint, tmp_path):
-    options = {"checkpoint": checkpoint, "workers": 0, "device": "cpu"}
+    options = {"checkpoint": checkpoint, "method": "lmpnet", "workers": 0, "device": "cpu"}
     out = tmp_path / "out"
     video = discover(clip, every=4, out=out, **options, report=True, export="csv")
     stills = tmp_path / "stills"
@@ -83,7 +83,14 @@ def test_keypoints_are_those_of_the_same_frames_as_images(clip, checkpoint, tmp_
 
 
 def test_no_overlays_leaves_no_video(clip, checkpoint, tmp_path):
-    options = {"checkpoint": checkpoint, "workers": 0, "device": "cpu", "every": 10, "out": tmp_path}
+    options = {
+        "checkpoint": checkpoint,
+        "method": "lmpnet",
+        "workers": 0,
+        "device": "cpu",
+        "every": 10,
+        "out": tmp_path,
+    }
     discover(clip, **options)
     discover(clip, **options, overwrite=True, overlays=False)
     assert not (tmp_path / "overlays").exists() and not (tmp_path / "overview.jpg").exists()
@@ -91,10 +98,10 @@ def test_no_overlays_leaves_no_video(clip, checkpoint, tmp_path):
 
 def test_what_does_not_go_together_is_refused(clip, tmp_path):
     for given, message in (
-        ({"images": ("photos",), "every": 2}, "--every belongs to a video"),
-        ({"images": (clip, "photos")}, "name it alone"),
-        ({"images": (clip,), "shard": "1/2"}, "in one go"),
-        ({"images": (clip,), "out": "x", "export": "fiftyone"}, "names picture files"),
+        ({"images": ("photos",), "every": 2}, "--every cannot be combined with"),
+        ({"images": (clip, "photos")}, "pass it alone"),
+        ({"images": (clip,), "shard": "1/2"}, "--shard cannot be combined with a video"),
+        ({"images": (clip,), "out": "x", "export": "fiftyone"}, "needs image files"),
         ({"images": (clip,), "every": 0}, "--every 0 is out of range"),
     ):
         with pytest.raises(OptionError, match=message):
@@ -118,7 +125,9 @@ def test_a_truncated_video_ends_early_with_a_warning(clip, checkpoint, tmp_path)
     cut = tmp_path / "cut.avi"
     cut.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
     callback = Told()
-    result = discover(cut, checkpoint=checkpoint, workers=0, device="cpu", out=tmp_path / "out", progress=callback)
+    result = discover(
+        cut, checkpoint=checkpoint, method="lmpnet", workers=0, device="cpu", out=tmp_path / "out", progress=callback
+    )
     assert 0 < len(result.keypoints) < FRAMES
     assert callback.warnings == [
         f"{cut} contains only {len(result.keypoints)} of the {FRAMES} frames stated in its header."
@@ -133,7 +142,7 @@ def test_frames_that_cannot_be_decoded_are_skipped_and_named(clip, checkpoint, m
             yield replace(frame, rgb=None) if frame.number in broken else frame
 
     monkeypatch.setattr(Video, "frames", damaged)
-    options = {"checkpoint": checkpoint, "workers": 0, "device": "cpu", "every": 5}
+    options = {"checkpoint": checkpoint, "method": "lmpnet", "workers": 0, "device": "cpu", "every": 5}
     broken = {5, 15}
     result = discover(clip, **options)
     assert [each.frame for each in result.keypoints] == [0, 10, 20]
@@ -147,7 +156,7 @@ def test_frames_that_cannot_be_decoded_are_skipped_and_named(clip, checkpoint, m
 
 
 def test_a_page_of_frames_needs_the_video_where_it_was(clip, checkpoint, tmp_path):
-    discover(clip, every=10, out=tmp_path / "out", checkpoint=checkpoint, workers=0, device="cpu")
+    discover(clip, every=10, out=tmp_path / "out", checkpoint=checkpoint, method="lmpnet", workers=0, device="cpu")
     for to in ("label-studio", "fiftyone", "yolo-pose"):
         with pytest.raises(DatasetError, match="frames of a video are not"):
             convert(tmp_path / "out", to=to, out=tmp_path / "x")

@@ -13,7 +13,7 @@ from lmpnet_cli.errors import DeviceError, InputError, OutputError
 from lmpnet_cli.inference.lmpnet import find_keypoints
 from lmpnet_cli.model.lmpnet import LMPNetOutput
 
-OPTIONS = {"device": "cpu", "workers": 0}
+OPTIONS = {"device": "cpu", "workers": 0, "method": "lmpnet"}
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_same_bytes_for_any_batch_size_and_number_of_workers(folder, checkpoint,
     for number, (batch, workers) in enumerate(((1, 0), (3, 0), (2, 2))):
         out = tmp_path / str(number)
         discover(
-            folder, out=out, checkpoint=checkpoint, batch_size=batch, workers=workers, device="cpu", overlays=False
+            folder, out=out, checkpoint=checkpoint, batch_size=batch, **OPTIONS | {"workers": workers}, overlays=False
         )
         lines = (out / "keypoints.json").read_text().splitlines()
         texts.append([line for line in lines if "date_created" not in line])
@@ -117,7 +117,7 @@ def test_a_planted_peak_comes_out_at_its_pixel():
     maps = torch.zeros(1, 2, 14, 14)
     maps[0, :, 3, 9] = 1.0
     picture = LoadedImage(0, "a.jpg", np.zeros((3, 8, 8), np.uint8), None, 280, 140)
-    config = DiscoverConfig(images=("a.jpg",), k=2)
+    config = DiscoverConfig(images=("a.jpg",), method="lmpnet", k=2)
     result = find_keypoints(LMPNetOutput(maps, torch.tensor([[0.0, 3.0, 9.0]])), [picture], config, [3.0], ("a", "b"))[
         0
     ][0]
@@ -130,14 +130,14 @@ def test_errors_come_before_any_work(folder, checkpoint, tmp_path):
     out = tmp_path / "out"
     discover(folder / "b.jpg", out=out, checkpoint=checkpoint, **OPTIONS)
     with pytest.raises(OutputError, match=r"keypoints\.json.*--overwrite"):
-        discover(tmp_path / "no such folder", out=out, checkpoint=checkpoint)
+        discover(tmp_path / "no such folder", out=out, checkpoint=checkpoint, method="lmpnet")
     with pytest.raises(InputError, match="no such folder"):
         discover(tmp_path / "no such folder", checkpoint=checkpoint)
     with pytest.raises(DeviceError):
-        discover(folder, checkpoint=checkpoint, device="cuda:17")
+        discover(folder, checkpoint=checkpoint, method="lmpnet", device="cuda:17")
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="Choose another"):
-        discover(folder, out=tmp_path / "file", checkpoint=checkpoint)
+        discover(folder, out=tmp_path / "file", checkpoint=checkpoint, method="lmpnet")
 
 
 def test_overwriting_leaves_no_old_overlay(folder, checkpoint, tmp_path):

@@ -18,7 +18,7 @@ from lmpnet_cli.discovery.shards import take
 from lmpnet_cli.errors import InputError, OptionError, OutputError
 from lmpnet_cli.progress import Progress
 
-OPTIONS = {"workers": 0, "device": "cpu", "precision": "32", "overlays": False}
+OPTIONS = {"workers": 0, "device": "cpu", "method": "lmpnet", "precision": "32", "overlays": False}
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from lmpnet_cli.errors import InputError, OptionError, OutputError
 from lmpnet_cli.progress import Progress
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
-OPTIONS = {"device": "cpu", "precision": "32"}
+OPTIONS = {"device": "cpu", "method": "lmpnet", "precision": "32"}
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of all kinds
 
 
@@ -119,7 +119,7 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(two_workers, pictures
 
     thread = threading.Thread(target=kill)
     thread.start()
-    discover_on_ray(pictures, checkpoint=checkpoint, out=tmp_path / "run", block=2, actors=1, **OPTIONS)
+    discover_on_ray(pictures, checkpoint=checkpoint, out=tmp_path / "run", chunk=2, actors=1, **OPTIONS)
     thread.join()
     assert killed
     merge(tmp_path / "run", out=tmp_path / "all")
@@ -328,13 +328,13 @@ def test_parts_keep_every_number(whole, pictures, checkpoint):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"images": "s3://bucket/x"}, "s3://bucket/x is no local place"),
-        ({"out": "s3://bucket/x"}, "s3://bucket/x is no local place"),
-        ({"block": 5}, "--block belongs to --backend ray"),
-        ({"backend": "ray", "shard": "1/2"}, "--shard does not go with"),
-        ({"backend": "ray", "method": "saliency"}, "--method does not go with"),
-        ({"backend": "ray", "device": "cuda:1"}, "--device cuda:1 does not go with"),
-        ({"backend": "ray", "resume": True, "overwrite": True}, "leave one of them out"),
+        ({"images": "s3://bucket/x"}, "s3://bucket/x is not a local path"),
+        ({"out": "s3://bucket/x"}, "--out must be a local path, not s3://bucket/x"),
+        ({"actors": 2}, "--actors cannot be combined with --backend torch"),
+        ({"backend": "ray", "shard": "1/2"}, "--shard cannot be combined with"),
+        ({"backend": "ray", "method": "saliency"}, "--method saliency cannot be combined with"),
+        ({"backend": "ray", "device": "cuda:1"}, "--device cuda:1 cannot be combined with"),
+        ({"backend": "ray", "resume": True, "overwrite": True}, "--resume cannot be combined with --overwrite"),
     ],
 )
 def test_what_does_not_go_together_is_refused(given, message):

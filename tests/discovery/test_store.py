@@ -13,7 +13,7 @@ from lmpnet_cli.drawing.image_writer import ImageWriter
 from lmpnet_cli.errors import InputError, OptionError, OutputError
 from lmpnet_cli.inference import lmpnet as lmpnet_finder
 
-OPTIONS = {"workers": 0, "device": "cpu", "identity": False, "precision": "32", "batch_size": 3}
+OPTIONS = {"workers": 0, "device": "cpu", "method": "lmpnet", "precision": "32", "batch_size": 3}
 
 
 @pytest.fixture(scope="module")

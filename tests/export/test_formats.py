@@ -497,7 +497,7 @@ def test_discover_exports_its_result(birds, checkpoint, tmp_path):
     from lmpnet_cli.discovery.discover import discover
 
     images = sorted((birds / "images").rglob("*.jpg"))[:3]
-    options = {"checkpoint": checkpoint, "workers": 0, "device": "cpu", "out": tmp_path / "out"}
+    options = {"checkpoint": checkpoint, "method": "lmpnet", "workers": 0, "device": "cpu", "out": tmp_path / "out"}
     discover(images, **options, export=("csv", "yolo-pose"))
     exports = tmp_path / "out" / "exports"
     assert (exports / "csv" / "keypoints.csv").is_file() and (exports / "yolo-pose" / "data.yaml").is_file()

@@ -84,7 +84,7 @@ class Documents:
         self.state = folder / STATE
         self.model = model
         images = [folder / "cub" / "images"]
-        options = {"checkpoint": self.checkpoint, "device": "cpu", "workers": 0, "identity": False}
+        options = {"checkpoint": self.checkpoint, "device": "cpu", "workers": 0, "method": "lmpnet"}
         discover(images, out=folder / "found", shard="1/1", **options)
         self.found = json.loads((folder / "found" / "keypoints.json").read_text())
         self.run = json.loads((folder / "found" / "run.json").read_text())

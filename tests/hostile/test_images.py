@@ -22,7 +22,7 @@ from lmpnet_cli.discovery.discover import discover
 from lmpnet_cli.errors import InputError
 
 WHOLE = seeds()
-OPTIONS = {"workers": 0, "device": "cpu", "identity": False}
+OPTIONS = {"workers": 0, "device": "cpu", "method": "lmpnet"}
 
 
 def outcome(path: Path) -> str:

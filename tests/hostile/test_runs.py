@@ -122,7 +122,7 @@ def test_dead_and_overflowing_filters_give_finite_results(change, precision, bir
     weights = changed(checkpoint, tmp_path / "changed.safetensors", change)
     pictures = sorted((birds / "images").rglob("*.jpg"))[:3]
     options = {"checkpoint": weights, "precision": precision, **OPTIONS}
-    discover(pictures, out=tmp_path / "found", identity=False, **options)
+    discover(pictures, out=tmp_path / "found", method="lmpnet", **options)
     for each in read_keypoints(tmp_path / "found" / "keypoints.json"):
         assert np.isfinite(each.xy[each.found]).all() and np.isfinite(each.scores[each.found]).all()
         assert change is not silence or not each.found.any()

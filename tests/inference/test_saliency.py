@@ -119,7 +119,7 @@ def test_pictures_share_a_pass_where_patches_are_few(pictures, checkpoint):
 
 
 def test_eval_has_one_row_and_the_same_table(birds, checkpoint, tmp_path):
-    result = evaluate(birds, out=tmp_path / "out", checkpoint=checkpoint, thr=(1, 3), k=4, panels=True, **OPTIONS)
+    result = evaluate(birds, out=tmp_path / "out", checkpoint=checkpoint, k=4, panels=True, **OPTIONS)
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert metrics == result.metrics
     assert (metrics["method"], metrics["images"], metrics["k"], metrics["map_size"]) == ("saliency", 48, 4, None)

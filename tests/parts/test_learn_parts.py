@@ -215,24 +215,17 @@ def test_positions_and_scores_are_those_of_the_vocabulary(birds, named):
         assert result.scores[part] == pytest.approx(found.scores[0, part].item(), abs=1e-4)
 
 
-def test_what_only_the_papers_order_has_brings_it_back(birds, named, checkpoint):
+def test_only_the_method_chooses_the_order(birds, named, checkpoint):
     photo = next((birds / "images").rglob("*.jpg"))
-    for options in ({"identity": False}, {"thr": 2.0}, {"filters": 8}, {"margin": 1}, {"replica": False}, {"k": 4}):
-        result = discover(photo, checkpoint=named, **OPTIONS, **options)
-        assert (result.order, result.names[0]) == ("prominence", "kp1"), options
+    for options in ({}, {"thr": 2.0}, {"filters": 8}, {"margin": 1}, {"replica": False}, {"k": 4}):
+        result = discover(photo, checkpoint=named, method="lmpnet", **OPTIONS, **options)
+        assert result.names[0] == "kp1", options
         assert len(result.names) == options.get("k", 5)
-    assert discover(photo, checkpoint=named, k=3, **OPTIONS).order == "identity"
-    assert discover(photo, checkpoint=checkpoint, **OPTIONS).order == "prominence"
-    for options, message in (
-        ({"thr": 2.0}, "--thr means nothing with --identity"),
-        ({"replica": False}, "--no-replica means nothing"),
-        ({"method": "saliency"}, "--method saliency means nothing"),
-        ({"k": 4}, "has 3 keypoints: leave --k 4 out"),
-    ):
-        with pytest.raises(OptionError, match=message):
-            discover(photo, checkpoint=named, identity=True, **OPTIONS, **options)
+    assert discover(photo, checkpoint=named, k=3, **OPTIONS).names == ("head", "wing", "tail")
+    with pytest.raises(OptionError, match="--k 4 differs from the 3 parts of this model"):
+        discover(photo, checkpoint=named, k=4, **OPTIONS)
     with pytest.raises(CheckpointError, match="has no keypoint vocabulary"):
-        discover(photo, checkpoint=checkpoint, identity=True, **OPTIONS)
+        discover(photo, checkpoint=checkpoint, **OPTIONS)
 
 
 def test_a_loaded_model_brings_its_vocabulary(birds, named):
@@ -370,10 +363,10 @@ def test_eval_scores_identity_beside_the_papers_order(birds, named, checkpoint, 
     assert 0 <= identity["stability"]["score"] <= 100 and identity["flip"]["error"] > 0
     stored = json.loads((tmp_path / "out/metrics.json").read_text())["identity"]
     assert stored["greedy_pck_one_to_one"] == identity["greedy_pck_one_to_one"]
-    assert "identity" not in evaluate(birds, checkpoint=named, identity=False, **OPTIONS).metrics
+    assert "identity" not in evaluate(birds, checkpoint=named, parts=False, **OPTIONS).metrics
     assert "identity" not in evaluate(birds, checkpoint=checkpoint, **OPTIONS).metrics
     with pytest.raises(CheckpointError, match="no keypoint vocabulary to score"):
-        evaluate(birds, checkpoint=checkpoint, identity=True, **OPTIONS)
+        evaluate(birds, checkpoint=checkpoint, stability=True, **OPTIONS)
 
 
 def test_eval_scores_what_discover_writes(birds, named, tmp_path):

@@ -84,15 +84,15 @@ def discover_on_ray(images: Any, *, progress: Progress | None = None, **options:
                 f"The name {name!r} cannot be written into Parquet files. Rename it, or use --backend torch."
             )
     weights = config.checkpoint or bundled_checkpoint()
-    predictor = open_predictor(replace(config.of_a_worker, device="cpu"))  # here it only says what it is
-    blocks = [places[start : start + config.block] for start in range(0, len(places), config.block)]
+    predictor = open_predictor(replace(config.worker_config, device="cpu"))  # here it only says what it is
+    blocks = [places[start : start + config.chunk] for start in range(0, len(places), config.chunk)]
     manifest = {
         "format_version": FORMAT_VERSION,
         "info": describe(predictor, config),
         "options": settings(predictor, config),
         "listed": len(places),
         "names_sha256": names_sha256(name for _, name in places),
-        "block": config.block,
+        "block": config.chunk,
         "blocks": len(blocks),
         "keypoints": list(predictor.names),
     }

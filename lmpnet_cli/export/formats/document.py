@@ -137,8 +137,8 @@ def _check(
         raise DatasetError(f"{path} has a skeleton with keypoints that do not exist: it counts from 1. {ADVICE}")
     if len(file.categories) > 1 or len(file.annotations) > len(annotated):
         raise DatasetError(
-            f"{path} has {len(file.categories)} categories and {len(file.annotations)} objects on {len(annotated)} images. "
-            "Only one category, and at most one object per image, can be converted."
+            f"{path} has {len(file.categories)} categories and {len(file.annotations)} objects on {len(annotated)} "
+            "images. Only one category, and at most one object per image, can be converted."
         )
     if len(set(names)) < len(names):
         raise DatasetError(f"{path} gives the same name to several keypoints: {', '.join(names)}. Rename them.")
