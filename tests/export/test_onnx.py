@@ -91,7 +91,8 @@ def test_equal_votes_and_empty_maps_end_as_with_torch():
 
 
 def test_an_engine_without_an_exported_file_makes_its_graph_for_the_run(checkpoint, birds):
-    options = OPTIONS | {"checkpoint": checkpoint, "k": 3, "thr": 2.0, "replica": False, "filters": 20, "margin": 1}
+    options = {"checkpoint": checkpoint, "method": "lmpnet", "k": 3, "thr": 2.0, "replica": False, "filters": 20}
+    options |= OPTIONS | {"margin": 1}
     expected = discover(birds / "images", **options)
     found = discover(birds / "images", backend="onnx", **options)
     for one, other in zip(expected.keypoints, found.keypoints, strict=True):
@@ -159,7 +160,8 @@ def test_the_command(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(
         onnx_file, "_traced", lambda *_: SimpleNamespace(model_proto=onnx.ModelProto())
     )  # the slow part
-    result = CliRunner().invoke(app, ["export", "-o", str(path), "-c", str(checkpoint), "--k", "2", "--json"])
+    options = ["-c", str(checkpoint), "--method", "lmpnet", "--k", "2", "--json"]
+    result = CliRunner().invoke(app, ["export", "-o", str(path), *options])
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["names"] == ["kp1", "kp2"] and path.exists()
     assert CliRunner().invoke(app, ["export"]).exit_code == 2
