@@ -92,7 +92,15 @@ def test_ties_and_empty_maps_give_the_same_result_as_torch():
 
 
 def test_the_onnx_backend_exports_a_checkpoint_for_the_run(checkpoint, birds):
-    options = OPTIONS | {"checkpoint": checkpoint, "k": 3, "thr": 2.0, "replica": False, "filters": 20, "margin": 1}
+    options = OPTIONS | {
+        "checkpoint": checkpoint,
+        "method": "lmpnet",
+        "k": 3,
+        "thr": 2.0,
+        "replica": False,
+        "filters": 20,
+        "margin": 1,
+    }
     expected = discover(birds / "images", **options)
     found = discover(birds / "images", backend="onnx", **options)
     for one, other in zip(expected.keypoints, found.keypoints, strict=True):
@@ -157,10 +165,9 @@ def test_damaged_and_foreign_onnx_files_are_refused(exported, checkpoint, birds,
 
 def test_the_command(checkpoint, tmp_path, monkeypatch):
     path = tmp_path / "model.onnx"
-    monkeypatch.setattr(
-        onnx_file, "trace", lambda *_: SimpleNamespace(model_proto=onnx.ModelProto())
-    )  # the export is slow
-    result = CliRunner().invoke(app, ["export", "-o", str(path), "-c", str(checkpoint), "--k", "2", "--json"])
+    monkeypatch.setattr(onnx_file, "trace", lambda *_: SimpleNamespace(model_proto=onnx.ModelProto()))  # the slow part
+    options = ["-c", str(checkpoint), "--method", "lmpnet", "--k", "2", "--json"]
+    result = CliRunner().invoke(app, ["export", "-o", str(path), *options])
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["names"] == ["kp1", "kp2"] and path.exists()
     assert CliRunner().invoke(app, ["export"]).exit_code == 2
