@@ -1,7 +1,6 @@
 """Keypoints by occlusion and guided backpropagation, from any classifier."""
 
 import difflib
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +21,14 @@ from lmpnet_cli.keypoints import Keypoints, keypoint_names, positions_in_image
 from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.saliency.guided_backprop import guided_gradients
-from lmpnet_cli.saliency.occlusion import patch_corners, patch_places, random_colors
-from lmpnet_cli.saliency.pipeline import SaliencyPoints, coarse_map, detect
-from lmpnet_cli.saliency.sparse.occlusion import patched_logits, works_locally
-from lmpnet_cli.saliency.sparse.walk import Walk
+from lmpnet_cli.saliency.occlusion import patch_corners, random_colors
+from lmpnet_cli.saliency.pipeline import (
+    SaliencyPoints,
+    coarse_map,
+    detect,
+    fast_occlusion_works,
+    seconds_per_image,
+)
 
 Map = NDArray[np.float32]
 MAX_COLORS = 300_000_000  # pixels of random colours kept in memory, three bytes each
@@ -83,7 +86,7 @@ class SaliencyPredictor:
         self.reader = ImageLoader(config, self.size, self.device, max(1, config.batch_size // max(1, self.patches)))
         auto = config.precision == "auto" and fast_bfloat16(self.device)
         self.bfloat16 = auto or config.precision == "bf16"
-        self.local = False
+        self.fast = False
 
     def _colors(self) -> tuple[int, Tensor]:
         """How many occluded copies a picture needs, and the colours that hide its patches in every draw."""
@@ -118,7 +121,7 @@ class SaliencyPredictor:
         with evaluating(self.classifier.network):
             self._refuse_other_activations()
             if self.patches:
-                self.local = self.device.type == "cpu" and works_locally(self.classifier.logits, self.size)
+                self.fast = fast_occlusion_works(self.classifier.logits, self.size, self.device)
                 progress.tell(self._cost(len(images)))
             for pictures, pixels in self.reader.batches(images, progress, preview):
                 yield pictures, self._answer(pictures, pixels.to(self.device))
@@ -148,7 +151,7 @@ class SaliencyPredictor:
                 self.draws,
                 stride=config.coarse_stride,
                 batch_size=config.batch_size,
-                local=self.local,
+                fast=self.fast,
             )
         points = detect(
             pixels,
@@ -166,25 +169,16 @@ class SaliencyPredictor:
 
     def _cost(self, count: int) -> str:
         """How long it will take, from one batch of occluded copies of full size."""
-        batch = min(self.config.batch_size, self.patches)
-        sample = torch.zeros(batch, 3, self.size, self.size, dtype=torch.uint8, device=self.device)
-        sample = sample.contiguous(memory_format=torch.channels_last)
-        colors = self.draws[0]
-        places, _ = patch_places((self.size, self.size), colors, self.config.coarse_stride)
-        chosen = torch.linspace(0, len(places) - 1, batch).long()
-        walk = Walk()
-
-        def once() -> None:
-            if self.local:
-                patched_logits(self._occluded, sample[:1], walk, colors[chosen], places[chosen])
-            else:
-                self._occluded(sample).sum().item()  # waits for the device
-
+        sample = torch.zeros(1, 3, self.size, self.size, dtype=torch.uint8, device=self.device)
         with torch.inference_mode():
-            once()  # the first one is slower
-            started = time.perf_counter()
-            once()
-        seconds = (time.perf_counter() - started) * self.patches / batch
+            seconds = seconds_per_image(
+                self._occluded,
+                sample,
+                self.draws,
+                stride=self.config.coarse_stride,
+                batch_size=self.config.batch_size,
+                fast=self.fast,
+            )
         return (
             f"{self.patches} occluded copies of each picture: about {seconds:.1f} s a picture, "
             f"{_span(seconds * count)} for {count}. A larger --coarse-stride takes less."

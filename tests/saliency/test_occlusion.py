@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from lmpnet_cli.saliency.occlusion import occlusion_scores, patch_corners, random_colors, show_through, spread
+from lmpnet_cli.saliency.occlusion import (
+    colors_from_image,
+    occlusion_scores,
+    patch_corners,
+    random_colors,
+    scores_to_pixels,
+)
 
 
 def tiny_classifier(size=24, classes=3):
@@ -104,7 +110,7 @@ def test_a_classifier_that_looks_at_one_pixel():
     torch.testing.assert_close(scores[0], expected)
     # the other class only gains, so nothing counts
     assert occlusion_scores(classify, images, torch.tensor([0]), colors, 4, 32).eq(0).all()
-    assert int(spread(scores, (16, 16), 8, 4)[0].argmax()) // 16 in range(8, 12)
+    assert int(scores_to_pixels(scores, (16, 16), 8, 4)[0].argmax()) // 16 in range(8, 12)
 
 
 @pytest.mark.parametrize("gap", [2.0, 20.0, 60.0])
@@ -123,18 +129,18 @@ def test_a_sure_classifier_still_shows_what_it_needs(gap):
     assert scores[0, 0, 0] == 0
 
 
-def test_spread_is_the_mean_over_covering_patches():
+def test_a_pixel_gets_the_mean_of_the_patches_that_cover_it():
     """4 x 4 pixels, patches of 2 with stride 1, scores 1 to 9 row by row."""
     scores = torch.arange(1.0, 10).view(1, 3, 3)
     expected = torch.tensor(
         [[1, 1.5, 2.5, 3], [2.5, 3, 4, 4.5], [5.5, 6, 7, 7.5], [7, 7.5, 8.5, 9]]
     )  # the corner has one patch, the edge two, the inside four
-    torch.testing.assert_close(spread(scores, (4, 4), 2, 1)[0], expected)
+    torch.testing.assert_close(scores_to_pixels(scores, (4, 4), 2, 1)[0], expected)
 
 
-def test_colors_of_a_picture_show_through():
+def test_colors_of_a_picture_colors_from_image():
     fill = torch.arange(3 * 6 * 6, dtype=torch.uint8).view(3, 6, 6)
-    colors = show_through(fill, 4, 2)
+    colors = colors_from_image(fill, 4, 2)
     assert len(colors) == 4
     assert torch.equal(colors[1], fill[:, 0:4, 2:6])
 
@@ -157,5 +163,7 @@ def test_captum_agrees_with_the_same_colors(stride):
     oracle = Occlusion(minus_drop).attribute(
         images.float(), sliding_window_shapes=(3, 8, 8), strides=(3, stride, stride), baselines=fill[None].float()
     )
-    scores = occlusion_scores(classify, images, target, show_through(fill, 8, stride), stride, 32)
-    torch.testing.assert_close(spread(scores, (24, 24), 8, stride)[0], oracle[0, 0].float(), atol=1e-6, rtol=1e-4)
+    scores = occlusion_scores(classify, images, target, colors_from_image(fill, 8, stride), stride, 32)
+    torch.testing.assert_close(
+        scores_to_pixels(scores, (24, 24), 8, stride)[0], oracle[0, 0].float(), atol=1e-6, rtol=1e-4
+    )
