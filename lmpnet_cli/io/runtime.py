@@ -71,6 +71,21 @@ def seed_everything(seed: int) -> None:
 
 
 @contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed Python, NumPy and torch inside the block and restore the caller's generators afterwards."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    # before CUDA is initialised there is no state to restore, and reading it would initialise CUDA
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices):
+        try:
+            seed_everything(seed)
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+@contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """The model in evaluation mode; every module's own flag comes back, after an error too."""
     flags = [(module, module.training) for module in model.modules()]
