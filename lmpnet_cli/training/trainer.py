@@ -129,7 +129,7 @@ class Trainer:
             seed_everything(config.seed * 1_000_003 + epoch)  # for dropout, if the backbone has any
             self.model.eval()
             network.train()
-            row = self._train_epoch(phase, network, wrapped, batches, schedule, epoch)
+            row = self.train_epoch(phase, network, wrapped, batches, schedule, epoch)
             row |= self.validate(phase, bare)
             self._check_finite(bare, row["val_loss"], phase, epoch)
             state.finish_epoch(row, optimizer)
@@ -174,7 +174,7 @@ class Trainer:
             nesterov=config.momentum > 0,
         )
 
-    def _train_epoch(
+    def train_epoch(
         self, phase: Phase, network: nn.Module, optimizer: Any, batches: DataLoader[Any], schedule: Schedule, epoch: int
     ) -> dict[str, Any]:
         """Train one epoch and return its row of the history."""

@@ -25,7 +25,7 @@ def tiny_classifier(size=24, classes=3):
     return lambda images: network(images.float() / 64 - 2)
 
 
-def pictures(count=2, height=24, width=24):
+def random_images(count=2, height=24, width=24):
     return torch.randint(
         0, 256, (count, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     )
@@ -55,7 +55,7 @@ def test_the_papers_grid_has_729_patches_and_inner_pixels_lie_under_four():
 
 
 @pytest.mark.parametrize(("length", "patch", "stride"), [(20, 8, 8), (17, 4, 3), (5, 5, 5), (224, 16, 12), (9, 4, 1)])
-def test_every_pixel_lies_under_a_patch_inside_the_picture(length, patch, stride):
+def test_every_pixel_lies_under_a_patch_inside_the_image(length, patch, stride):
     corners = patch_corners(length, patch, stride).tolist()
     assert corners == sorted(set(corners)) and corners[0] == 0 and corners[-1] == length - patch
     assert all(b - a <= stride for a, b in itertools.pairwise(corners))
@@ -80,7 +80,7 @@ def test_colors_are_fresh_for_every_patch_and_follow_the_seed():
 @pytest.mark.parametrize(("height", "width"), [(24, 24), (21, 30)])
 def test_scores_are_the_papers(height, width, batch_size):
     classify = tiny_classifier()
-    images = pictures(2, height, width)
+    images = random_images(2, height, width)
     target = torch.tensor([0, 2])
     count = len(patch_corners(height, 8, 4)) * len(patch_corners(width, 8, 4))
     colors = random_colors(count, 8, seed=0)
@@ -138,7 +138,7 @@ def test_a_pixel_gets_the_mean_of_the_patches_that_cover_it():
     torch.testing.assert_close(scores_to_pixels(scores, (4, 4), 2, 1)[0], expected)
 
 
-def test_colors_of_a_picture_colors_from_image():
+def test_patches_are_cut_out_of_an_image():
     fill = torch.arange(3 * 6 * 6, dtype=torch.uint8).view(3, 6, 6)
     colors = colors_from_image(fill, 4, 2)
     assert len(colors) == 4
@@ -147,16 +147,16 @@ def test_colors_of_a_picture_colors_from_image():
 
 def test_the_number_of_colors_is_checked():
     with pytest.raises(ValueError, match="expected colours for 3 x 3 patches, received 4"):
-        occlusion_scores(tiny_classifier(), pictures(1, 16, 16), torch.tensor([0]), random_colors(4, 8, 0), 4, 32)
+        occlusion_scores(tiny_classifier(), random_images(1, 16, 16), torch.tensor([0]), random_colors(4, 8, 0), 4, 32)
 
 
 @pytest.mark.parametrize("stride", [8, 4])
 def test_captum_agrees_with_the_same_colors(stride):
-    """captum keeps the sign of a change and fills from one picture: told the clamped drop, it gives the same map."""
+    """captum keeps the sign of a change and fills from one image: given the clamped drop, it gives the same map."""
     from captum.attr import Occlusion
 
     classify = tiny_classifier()
-    images, fill = pictures(1), pictures(2)[1]
+    images, fill = random_images(1), random_images(2)[1]
     target = torch.tensor([1])
     whole = classify(images).softmax(1)[0, 1]
     minus_drop = lambda batch: (classify(batch).softmax(1)[:, 1] - whole).clamp(max=0)  # noqa: E731

@@ -28,7 +28,7 @@ def test_points_lie_where_both_maps_agree():
     assert 0 < points.scores[0, 2] < points.scores[0, 1] < points.scores[0, 0] < 1
 
 
-def test_positions_are_refined_on_the_picture():
+def test_positions_are_refined_on_the_image():
     """Four squares that meet at the border of rows 19 and 20, columns 19 and 20."""
     image = torch.zeros(1, 3, 40, 40, dtype=torch.uint8)
     image[..., :20, :20] = image[..., 20:, 20:] = 200

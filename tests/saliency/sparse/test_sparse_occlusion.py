@@ -195,7 +195,7 @@ TIMM = [
 @pytest.mark.parametrize("name", TIMM)
 def test_networks_of_timm(name, monkeypatch):
     torch.manual_seed(0)
-    options = {"img_size": 64} if name.startswith("vit") else {}
+    options = {"img_size": 64} if name.startswith("vit") else {"mlp_ratio": 0.01} if name.startswith("vgg") else {}
     network = lively(timm.create_model(name, num_classes=4, **options)).eval().requires_grad_(False)
 
     def classify(images):
