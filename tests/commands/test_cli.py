@@ -170,7 +170,7 @@ def test_interrupted_training_says_how_to_go_on(birds, tmp_path, monkeypatch):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer.Trainer, "_epoch", interrupt)
+    monkeypatch.setattr(trainer.Trainer, "train_epoch", interrupt)
     small = ("--backbone", "test_resnet", "--init", "none", "--size", 64)
     result = run("train", birds, "-o", tmp_path / "out", *small, *FAST)
     assert result.exit_code == 130

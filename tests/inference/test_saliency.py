@@ -313,8 +313,8 @@ def test_whole_copies_find_the_same_points(pictures, checkpoint, monkeypatch):
     """What a network gets that cannot be shown patches, and what every network gets on a GPU."""
     options = OPTIONS | {"checkpoint": checkpoint, "precision": "32", "coarse_weight": 0.9, "coarse_stride": 8}
     local = discover(pictures, **options).keypoints
-    monkeypatch.setattr(saliency_finder, "works_locally", lambda classify, size: False)
-    monkeypatch.setattr(pipeline, "local_occlusion_scores", None)  # would fail if it were called
+    monkeypatch.setattr(saliency_finder, "fast_occlusion_works", lambda classify, size, device: False)
+    monkeypatch.setattr(pipeline.sparse, "score_batches", None)  # would fail if it were called
     whole = discover(pictures, **options).keypoints
     for one, other in zip(local, whole, strict=True):
         np.testing.assert_allclose(one.xy, other.xy, atol=1e-3)
