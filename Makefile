@@ -42,7 +42,7 @@ golden: ## repeat the stored run with the oldest PyTorch (separate environment, 
 	$(VENV)-oldest/bin/python -m pytest -W ignore tests/test_golden.py
 
 fuzz: $(VENV)/installed ## read tens of thousands of damaged images and documents
-	$(BIN)/python tests/hostile/fuzz.py pictures --count 100000
+	$(BIN)/python tests/hostile/fuzz.py images --count 100000
 	$(BIN)/python tests/hostile/fuzz.py documents --count 20000
 
 kill: $(VENV)/installed ## kill discover and train at random moments and resume them

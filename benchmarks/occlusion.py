@@ -23,8 +23,8 @@ from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.data.images import read_image, to_input
 from lmpnet_cli.inference.saliency import SaliencyPredictor
 from lmpnet_cli.io.bundled import bundled_examples
-from lmpnet_cli.saliency.occlusion import show_through, spread
-from lmpnet_cli.saliency.sparse.occlusion import local_occlusion_scores
+from lmpnet_cli.saliency.occlusion import colors_from_image
+from lmpnet_cli.saliency.pipeline import coarse_map
 
 PER_EVAL = (1, 8, 16, 32, 64)
 
@@ -44,7 +44,7 @@ def measure(image: Path, repeats: int = 3) -> tuple[list[str], str]:
     pixels = torch.from_numpy(to_input(read_image(image).rgb, size).transpose(2, 0, 1).copy())[None]
     fill = torch.randint(0, 256, (3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     patch, stride = exact.config.patch, exact.config.coarse_stride
-    colors = show_through(fill, patch, stride)
+    colors = colors_from_image(fill, patch, stride)
     with torch.inference_mode():
         whole = classify(pixels).softmax(1)[0]
     target = whole.argmax()
@@ -66,9 +66,10 @@ def measure(image: Path, repeats: int = 3) -> tuple[list[str], str]:
 
     def ours(predictor: SaliencyPredictor) -> Tensor:
         with torch.inference_mode():
-            batch_size = predictor.config.batch_size
-            scores = local_occlusion_scores(predictor._occluded, pixels, target[None], colors, stride, batch_size)
-            return spread(scores, (size, size), patch, stride)[0]
+            classify, batch_size = predictor._occluded, predictor.config.batch_size
+            return coarse_map(
+                classify, pixels, target[None], colors[None], stride=stride, batch_size=batch_size, fast=True
+            )[0]
 
     ours(exact), ours(fast)  # warm
     trial = {per_eval: seconds(lambda per_eval=per_eval: captum(per_eval))[0] for per_eval in PER_EVAL}

@@ -29,8 +29,7 @@ from lmpnet_cli.io.files import write_json
 from lmpnet_cli.io.runtime import fast_bfloat16
 from lmpnet_cli.keypoints import keypoint_names
 from lmpnet_cli.model.part_head import PartHead, PartHeadSpec
-from lmpnet_cli.parts.fit import Cells, fit_part_head
-from lmpnet_cli.parts.learning import Recipe
+from lmpnet_cli.parts import fit
 from lmpnet_cli.progress import Progress
 
 
@@ -92,11 +91,12 @@ def main() -> None:
     fast = replace(config, precision="bf16" if fast_bfloat16(torch.device("cpu")) else "32")
     order = np.random.default_rng(0).permutation(len(learned_from))[: config.images]
     started = time.perf_counter()
-    gathered = Cells(open_runner(fast, model, replica=False), [learned_from[i] for i in order], 0, Progress())
-    print(f"features of {len(gathered.files)} images: {time.perf_counter() - started:.0f} s", flush=True)
-    directions = gathered.reduction["projection"].shape[1]
-    reducer = PartHead(PartHeadSpec((), gathered.channels, directions))
-    reducer.load_state_dict(gathered.reduction, strict=False)
+    runner = open_runner(fast, model, replica=False)
+    bank = fit.gather_features(runner, [learned_from[i] for i in order], 0, Progress())
+    print(f"features of {len(bank.files)} images: {time.perf_counter() - started:.0f} s", flush=True)
+    directions = bank.reduction["projection"].shape[1]
+    reducer = PartHead(PartHeadSpec((), bank.channels, directions))
+    reducer.load_state_dict(bank.reduction, strict=False)
     runner = open_runner(EvaluateConfig(batch_size=32, checkpoint=given.checkpoint), model, replica=False)
     shown, scored = (annotated_cells(runner, reducer, images) for images in (training, test))
     print(f"annotated images: {time.perf_counter() - started:.0f} s", flush=True)
@@ -104,8 +104,8 @@ def main() -> None:
     for k in given.k:
         for seed in given.seeds:
             started = time.perf_counter()
-            spec = PartHeadSpec(tuple(keypoint_names(k)), gathered.channels, directions)
-            made = fit_part_head(spec, gathered, seed, Recipe(), Progress())
+            spec = PartHeadSpec(tuple(keypoint_names(k)), bank.channels, directions)
+            made = fit.fit_part_head(spec, bank, seed, fit.DEFAULT_RECIPE, Progress())
             seconds = time.perf_counter() - started
             one, other = part_evaluator(made, scored), part_evaluator(made, shown)
             row = score(list(one.written), one.ground_truths, 0.1)

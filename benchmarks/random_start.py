@@ -58,7 +58,14 @@ def learn(layer4: nn.Module, maps: Tensor, labels: Tensor, kind: str, config: Tr
         nesterov=True,
     )
     steps = len(maps) // BATCH
-    schedule = Schedule(config, steps * config.epochs, BATCH)
+    schedule = Schedule(
+        learning_rate=config.learning_rate,
+        warmup=config.warmup,
+        epsilon=config.epsilon,
+        epsilon_warmup=config.epsilon_warmup,
+        steps=steps * config.epochs,
+        batch_size=BATCH,
+    )
     layer4.train()
     for epoch in range(config.epochs):
         for number, chosen in enumerate(torch.randperm(len(maps))[: steps * BATCH].split(BATCH)):

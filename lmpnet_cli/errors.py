@@ -1,11 +1,11 @@
-"""Errors that a user can mend, each with the exit code of the command that meets it.
+"""Errors that a user can fix, each with the exit code of the command that meets it.
 
     LmpnetError            exit 1
     ├── InputError         images or folders that are missing, empty or unreadable
     ├── DatasetError       labels, annotations or splits that do not fit together
     ├── CheckpointError    a weight file that is missing, damaged or foreign
-    ├── DeviceError        a device that was asked for by name and is not there
-    ├── OutputError        a result that exists already or cannot be written
+    ├── DeviceError        a device that was requested by name and is not available
+    ├── OutputError        a result that already exists or cannot be written
     ├── TrainingError      a training that diverged, or nothing to resume
     └── OptionError        exit 2: an option outside its range
 
@@ -18,53 +18,53 @@ from pathlib import Path
 
 
 class LmpnetError(Exception):
-    """Base of all errors with a message for the user."""
+    """Base class of all errors with a message for the user."""
 
     exit_code = 1
 
 
 class InputError(LmpnetError):
-    """Images or folders that are missing, empty or unreadable."""
+    """Images or folders are missing, empty or unreadable."""
 
 
 class DatasetError(LmpnetError):
-    """Labels, annotations or splits that do not fit together."""
+    """Labels, annotations or splits do not fit together."""
 
 
 class CheckpointError(LmpnetError):
-    """A weight file that is missing, damaged or foreign."""
+    """A weight file is missing, damaged or foreign."""
 
 
 class DeviceError(LmpnetError):
-    """A device that was asked for by name and is not there."""
+    """A device that was requested by name is not available."""
 
 
 class OutputError(LmpnetError):
-    """A result that exists already or cannot be written."""
+    """A result already exists or cannot be written."""
 
 
 class OptionError(LmpnetError):
-    """An option outside its range: wrong usage."""
+    """An option is outside its range: wrong usage."""
 
     exit_code = 2
 
 
 class TrainingError(LmpnetError):
-    """A training that cannot go on: diverged, or nothing to resume."""
+    """A training cannot continue: it diverged, or there is nothing to resume."""
 
 
 def missing_package(error: ImportError, extra: str) -> OptionError:
-    """What to install, for something that only an extra of this package needs."""
+    """Return the error for a missing optional package; it names the extra to install."""
     return OptionError(f"A package is missing ({error}). Install it: pip install 'lmpnet-cli[{extra}]'")
 
 
-# what a document of another shape than expected makes its reader raise
+# To be removed with their last users in `discovery` and `export.report`: schemas replace them (`io.json_input`).
 WRONG_SHAPE = (ValueError, LookupError, TypeError, StopIteration, AttributeError, OverflowError)
 
 
 @contextmanager
 def reading_document(path: Path, fault: str, advice: str) -> Iterator[None]:
-    """While a JSON document is read: whatever one of another shape than expected raises becomes one clear error.
+    """Turn whatever a damaged document raises into one error: use `io.json_input.read_document` instead.
 
     Raises:
         InputError: when the file cannot be read.

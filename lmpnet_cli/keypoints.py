@@ -1,4 +1,4 @@
-"""The one result type, `Keypoints`, and the pixel convention.
+"""Define the result type of every method, `Keypoints`, and the pixel convention.
 
 Pixel convention, used everywhere: 0-based pixels of the image as a viewer shows it (EXIF orientation applied),
 x to the right, y down, the centre of the top-left pixel at (0, 0). A cell (row, column) of an h x w map laid over a
@@ -16,13 +16,13 @@ class Keypoints:
     """The keypoints found on one image.
 
     Attributes:
-        file_name: POSIX path relative to the folder that was searched.
+        file_name: POSIX path relative to the searched folder.
         width, height: size of the image in pixels, EXIF orientation applied.
         xy: (K, 2) x, y in pixels; NaN for a keypoint that was not found.
         scores: (K,) in [0, 1]; NaN for a keypoint that was not found.
-        replica_shares: (K,) the part of the votes that came from the replica, in [0, 1]; NaN where not found.
+        replica_shares: (K,) share of the votes that came from the replica, in [0, 1]; NaN where not found.
         class_name, class_score: the predicted class and its probability.
-        frame, time: number and seconds of a frame of a video, from 0.
+        frame, time: number (0-based) and time in seconds of a video frame.
     """
 
     file_name: str
@@ -42,14 +42,14 @@ class Keypoints:
 
     @property
     def found(self) -> NDArray[np.bool_]:
-        """(K,) True where a keypoint was found."""
+        """Return (K,) booleans, True where a keypoint was found."""
         return ~np.isnan(self.xy[:, 0])
 
 
 def cells_to_pixels(
     rows: NDArray[np.float64], columns: NDArray[np.float64], map_size: tuple[int, int], image_size: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """Map positions, fractions of a cell included, to pixels.
+    """Convert positions on a map, fractions of a cell included, to pixels.
 
     Args:
         rows, columns: (...,) positions; whole numbers are cell centres.
@@ -69,14 +69,14 @@ def cells_to_pixels(
 def positions_in_image(
     positions: NDArray[np.float64], map_size: tuple[int, int], image_size: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """(K, 2) row and column on a map to x, y in pixels, none outside the image; NaN stays NaN.
+    """Convert (K, 2) rows and columns on a map to (K, 2) x, y in pixels, clipped to the image; NaN stays NaN.
 
-    On pictures smaller than the map a cell centre can lie between the border and the centre of the first pixel.
+    In images smaller than the map, a cell centre can be located between the border and the centre of the first pixel.
     """
     xy = cells_to_pixels(positions[:, 0], positions[:, 1], map_size, image_size)
     return np.clip(xy, 0, np.array(image_size) - 1.0)
 
 
 def keypoint_names(k: int) -> list[str]:
-    """kp1 .. kpk: ranks by prominence, not body parts (papers.md 1.11.11)."""
+    """Return kp1 .. kpk: ranks within an image, not parts (docs/papers.md L11)."""
     return [f"kp{i}" for i in range(1, k + 1)]

@@ -1,17 +1,17 @@
-"""What a long run tells while it works. The package calls these three; `console.py` draws them."""
+"""What a long run reports while it works: the package calls these methods, and the command line draws them."""
 
 
 class Progress:
-    """Says nothing: the default of the Python functions, and the base of what the command line shows."""
+    """Reports nothing: the default of the Python functions, and the base class of what the command line shows."""
 
     def start(self, task: str, total: int, unit: str = "images") -> None:
-        """A stage of so many units begins; it replaces the one before."""
+        """Begin a stage of `total` units; it replaces the stage before."""
 
     def advance(self, count: int, note: str = "") -> None:
-        """So many units more are done; `note` holds the latest figures."""
+        """Report that `count` more units are done; `note` holds the latest figures."""
 
     def warn(self, message: str) -> None:
-        """Something to know, such as a picture that was skipped."""
+        """Show a warning, such as an image that is skipped."""
 
     def tell(self, message: str) -> None:
-        """Something good to know before a long wait."""
+        """Show information that helps before a long wait."""

@@ -74,11 +74,11 @@ def named(birds: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def shorten_descents(patch: pytest.MonkeyPatch) -> None:
-    """For tests that do not hang on how good a vocabulary is."""
-    from lmpnet_cli.parts import fit as vocabulary_making
+    """Shorten part learning for tests that do not depend on the quality of the parts."""
+    from lmpnet_cli.parts import fit
     from lmpnet_cli.parts.learning import Recipe
 
-    patch.setattr(vocabulary_making, "Recipe", lambda: Recipe(starts=2, trial=10, steps=40))
+    patch.setattr(fit, "DEFAULT_RECIPE", Recipe(starts=2, trial=10, steps=40))
 
 
 SMALL = {

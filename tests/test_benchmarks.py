@@ -135,11 +135,9 @@ def test_the_benchmark_of_vocabularies_scores_what_the_commands_make(birds, chec
     from conftest import shorten_descents
 
     from lmpnet_cli.evaluation.evaluate import evaluate
-    from lmpnet_cli.parts import fit as vocabulary_making
     from lmpnet_cli.parts.learn_parts import learn_parts
 
     shorten_descents(monkeypatch)
-    monkeypatch.setattr(parts, "Recipe", vocabulary_making.Recipe)
     arguments = [
         "parts.py",
         str(birds),

@@ -140,7 +140,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, checkpoint):
     for number in "12":
         options = {"checkpoint": checkpoint, **OPTIONS}
         train(data, out=tmp_path / number / "train", **(TRAINING | {"epochs": 1}))
-        discover(data / "images", out=tmp_path / number / "discover", **options)
+        discover(data / "images", out=tmp_path / number / "discover", method="lmpnet", **options)
         visualize_filters(data / "images", out=tmp_path / number / "filters", columns=4, rows=3, **options)
         evaluate(data, out=tmp_path / number / "eval", **options)
     for command in ("train", "discover", "filters", "eval"):

@@ -1,39 +1,29 @@
-"""One module for each command; each is one call of the Python function of that name."""
+"""The commands. Each is one call of the Python function of that name, and its summary."""
 
 from collections.abc import Callable
 
 import typer
 
-from lmpnet_cli.commands import (
-    convert,
-    discover,
-    doctor,
-    evaluate,
-    export,
-    info,
-    match,
-    merge,
-    parts,
-    report,
-    salient,
-    train,
-    viz_filters,
-)
+from lmpnet_cli.commands import about, find, learn, measure, share
 
-LEARN, FIND, MEASURE, HAND_ON, ABOUT = "Learn", "Find", "Look inside and measure", "Hand on", "About"
+PANELS: dict[str, dict[str, Callable[..., None]]] = {
+    "Learn": {"train": learn.train, "parts": learn.parts},
+    "Find": {"discover": find.discover, "merge": find.merge, "match": find.match},
+    "Look inside and measure": {
+        "eval": measure.evaluate,
+        "viz-filters": measure.viz_filters,
+        "salient": measure.salient,
+    },
+    "View and export the results": {"report": share.report, "convert": share.convert, "export": share.export},
+    "About": {"info": about.info, "doctor": about.doctor},
+}
+SECOND_NAMES = {"evaluate": "eval", "visualize": "viz-filters"}
 
 
 def add_to(app: typer.Typer) -> None:
-    """Registers the commands and their second names."""
-    panels: dict[str, dict[str, Callable[..., None]]] = {
-        LEARN: {"train": train.train, "parts": parts.parts},
-        FIND: {"discover": discover.discover, "merge": merge.merge, "match": match.match},
-        MEASURE: {"eval": evaluate.evaluate, "viz-filters": viz_filters.viz_filters, "salient": salient.salient},
-        HAND_ON: {"report": report.report, "convert": convert.convert, "export": export.export},
-        ABOUT: {"info": info.info, "doctor": doctor.doctor},
-    }
-    for panel, commands in panels.items():
+    """Register the commands, each followed by its second name where it has one."""
+    for panel, commands in PANELS.items():
         for name, command in commands.items():
             app.command(name, rich_help_panel=panel)(command)
-    app.command("visualize", hidden=True)(viz_filters.viz_filters)
-    app.command("evaluate", hidden=True)(evaluate.evaluate)
+            for second in (second for second, first in SECOND_NAMES.items() if first == name):
+                app.command(second, rich_help_panel=panel, short_help=f"Same as {name}.")(command)

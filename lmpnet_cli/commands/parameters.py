@@ -1,174 +1,131 @@
-"""Options that commands share. Defaults come from the dataclasses of `config/`."""
+"""Derive the signature of a command, and with it its `--help`, from the options of its configuration."""
 
-from enum import Enum
+import inspect
+from collections.abc import Callable
+from dataclasses import Field, dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from types import GenericAlias
+from typing import Annotated, Any, get_args
 
 import typer
 
-from lmpnet_cli.config import CONVERT_FORMATS
+from lmpnet_cli.commands.console import Terminal
+from lmpnet_cli.config.options import (
+    INPUT,
+    LMPNET,
+    METHOD,
+    NETWORK,
+    OUTPUT,
+    RAY,
+    RECIPE,
+    REQUIRED,
+    RUN,
+    SALIENCY,
+    Option,
+    Options,
+    flag_of,
+    option,
+    shape_of,
+)
 
-INPUT, METHOD, SALIENCY, OUTPUT, RUN = "Input", "Method", "Method saliency", "Output", "Run"
-RAY = "Backend ray"
-
-
-class Precision(str, Enum):
-    """Number format of the convolutions."""
-
-    auto = "auto"
-    float32 = "32"
-    bf16 = "bf16"
-
-
-class Method(str, Enum):
-    """How keypoints are found."""
-
-    lmpnet = "lmpnet"
-    parts = "parts"
-    saliency = "saliency"
-
-
-class Split(str, Enum):
-    """Part of the official split."""
-
-    test = "test"
-    train = "train"
-    all = "all"
+PANELS = (INPUT, METHOD, LMPNET, SALIENCY, NETWORK, RECIPE, OUTPUT, RUN, RAY)  # in the order of `--help`
+Command = Callable[[Any, Terminal], None]
 
 
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.", rich_help_panel=OUTPUT)]
-Overwrite = Annotated[
-    bool,
-    typer.Option(
-        "--overwrite",
-        help="Replace results that are there; a report and exports of the earlier run go.",
-        rich_help_panel=OUTPUT,
-    ),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN)]
-Precise = Annotated[
-    Precision,
-    typer.Option(
-        "--precision",
-        help="Of the convolutions; auto is 32, in training and for occluded copies bf16 where that is faster.",
-        rich_help_panel=RUN,
-    ),
-]
-BatchSize = Annotated[int, typer.Option(help="Images, or occluded copies, in one forward pass.", rich_help_panel=RUN)]
-Workers = Annotated[int | None, typer.Option(help="Decoding processes (default: by processors).", rich_help_panel=RUN)]
-Seed = Annotated[int, typer.Option(help="Of everything that is left to chance.", rich_help_panel=RUN)]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress, no summary; errors always show.", rich_help_panel=OUTPUT)
-]
-Json = Annotated[
-    bool, typer.Option("--json", help="One JSON object on stdout and nothing else.", rich_help_panel=OUTPUT)
-]
+@dataclass(frozen=True, kw_only=True)
+class TerminalOptions(Options):
+    """Options of every command that only concern the terminal."""
 
-Checkpoint = Annotated[
-    Path | None,
-    typer.Option(
-        "--checkpoint", "-c", help="Weights of `lmpnet train` (default: the bundled model).", rich_help_panel=METHOD
-    ),
-]
-K = Annotated[
-    int | None,
-    typer.Option(
-        "--k", help="Keypoints to look for on each image (default: 5, or the vocabulary's).", rich_help_panel=METHOD
-    ),
-]
-Replica = Annotated[
-    bool,
-    typer.Option(
-        "--replica/--no-replica",
-        help="Leave the replica out: half the time (not in the paper).",
-        rich_help_panel=METHOD,
-    ),
-]
-Filters = Annotated[
-    int, typer.Option(help="Strongest filters kept of each network, on each image.", rich_help_panel=METHOD)
-]
-Margin = Annotated[
-    int,
-    typer.Option(
-        help="Outermost map cells without a vote, where padding answers (not in the paper).", rich_help_panel=METHOD
-    ),
-]
-Iterations = Annotated[
-    int, typer.Option(help="Inner iterations of Algorithm 1; positions do not depend on them.", rich_help_panel=METHOD)
-]
-MethodOption = Annotated[Method, typer.Option("--method", help="How keypoints are found.", rich_help_panel=METHOD)]
-Classifier = Annotated[
-    str | None,
-    typer.Option(
-        help="timm name of the classifier to look into (default: the network of the checkpoint).",
-        rich_help_panel=SALIENCY,
-    ),
-]
-ClassifierWeights = Annotated[
-    Path | None,
-    typer.Option(help="Its weights, a safetensors file (default: timm's own).", rich_help_panel=SALIENCY),
-]
-TargetClass = Annotated[
-    str | None,
-    typer.Option(help="Name of the class to explain (default: the predicted one).", rich_help_panel=SALIENCY),
-]
-Draws = Annotated[
-    int, typer.Option(help="Random colours for every patch, averaged; time grows with them.", rich_help_panel=SALIENCY)
-]
-Patch = Annotated[int, typer.Option(help="Side of the occluder, in input pixels.", rich_help_panel=SALIENCY)]
-CoarseStride = Annotated[
-    int, typer.Option(help="Of the occluder, in input pixels; larger takes less time.", rich_help_panel=SALIENCY)
-]
-CoarseWeight = Annotated[
-    float, typer.Option(help="Of the occlusion map; the guided gradients get the rest.", rich_help_panel=SALIENCY)
-]
-NmsRadius = Annotated[
-    float,
-    typer.Option(
-        help="Points nearer than this to a stronger one are dropped, in input pixels.", rich_help_panel=SALIENCY
-    ),
-]
-Keep = Annotated[float, typer.Option(help="Share of the points kept, by confidence.", rich_help_panel=SALIENCY)]
-Panels = Annotated[
-    bool,
-    typer.Option("--panels", help="Draw relevance maps and points side by side, as panels/.", rich_help_panel=SALIENCY),
-]
-Report = Annotated[bool, typer.Option("--report", help="Make report.html of the results, too.", rich_help_panel=OUTPUT)]
-Pictures = Annotated[
-    list[Path] | None,
-    typer.Option(help="Where the pictures are (default: where run.json says).", rich_help_panel=INPUT),
-]
-SplitOption = Annotated[Split, typer.Option("--split", help="Part of an official split.", rich_help_panel=INPUT)]
-Alpha = Annotated[float, typer.Option(help="Tolerance as a share of the shorter image side.", rich_help_panel=METHOD)]
-Size = Annotated[
-    int | None, typer.Option(help="Side of the network input in pixels (default: as trained).", rich_help_panel=METHOD)
-]
-MaxPixels = Annotated[int, typer.Option(help="Larger pictures are skipped and named.", rich_help_panel=INPUT)]
-FollowLinks = Annotated[
-    bool,
-    typer.Option(
-        "--follow-links",
-        help="Read what links lead to outside the folder, too; else it is skipped and named.",
-        rich_help_panel=INPUT,
-    ),
-]
+    quiet: bool = option(
+        False, "Print neither progress nor summary; errors are always printed.", panel=OUTPUT, short="-q"
+    )
+    json: bool = option(False, "Print one JSON object to stdout and nothing else.", panel=OUTPUT)
 
 
-def formats(incomplete: str) -> list[str]:
-    """Formats of `convert` that begin like this, for the shell's completion."""
-    return [name for name in CONVERT_FORMATS if name.startswith(incomplete)]
+def takes(config: type[Options], out: Path | None = None) -> Callable[[Command], Callable[..., None]]:
+    """Give a command the options of `config` as its parameters.
+
+    The command itself is called with a configuration and the terminal. Options that were not given are not passed to
+    the configuration, so that it alone fills in defaults and finds wrong combinations. This happens before the command
+    imports torch, which takes seconds.
+
+    Args:
+        out: folder that the command writes to when --out is not given.
+    """
+    declared = [*fields(config), *fields(TerminalOptions)]
+    declared.sort(key=lambda each: PANELS.index(each.metadata["option"].panel))
+    signature = inspect.Signature([_parameter(each, out if each.name == "out" else None) for each in declared])
+
+    def decorate(command: Command) -> Callable[..., None]:
+        @wraps(command)
+        def called_by_typer(quiet: bool, json: bool, **options: Any) -> None:
+            given = {name: value for name, value in options.items() if value not in (None, [])}
+            command(config(**given), Terminal(quiet, json))
+
+        called_by_typer.__signature__ = signature  # type: ignore[attr-defined]
+        called_by_typer.__annotations__ = {}
+        return called_by_typer
+
+    return decorate
 
 
-def plain(options: dict[str, Any]) -> dict[str, Any]:
-    """Enumeration members as their values."""
-    return {key: value.value if isinstance(value, Enum) else value for key, value in options.items()}
+def _parameter(declared: Field[Any], default: Any) -> inspect.Parameter:
+    described: Option = declared.metadata["option"]
+    item, several, _ = shape_of(declared.type)
+    default = declared.default if default is None else default
+    about: dict[str, Any] = {"help": _help(described, declared.name, default), "show_default": False}
+
+    # Typer has no lists of choices, so the configuration checks them
+    choices: tuple[str, ...] = get_args(item) if several else ()
+    if choices:
+        about |= {"metavar": "|".join(choices), "autocompletion": _completion(choices)}
+        item = str
+    kind: Any = GenericAlias(list, (item,)) if several and not described.commas else item
+
+    required = default is REQUIRED
+    if not required and (default is None or several):
+        default, kind = None, kind | None
+
+    if described.positional:
+        info: Any = typer.Argument(**about)
+    else:
+        info = typer.Option(*_spellings(described, declared.name, item), **about, rich_help_panel=described.panel)
+    return inspect.Parameter(
+        declared.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if required else default,
+        annotation=Annotated[kind, info],
+    )
 
 
-def skipped_line(count: int) -> str:
-    """For the summary."""
-    return f"{count} (listed in the results)" if count else "0"
+def _completion(choices: tuple[str, ...]) -> Callable[[str], list[str]]:
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in choices if choice.startswith(incomplete)]
+
+    return complete
 
 
-def written(out: Path, *names: str) -> str:
-    """The results that are there, for the summary."""
-    return ", ".join(str(out / name) for name in names if (out / name).exists())
+def _spellings(described: Option, name: str, item: Any) -> list[str]:
+    flag = flag_of(name)
+    if item is bool and described.default is True:
+        flag = f"{flag}/{flag_of(name, False)}"
+    return [flag, described.short] if described.short else [flag]
+
+
+def _help(described: Option, name: str, default: Any) -> str:
+    """Return the help text with range and default, as in "Random seed. [at least 0; default: 0]"."""
+    shown = described.default_text or _shown(name, described.default if default is None else default)
+    notes = [described.range, f"default: {shown}" if shown else ""]
+    note = "; ".join(note for note in notes if note)
+    return f"{described.help} \\[{note}]" if note else described.help
+
+
+def _shown(name: str, default: Any) -> str:
+    if default is REQUIRED or default is None or default is False:
+        return ""
+    if default is True:
+        return flag_of(name)
+    if isinstance(default, tuple):
+        return ", ".join(_shown(name, each) for each in default)
+    return f"{default:.10g}" if isinstance(default, int | float) else str(default)

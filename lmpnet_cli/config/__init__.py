@@ -1,20 +1,24 @@
-"""One frozen dataclass for each command: the only place where a default stands.
+"""One frozen dataclass for each command: the only place where an option is declared.
 
-Each checks its own ranges, with messages that name the option.
+`options.py` says how an option is declared and checked; `method.py` says which options belong to which method.
 """
 
-from lmpnet_cli.config.checks import url_of
 from lmpnet_cli.config.convert import FORMATS as CONVERT_FORMATS
-from lmpnet_cli.config.convert import ConvertConfig, ReportConfig
-from lmpnet_cli.config.discover import ONNX_SUFFIX, VIDEOS, DiscoverConfig, ExportConfig, MergeConfig
-from lmpnet_cli.config.keypoints import EvaluateConfig, KeypointConfig, SaliencyConfig, SaliencyHistogramConfig
+from lmpnet_cli.config.convert import ConvertConfig, MergeConfig, ReportConfig
+from lmpnet_cli.config.discover import FIXED_IN_ONNX, ONNX_SUFFIX, VIDEOS, DiscoverConfig
+from lmpnet_cli.config.evaluate import EvaluateConfig, SaliencyHistogramConfig
+from lmpnet_cli.config.export import ExportConfig
+from lmpnet_cli.config.method import KeypointConfig, Method
+from lmpnet_cli.config.options import options_of, url_of
 from lmpnet_cli.config.parts import MatchConfig, PartsConfig
 from lmpnet_cli.config.run import MAX_PIXELS, ModelConfig, RunConfig, default_out
+from lmpnet_cli.config.saliency import SaliencyConfig
 from lmpnet_cli.config.train import TrainConfig
 from lmpnet_cli.config.visualize import VisualizeConfig
 
 __all__ = [
     "CONVERT_FORMATS",
+    "FIXED_IN_ONNX",
     "MAX_PIXELS",
     "ONNX_SUFFIX",
     "VIDEOS",
@@ -25,6 +29,7 @@ __all__ = [
     "KeypointConfig",
     "MatchConfig",
     "MergeConfig",
+    "Method",
     "ModelConfig",
     "PartsConfig",
     "ReportConfig",
@@ -34,5 +39,6 @@ __all__ = [
     "TrainConfig",
     "VisualizeConfig",
     "default_out",
+    "options_of",
     "url_of",
 ]

@@ -1,88 +1,98 @@
-"""`lmpnet convert` and `lmpnet report`: what is made of results."""
+"""`lmpnet convert`, `lmpnet report` and `lmpnet merge`: commands that read results."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
-from lmpnet_cli.config.checks import between, check_local, one_of, paths
-from lmpnet_cli.errors import OptionError
+from lmpnet_cli.config.options import INPUT, OUTPUT, REQUIRED, argument, documented, option, same_as
+from lmpnet_cli.config.run import OutputConfig, RunConfig
+from lmpnet_cli.errors import InputError, OptionError
 
-FORMATS = ("coco-results", "csv", "dlc", "label-studio", "cvat", "fiftyone", "yolo-pose")
-OF_FILES = ("label-studio", "fiftyone", "yolo-pose")  # formats that name or link picture files
+FormatName = Literal["coco-results", "csv", "dlc", "label-studio", "cvat", "fiftyone", "yolo-pose"]
+FORMATS: tuple[str, ...] = get_args(FormatName)
+OF_FILES = ("label-studio", "fiftyone", "yolo-pose")  # formats that name or link image files
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
-class ConvertConfig:
-    """`lmpnet convert`.
+class ConvertConfig(OutputConfig):
+    """Options of `lmpnet convert`."""
 
-    Attributes:
-        keypoints: `keypoints.json`, or the folder that holds it.
-        to: one of `FORMATS`.
-        out: the file, or a folder for it; None takes results/convert/FORMAT.
-        images: where the pictures are; None takes what `run.json` beside the keypoints says.
-        image_prefix: of label-studio: what stands before the name of an image in its address; None takes that of its
-            local files, in the folder of the pictures.
-        overwrite: replace files that are there.
-        follow_links: read pictures that links in folders lead to; True where `run.json` says that `discover` did.
-    """
+    keypoints: Path = argument(REQUIRED, "keypoints.json, or the folder that contains it.")
+    to: FormatName = option(REQUIRED, "FormatName to write.", panel=OUTPUT)
+    out: Path | None = same_as(
+        OutputConfig, "out", help="File or folder to write.", default_text="results/convert/FORMAT"
+    )
+    images: tuple[Path, ...] = option(
+        (), "Folder or file with the images.", default_text="as recorded in run.json", panel=INPUT
+    )
+    image_prefix: str | None = option(
+        None,
+        "Text before each image name in its address (label-studio).",
+        default_text="local files in the image folder",
+        panel=OUTPUT,
+    )
+    follow_links: bool = same_as(RunConfig, "follow_links")
 
-    keypoints: Path
-    to: str
-    out: Path | None = None
-    images: tuple[Path, ...] = ()
-    image_prefix: str | None = None
-    overwrite: bool = False
-    follow_links: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "keypoints", Path(self.keypoints))
-        object.__setattr__(self, "images", paths(self.images))
-        if self.out is not None:
-            object.__setattr__(self, "out", Path(self.out))
-        one_of("--to", self.to, FORMATS)
-        check_local(self.out)
+    def _check(self) -> None:
+        super()._check()
         if self.image_prefix is not None and self.to != "label-studio":
-            raise OptionError("--image-prefix belongs to --to label-studio: leave it out.")
+            raise OptionError(f"--image-prefix cannot be combined with --to {self.to}; remove one of them.")
 
     @property
     def document(self) -> Path:
-        """The file, where `keypoints` names its folder."""
+        """Return the path of keypoints.json, also where `keypoints` is its folder."""
         return self.keypoints / "keypoints.json" if self.keypoints.is_dir() else self.keypoints
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
-class ReportConfig:
-    """`lmpnet report`.
+class ReportConfig(OutputConfig):
+    """Options of `lmpnet report`."""
 
-    Attributes:
-        result: folder that discover, viz-filters, eval or merge wrote.
-        out: the page; None takes report.html in that folder.
-        images: where the pictures are; None takes what `run.json` says.
-        limit: pictures in the page; of more, as many are chosen evenly.
-        side: longer side of the pictures in the page, in pixels; None decides by their number.
-        overwrite: replace the page where it is there.
-        follow_links: as for `convert`.
-    """
+    result: Path = argument(REQUIRED, "Folder with results of discover, viz-filters, eval or merge.")
+    out: Path | None = same_as(
+        OutputConfig, "out", help="HTML file to write.", default_text="report.html in that folder"
+    )
+    images: tuple[Path, ...] = same_as(ConvertConfig, "images")
+    limit: int = option(
+        10_000,
+        "Largest number of images in the report; of more, evenly spaced ones are chosen.",
+        panel=OUTPUT,
+        low=1,
+        high=100_000,
+    )
+    side: int | None = option(
+        None,
+        "Longer side of the images in the report, in pixels.",
+        default_text="by the number of images",
+        panel=OUTPUT,
+        low=32,
+        high=4096,
+    )
+    follow_links: bool = same_as(RunConfig, "follow_links")
 
-    result: Path
-    out: Path | None = None
-    images: tuple[Path, ...] = ()
-    limit: int = 10_000
-    side: int | None = None
-    overwrite: bool = False
-    follow_links: bool = False
-
-    def __post_init__(self) -> None:
-        result = Path(self.result)
-        object.__setattr__(self, "result", result.parent if result.name == "keypoints.json" else result)
-        object.__setattr__(self, "images", paths(self.images))
-        if self.out is not None:
-            object.__setattr__(self, "out", Path(self.out))
-        check_local(self.out)
-        between("--limit", self.limit, 1, 100_000)
-        if self.side is not None:
-            between("--side", self.side, 32, 4096)
+    def _check(self) -> None:
+        super()._check()
+        if self.result.name == "keypoints.json":
+            self._set("result", self.result.parent)
 
     @property
     def target(self) -> Path:
-        """The page."""
+        """Return the path of the report."""
         return self.out or self.result / "report.html"
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class MergeConfig(OutputConfig):
+    """Options of `lmpnet merge`."""
+
+    results: tuple[Path, ...] = argument(
+        REQUIRED, "Folders of `lmpnet discover`, searched recursively for keypoints.json, and single such files."
+    )
+
+    def _check(self) -> None:
+        super()._check()
+        if not self.results:
+            raise InputError("No results given: pass the folders that `lmpnet discover --shard` wrote.")

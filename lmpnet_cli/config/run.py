@@ -1,76 +1,83 @@
-"""What all commands share, and what those share that use a trained model."""
+"""Options that all commands share, and those of the commands that use a trained model."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from lmpnet_cli.config.checks import at_least, between, one_of, plain
+from lmpnet_cli.config.options import INPUT, OUTPUT, RUN, Options, documented, option, url_of
+from lmpnet_cli.errors import OptionError
 
-MAX_SEED = 2**32 - 1
-MAX_PIXELS = 2**27  # 134 million, more than most cameras make; in memory a picture of so many takes 0.6 GB, rarely 2.3
+# 134 million pixels, more than most cameras produce; decoding an image of this size takes 0.6 GB, rarely 2.3 GB
+MAX_PIXELS = 2**27
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """What every command shares.
+class OutputConfig(Options):
+    """Options of every command that writes results."""
 
-    Attributes:
-        out: folder for the results; None writes nothing (Python only).
-        overwrite: replace results that are there.
-        device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto, 32 or bf16. `auto` is 32 and, in training, for vocabularies and for occluded copies,
-            bf16 where that is faster.
-        batch_size: images in one forward pass (for each process, in training).
-        workers: decoding processes; None decides by the number of processors, 0 decodes in the main process.
-        seed: of everything that is left to chance.
-        max_pixels: larger pictures are skipped and named.
-        follow_links: read what links in folders lead to, wherever that is; else such pictures are skipped and named.
-    """
+    out: Path | None = option(None, "Folder for the results.", panel=OUTPUT, short="-o")
+    overwrite: bool = option(
+        False, "Replace existing results; a report and exports of the earlier run are removed.", panel=OUTPUT
+    )
 
-    out: Path | None = None
-    overwrite: bool = False
-    device: str = "auto"
-    precision: Literal["auto", "32", "bf16"] = "auto"
-    batch_size: int = 16
-    workers: int | None = None
-    seed: int = 0
-    max_pixels: int = MAX_PIXELS
-    follow_links: bool = False
+    def _check(self) -> None:
+        super()._check()
+        if self.out is not None and not self._may_be_remote() and (url := url_of(self.out)):
+            raise OptionError(f"--out must be a local path, not {url}; copy the results to remote storage afterwards.")
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            if field.type == Path | None and isinstance(getattr(self, field.name), str):
-                object.__setattr__(self, field.name, Path(getattr(self, field.name)))
-        between("--batch-size", self.batch_size, 1, 65536)
-        between("--seed", self.seed, 0, MAX_SEED)
-        if self.workers is not None:
-            between("--workers", self.workers, 0, 256)
-        one_of("--precision", self.precision, ("auto", "32", "bf16"))
-        at_least("--max-pixels", self.max_pixels, 1)
-
-    def options(self) -> dict[str, Any]:
-        """All fields with plain values, for `run.json`."""
-        return {key: plain(value) for key, value in asdict(self).items()}
+    def _may_be_remote(self) -> bool:
+        return False
 
 
+@documented
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(OutputConfig):
+    """Options of every command that reads images and runs a network."""
+
+    max_pixels: int = option(
+        MAX_PIXELS, "Skip images with more pixels than this, with a warning.", panel=INPUT, low=1, decides=True
+    )
+    follow_links: bool = option(
+        False,
+        "Follow symbolic links that point outside the folder; otherwise they are skipped with a warning.",
+        panel=INPUT,
+    )
+    device: str = option("auto", "Device: auto, cpu, cuda, cuda:N or mps.", panel=RUN)
+    precision: Literal["auto", "32", "bf16"] = option(
+        "auto",
+        "Number format of the convolutions; auto uses bf16 where it is faster in training, part learning and "
+        "occlusion, and 32 otherwise.",
+        panel=RUN,
+        decides=True,
+    )
+    batch_size: int = option(
+        16, "Images, or occluded copies of images, in one forward pass.", panel=RUN, low=1, high=65536
+    )
+    workers: int | None = option(
+        None,
+        "Processes that decode images; 0 decodes in the main process.",
+        default_text="by number of processors",
+        panel=RUN,
+        low=0,
+        high=256,
+    )
+    seed: int = option(0, "Random seed.", panel=RUN, low=0, high=2**32 - 1, decides=True)
+
+
+@documented
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(RunConfig):
-    """What the commands share that use a trained model.
+    """Options of every command that uses a trained model."""
 
-    Attributes:
-        checkpoint: None takes the bundled model.
-        size: side of the network input in pixels; None takes the one of the training.
-    """
-
-    checkpoint: Path | None = None
-    size: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.size is not None:
-            between("--size", self.size, 32, 2048)
+    checkpoint: Path | None = option(
+        None, "Checkpoint that `lmpnet train` wrote.", default_text="the bundled model", short="-c"
+    )
+    size: int | None = option(
+        None, "Side of the network input in pixels.", default_text="as in training", low=32, high=2048, decides=True
+    )
 
 
 def default_out(command: str) -> Path:
-    """Where the command line writes when --out is not given."""
+    """Return the folder that the command line writes to when --out is not given."""
     return Path("results") / command

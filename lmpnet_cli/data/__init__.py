@@ -1,1 +1,1 @@
-"""Images, videos and data sets: listing, decoding and loading them; annotations, for evaluation only."""
+"""List, decode and load images, videos and data sets; read annotations, for evaluation only."""

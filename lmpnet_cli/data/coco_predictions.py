@@ -1,30 +1,35 @@
-"""Keypoints of a COCO file, of `discover` or of another tool, put beside the annotations they are scored against.
+"""Read predicted keypoints from a COCO file, written by `discover` or another tool, to score them.
 
-Two kinds of file are read: annotation files like `keypoints.json`, whose images are matched by name, and COCO result
-lists (`[{"image_id": 1, "keypoints": [...], "score": 0.9}, ...]`), whose `image_id` is that of the annotations.
+Two kinds of file are read: annotation files like `keypoints.json`, whose images are matched to the annotated ones by
+name, and COCO result lists (`[{"image_id": 1, "keypoints": [...], "score": 0.9}, ...]`), whose `image_id` is that of
+the annotations.
 """
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
-from lmpnet_cli.errors import DatasetError, reading_document
-from lmpnet_cli.io.json_input import read_json
+from lmpnet_cli.errors import DatasetError
+from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoImage, predicted_class
+from lmpnet_cli.io.json_input import SchemaError, check, dict_in, read_document
+
+AMBIGUOUS = "predicted images whose name fits several"
 
 
 @dataclass(frozen=True)
 class CocoPrediction:
-    """What a file says of one image.
+    """The predicted keypoints of one image.
 
     Attributes:
         xy: (K, 2) pixels; NaN rows are missing. K is the same for all images of a file.
-        size: width, height that the file gives, or None.
+        size: width and height as the file states them, or None.
         class_name: the predicted class, or None.
     """
 
@@ -35,12 +40,13 @@ class CocoPrediction:
 
 @dataclass(frozen=True)
 class CocoPredictions:
-    """A file of predictions, by the names of the annotated images.
+    """The predictions of a file.
 
     Attributes:
-        method, threshold: as the file's `info` has them.
-        classes: those that its model knew, where the file says so.
-        left_out: how many of its entries could not be used, by reason.
+        method, threshold: as stated in the file's `info`.
+        of: the prediction for each annotated image, by name.
+        classes: class names of the model that made them, where the file states them.
+        left_out: number of entries that could not be used, by reason.
     """
 
     method: str
@@ -51,51 +57,55 @@ class CocoPredictions:
     left_out: dict[str, int]
 
 
+class _AnnotationFile(Struct, kw_only=True):
+    images: list[CocoImage]
+    annotations: list[CocoAnnotation]
+    info: Any = None
+
+
+_DOCUMENT: Any = list[CocoAnnotation] | _AnnotationFile
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A predicted object, with the name of the annotated image it belongs to and the file's own image, if any."""
+
+    name: str | None
+    annotation: CocoAnnotation
+    image: CocoImage | None
+
+
 def read_predictions(path: Path, listed: Sequence[tuple[str, str]], scored: Collection[str]) -> CocoPredictions:
-    """Reads keypoints for pictures; of several objects on one picture the one with the highest score counts.
+    """Read the predicted keypoints of images; of several objects in an image the one with the highest score counts.
 
     Args:
-        listed: id and name of every picture of the data set, so that a name is not taken for another's.
-        scored: the names that are wanted.
+        listed: id and name of every image of the data set, so that a name is not matched to the wrong image.
+        scored: the names of the images that are scored.
 
     Raises:
         InputError: when the file cannot be read.
-        DatasetError: when it is no COCO file, or names none of the pictures.
+        DatasetError: when it is not a COCO file, or has no keypoints for any of the images.
     """
+    advice = "Specify the keypoints.json of `lmpnet discover`, a COCO annotation file, or a COCO result list."
+    document = read_document(path, _DOCUMENT, "contains no COCO keypoints", advice)
+    results_only = isinstance(document, list)
     left_out: Counter[str] = Counter()
-    advice = "Name the keypoints.json of `lmpnet discover`, a COCO annotation file, or a COCO result list."
-    with reading_document(path, "holds no COCO keypoints", advice):
-        document = read_json(path)
-        results_only = isinstance(document, list)
-        named: list[tuple[str | None, dict[str, Any], dict[str, Any]]]
-        entries = document if results_only else document["annotations"]
-        entries = [entry for entry in entries if entry.get("keypoints")]
-        info = {} if results_only else document.get("info") or {}
-        if results_only:
-            names = dict(listed)
-            named = [(names.get(str(entry["image_id"])), entry, {}) for entry in entries]
-        else:
-            files = {image["id"]: image for image in document["images"]}
-            match = _match([image["file_name"] for image in files.values()], [name for _, name in listed], left_out)
-            described = [(entry, files.get(entry["image_id"], {})) for entry in entries]
-            named = [(match.get(file.get("file_name", "")), entry, file) for entry, file in described]
-        best = _best(named, scored, left_out)
-        k = max((len(entry["keypoints"]) // 3 for entry, _ in best.values()), default=0)
-        predictions = {
-            name: _prediction(entry, file, k, results_only, left_out) for name, (entry, file) in best.items()
-        }
-        threshold, classes = info.get("thr"), info.get("classes")
-        applies = isinstance(threshold, int | float) and math.isfinite(threshold)
-        if not applies:
-            threshold = None
-    if not predictions:
+    entries = _result_entries(document, listed) if results_only else _file_entries(document, listed, left_out)
+
+    best = _best(entries, scored, left_out)
+    if not best:
         raise DatasetError(
-            f"{path} has no keypoints for any of the {len(scored)} annotated pictures. Its images must have the same "
-            "file names, or a result list the same image_id, as the annotations."
+            f"{path} has no keypoints for any of the {len(scored)} annotated images. Its images must have the same "
+            "file names as the annotations, or a result list the same image_id."
         )
+
+    k = max(len(entry.annotation.keypoints or ()) // 3 for entry in best.values())
+    predictions = {name: _prediction(entry, k, results_only, left_out) for name, entry in best.items()}
+    info = {} if results_only else dict_in(document.info)
+    classes = info.get("classes")
     return CocoPredictions(
         str(info.get("method") or path.stem),
-        None if threshold is None else float(threshold),
+        _threshold(info),
         k,
         predictions,
         tuple(map(str, classes)) if isinstance(classes, list) else None,
@@ -103,31 +113,59 @@ def read_predictions(path: Path, listed: Sequence[tuple[str, str]], scored: Coll
     )
 
 
-def _match(files: Sequence[str], listed: Sequence[str], left_out: Counter[str]) -> dict[str, str]:
-    """File name -> the picture it means, which may lie some folders higher or lower there; ambiguous ones are left out.
+def _result_entries(results: Sequence[CocoAnnotation], listed: Sequence[tuple[str, str]]) -> list[_Entry]:
+    names = dict(listed)
+    return [_Entry(names.get(str(result.image_id)), result, None) for result in results if result.keypoints]
 
-    A name that is equal counts before one that merely ends alike.
+
+def _file_entries(file: _AnnotationFile, listed: Sequence[tuple[str, str]], left_out: Counter[str]) -> list[_Entry]:
+    images = {image.id: image for image in file.images}
+    match = _match([image.file_name for image in images.values()], [name for _, name in listed], left_out)
+
+    entries = []
+    for annotation in file.annotations:
+        if annotation.keypoints:
+            image = images.get(annotation.image_id)
+            entries.append(_Entry(match.get(image.file_name) if image else None, annotation, image))
+    return entries
+
+
+def _threshold(info: dict[str, Any]) -> float | None:
+    """Return the erasing distance of the run that made the file, where it had one."""
+    try:
+        threshold = check(info.get("thr"), float)
+    except SchemaError:  # none, or another program's
+        return None
+    return threshold if math.isfinite(threshold) else None
+
+
+def _match(files: Sequence[str], listed: Sequence[str], left_out: Counter[str]) -> dict[str, str]:
+    """Match file names to annotated images, which may be located some folders higher or lower.
+
+    An equal name counts before one that merely ends alike; ambiguous names are not matched.
     """
     by_last_part: dict[str, list[str]] = {}
     for name in listed:
         by_last_part.setdefault(PurePosixPath(name).name, []).append(name)
+
     match: dict[str, str] = {}
-    claims: dict[str, list[str]] = {}
+    candidates_of: dict[str, list[str]] = {}  # annotated image -> the files whose name ends alike
     for file in files:
-        candidates = by_last_part.get(PurePosixPath(file).name, [])
-        if file in candidates:
+        names = by_last_part.get(PurePosixPath(file).name, [])
+        if file in names:
             match[file] = file
             continue
-        fitting = [each for each in candidates if _end_alike(PurePosixPath(each).parts, PurePosixPath(file).parts)]
+        fitting = [name for name in names if _end_alike(PurePosixPath(name).parts, PurePosixPath(file).parts)]
         if len(fitting) == 1:
-            claims.setdefault(fitting[0], []).append(file)
+            candidates_of.setdefault(fitting[0], []).append(file)
         else:
-            left_out["predicted pictures whose name fits several"] += len(fitting) > 1
-    for name, claimants in claims.items():
-        if len(claimants) == 1 and name not in match:
-            match[claimants[0]] = name
+            left_out[AMBIGUOUS] += len(fitting) > 1
+
+    for name, candidates in candidates_of.items():
+        if len(candidates) == 1 and name not in match:
+            match[candidates[0]] = name
         else:
-            left_out["predicted pictures whose name fits several"] += len(claimants)
+            left_out[AMBIGUOUS] += len(candidates)
     return match
 
 
@@ -136,40 +174,35 @@ def _end_alike(first: Sequence[str], second: Sequence[str]) -> bool:
     return first[-shared:] == second[-shared:]
 
 
-def _best(
-    named: Sequence[tuple[str | None, dict[str, Any], dict[str, Any]]],
-    scored: Collection[str],
-    left_out: Counter[str],
-) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
-    """Name of the picture -> its best entry, and what the file says of the picture."""
-    best: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
-    for name, entry, file in named:
-        if name is None or name not in scored:
-            left_out["predictions for pictures that are not scored"] += 1
+def _best(entries: Iterable[_Entry], scored: Collection[str], left_out: Counter[str]) -> dict[str, _Entry]:
+    """Return the entry with the highest score for each image that is scored."""
+    best: dict[str, _Entry] = {}
+    for entry in entries:
+        if entry.name is None or entry.name not in scored:
+            left_out["predictions for images that are not scored"] += 1
             continue
-        left_out["further objects on a picture"] += name in best
-        if name not in best or _confidence(entry) > _confidence(best[name][0]):
-            best[name] = entry, file
+        known = best.get(entry.name)
+        left_out["further objects in an image"] += known is not None
+        if known is None or _confidence(entry.annotation) > _confidence(known.annotation):
+            best[entry.name] = entry
     return best
 
 
-def _confidence(entry: dict[str, Any]) -> float:
-    if entry.get("score") is not None:
-        return float(entry["score"])
-    scores = [score for score in entry.get("keypoint_scores") or () if score is not None]
+def _confidence(annotation: CocoAnnotation) -> float:
+    if annotation.score is not None:
+        return annotation.score
+    scores = [score for score in annotation.keypoint_scores or () if score is not None]
     return float(np.mean(scores)) if scores else 0.0
 
 
-def _prediction(
-    entry: dict[str, Any], file: dict[str, Any], k: int, results_only: bool, left_out: Counter[str]
-) -> CocoPrediction:
-    points = np.asarray(entry["keypoints"], dtype=np.float64).reshape(-1, 3)
+def _prediction(entry: _Entry, k: int, results_only: bool, left_out: Counter[str]) -> CocoPrediction:
+    points = np.array(entry.annotation.keypoints, dtype=np.float64).reshape(-1, 3)
     given, finite = points[:, 2] > 0, np.isfinite(points[:, :2]).all(1)
-    if results_only:  # there v may be anything, and COCO's own evaluation does not look at it
+    if results_only:  # there v may be anything: COCO's own evaluation ignores it
         given |= (points[:, :2] != 0).any(1)
-    left_out["predicted points that are no finite numbers"] += int((given & ~finite).sum())
+    left_out["predicted points that are not finite numbers"] += int((given & ~finite).sum())
+
     xy = np.full((k, 2), np.nan)
     xy[: len(points)] = np.where((given & finite)[:, None], points[:, :2], np.nan)
-    size = (int(file["width"]), int(file["height"])) if file.get("width") and file.get("height") else None
-    predicted = entry.get("predicted_class")
-    return CocoPrediction(xy, size, predicted.get("name") if isinstance(predicted, dict) else None)
+    size = entry.image.size if entry.image else None
+    return CocoPrediction(xy, size, predicted_class(entry.annotation).name)

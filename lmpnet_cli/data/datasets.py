@@ -1,6 +1,6 @@
-"""Data sets as lists of samples: CUB-200-2011 folders, class folders, and the seeded split.
+"""Read data sets as lists of samples: CUB-200-2011 folders and class folders; split them with a seed.
 
-`read_classes` recognises the layout. Annotations are read by `annotations.py` and never reach the training.
+`read_classes` recognises the layout. `annotations.py` reads annotations, which training never sees.
 """
 
 import hashlib
@@ -22,9 +22,11 @@ _SPLIT_FOLDERS: dict[str, Split] = {"train": "train", "val": "val", "valid": "va
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled picture. `source` is its identity within the data set, the same wherever the folder lies.
+    """One labelled image.
 
-    `refused` says why the picture may not be read, where it may not.
+    Attributes:
+        source: the name of the image within the data set, independent of where the folder is located.
+        refused: the reason why the image must not be read; empty where it may be.
     """
 
     path: Path
@@ -35,51 +37,51 @@ class Sample:
 
     @property
     def listed(self) -> ListedImage:
-        """The picture alone."""
+        """Return the image without its label."""
         return ListedImage(self.path, self.source, self.refused)
 
 
 @dataclass(frozen=True)
 class ClassData:
-    """Samples and the sorted names of their classes; `official` where the data set brings its own split."""
+    """Samples and the sorted names of their classes; `official` is True where the data set has its own split."""
 
     samples: tuple[Sample, ...]
     classes: tuple[str, ...]
     official: bool
 
     def fingerprint(self) -> str:
-        """The same for the same pictures, classes and splits in the same order, wherever the folders lie."""
+        """Return a checksum of the images, classes and splits in order, wherever the folders are located."""
         text = repr([(sample.source, sample.class_name, sample.split) for sample in self.samples])
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
     def of(self, *splits: Split) -> list[Sample]:
-        """The samples of these splits."""
+        """Return the samples of these splits."""
         return [sample for sample in self.samples if sample.split in splits]
 
 
 def cub_root(folder: Path) -> Path | None:
-    """The folder that holds `images.txt`: itself or its `CUB_200_2011/`; None for another layout."""
+    """Return the folder that contains `images.txt`: `folder` or its `CUB_200_2011/`; None for another layout."""
     return next((root for root in (folder, folder / "CUB_200_2011") if (root / "images.txt").is_file()), None)
 
 
 def read_classes(folders: Iterable[Path], follow_links: bool = False) -> ClassData:
-    """Reads one or several data sets and merges them by class name.
+    """Read one or several data sets and merge them by class name.
 
     Args:
-        follow_links: read pictures that links lead to, outside the folders too.
+        follow_links: follow symbolic links that point outside the folders.
 
     Raises:
         DatasetError, InputError: when a folder is missing, has no class folders, or a class file does not fit.
     """
-    parts = [_read_one(folder, follow_links) for folder in folders]
-    samples = tuple(sample for part in parts for sample in part.samples)
+    data_sets = [_read_one(folder, follow_links) for folder in folders]
+    samples = tuple(sample for data_set in data_sets for sample in data_set.samples)
     classes = tuple(sorted({sample.class_name for sample in samples}))
     if len(classes) < 2:
         raise DatasetError(
-            f"A classifier needs two classes or more, and there is only {', '.join(classes)} here. Put the pictures "
+            f"A classifier needs at least two classes, but there is only {', '.join(classes)}. Put the images "
             "of each class into a sub-folder of its own: DATA/heron/*.jpg, DATA/egret/*.jpg."
         )
-    return ClassData(samples, classes, any(part.official for part in parts))
+    return ClassData(samples, classes, any(data_set.official for data_set in data_sets))
 
 
 def _read_one(folder: Path, follow_links: bool) -> ClassData:
@@ -92,20 +94,22 @@ def _read_one(folder: Path, follow_links: bool) -> ClassData:
 
 
 def read_table(path: Path, columns: int, inside: Inside | None = None) -> list[list[str]]:
-    """The rows of a CUB text file, cut into so many columns.
+    """Return the rows of a CUB text file, split into `columns` columns.
 
     Args:
-        inside: where the file must lie, all links resolved; None takes it wherever a link leads.
+        inside: where the file must be located, all links resolved; None follows all links.
 
     Raises:
         DatasetError: when the file is missing or a row is short; names the line.
     """
     if inside is not None and path not in inside:
         raise DatasetError(f"{path} is {LEADS_OUT}.")
+
     try:
         lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"Cannot read {path}: {error}. A CUB folder needs it.") from error
+
     rows = [line.strip().split(maxsplit=columns - 1) for line in lines]
     for number, row in enumerate(rows, start=1):
         if row and len(row) != columns:
@@ -114,25 +118,32 @@ def read_table(path: Path, columns: int, inside: Inside | None = None) -> list[l
 
 
 def cub_image_path(root: Path, name: str) -> Path:
-    """The path of an image that a CUB file names; names may not leave the folder."""
+    """Return the path of an image that a CUB file names; the name must not point outside the folder."""
     if not stays_inside(name):
-        raise DatasetError(f"{root / 'images.txt'} names {name!r:.200}, which lies outside the data set.")
+        raise DatasetError(f"{root / 'images.txt'} names {name!r:.200}, which is located outside the data set.")
     return root / "images" / PurePosixPath(name)
 
 
 def read_cub(root: Path, inside: Inside | None = None) -> ClassData:
-    """The samples of a CUB folder, with its official split.
+    """Return the samples of a CUB folder, with its official split.
 
     Args:
-        inside: where files must lie, all links resolved, to be read; None follows all links.
+        inside: where files must be located, all links resolved, to be read; None follows all links.
+
+    Raises:
+        DatasetError: when a text file is missing or does not fit the others.
     """
     images = read_table(root / "images.txt", 2, inside)
     labels = dict(read_table(root / "image_class_labels.txt", 2, inside))
     names = dict(read_table(root / "classes.txt", 2, inside))
     training = dict(read_table(root / "train_test_split.txt", 2, inside))
-    twice = [entry for column in zip(*images, strict=True) for entry, count in Counter(column).items() if count > 1]
-    if twice:
-        raise DatasetError(f"{root / 'images.txt'} lists {twice[0]} twice. Give each image its own line and id.")
+    for column in ([image_id for image_id, _ in images], [name for _, name in images]):
+        repeated = [entry for entry, count in Counter(column).items() if count > 1]
+        if repeated:
+            raise DatasetError(
+                f"{root / 'images.txt'} lists {repeated[0]} twice. Each image needs its own line and id."
+            )
+
     samples = []
     for image_id, name in images:
         if image_id not in labels or labels[image_id] not in names or image_id not in training:
@@ -143,23 +154,26 @@ def read_cub(root: Path, inside: Inside | None = None) -> ClassData:
         path = cub_image_path(root, name)
         refused = "" if inside is None or path in inside else LEADS_OUT
         samples.append(Sample(path, names[labels[image_id]], split, name, refused))
+
     return ClassData(tuple(samples), tuple(sorted(set(names.values()))), official=True)
 
 
 def _read_folders(folder: Path, follow_links: bool) -> ClassData:
     inner = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
     splits = {entry: _SPLIT_FOLDERS[entry.name.lower()] for entry in inner if entry.name.lower() in _SPLIT_FOLDERS}
     if splits and "train" not in splits.values():
-        raise DatasetError(f"{folder} holds {', '.join(entry.name for entry in splits)}, but no train folder beside.")
+        raise DatasetError(f"{folder} contains {', '.join(entry.name for entry in splits)}, but no train folder.")
     splits = splits or {folder: "train"}
-    samples = []
+
+    samples: list[Sample] = []
     for base, split in splits.items():
         for entry in sorted(base.iterdir()):
             if entry.is_dir() and not entry.name.startswith("."):
                 samples += _class_samples(entry, folder, split, follow_links)
     if not samples:
         raise DatasetError(
-            f"{folder} has no class folders with images. Put the pictures of each class into a sub-folder of its own: "
+            f"{folder} has no class folders with images. Put the images of each class into a sub-folder of its own: "
             f"{folder.name}/heron/*.jpg, {folder.name}/egret/*.jpg."
         )
     classes = tuple(sorted({sample.class_name for sample in samples}))
@@ -170,7 +184,7 @@ def _class_samples(entry: Path, folder: Path, split: Split, follow_links: bool) 
     try:
         listed = list_images([entry], follow_links, within=folder)
     except InputError:
-        return []  # an empty folder is no class
+        return []  # an empty folder is not a class
     return [
         Sample(image.path, entry.name, split, image.path.relative_to(folder).as_posix(), image.refused)
         for image in listed
@@ -178,10 +192,10 @@ def _class_samples(entry: Path, folder: Path, split: Split, follow_links: bool) 
 
 
 def training_images(folders: Iterable[Path], follow_links: bool = False) -> list[ListedImage]:
-    """All pictures of folders, of data sets with splits the training part; no classes are needed.
+    """Return the images of folders; of data sets with splits, only the training images. No classes are needed.
 
     Raises:
-        DatasetError, InputError: when a folder is missing or has no pictures.
+        DatasetError, InputError: when a folder is missing or has no images.
     """
     found: list[ListedImage] = []
     for folder in folders:
@@ -190,6 +204,7 @@ def training_images(folders: Iterable[Path], follow_links: bool = False) -> list
             samples = ClassData(read_cub(root, bounds(folder, follow_links)).samples, (), True).of("train")
             found += [sample.listed for sample in samples]
             continue
+
         inner = [entry for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
         training = [entry for entry in inner if _SPLIT_FOLDERS.get(entry.name.lower()) == "train"]
         found += list_images(training or [folder], follow_links, within=folder if training else None)
@@ -197,25 +212,30 @@ def training_images(folders: Iterable[Path], follow_links: bool = False) -> list
 
 
 def hold_out(data: ClassData, fraction: float, seed: int) -> ClassData:
-    """Moves a part of the training samples to `val`, class by class, unless the data set brings a `val`.
+    """Move a share of the training samples to `val`, class by class, unless the data set has its own `val`.
 
-    Pictures of one file name go together, so that a photograph that is in two data sets (as a crop and whole) is on one
-    side. Every class keeps at least one training picture.
+    Images with the same file name stay together, so that a photograph that occurs in two data sets (as a crop and
+    whole) is in one split. Every class keeps at least one training image.
     """
     if fraction == 0 or data.of("val"):
         return data
-    counts = Counter(sample.class_name for sample in data.of("train"))
+
+    names_of: dict[str, set[str]] = {class_name: set() for class_name in data.classes}
+    for sample in data.of("train"):
+        names_of[sample.class_name].add(sample.path.name)
+
     generator = np.random.default_rng(seed)
-    held: set[tuple[str, str]] = set()
+    held_out: set[tuple[str, str]] = set()  # class and file name
     for class_name in data.classes:
-        names = sorted({s.path.name for s in data.of("train") if s.class_name == class_name})
-        take = min(round(len(names) * fraction), len(names) - 1)
-        if counts[class_name] and take > 0:
-            held |= {(class_name, names[i]) for i in generator.permutation(len(names))[:take]}
-    moved = tuple(
+        names = sorted(names_of[class_name])
+        count = min(round(len(names) * fraction), len(names) - 1)
+        if count > 0:
+            held_out |= {(class_name, names[index]) for index in generator.permutation(len(names))[:count]}
+
+    samples = tuple(
         replace(sample, split="val")
-        if sample.split == "train" and (sample.class_name, sample.path.name) in held
+        if sample.split == "train" and (sample.class_name, sample.path.name) in held_out
         else sample
         for sample in data.samples
     )
-    return ClassData(moved, data.classes, data.official)
+    return ClassData(samples, data.classes, data.official)

@@ -1,9 +1,10 @@
-"""Pictures as networks take them: decoded by worker processes, in batches, in order.
+"""Load images as network input: decoded by worker processes, in batches, in order.
 
-`PictureReader` is what discover, viz-filters, eval and salient have in common, whatever the network.
+`ImageLoader` is what discover, viz-filters, eval and salient have in common, whatever the network.
 """
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,23 +18,29 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lmpnet_cli.data.images import OVERLAY_SIDE, DecodedImage, Rgb, decode_image, read_image, to_input
+from lmpnet_cli.config import MAX_PIXELS
+from lmpnet_cli.data.images import DecodedImage, Rgb, decode_image, read_image, to_input
 from lmpnet_cli.data.listing import ListedImage, UnreadableImage
 from lmpnet_cli.data.video import Frame, Video
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.io.runtime import resolve_workers
 from lmpnet_cli.progress import Progress
 
+OVERLAY_SIDE = 1024  # longer side of overlays in pixels; images are decoded with at least so many
+
 
 @dataclass(frozen=True)
 class LoadedImage:
-    """One picture as a worker hands it over; `reason` says why where it could not be read.
+    """One image as a worker returns it.
 
     Attributes:
-        pixels: (3, S, S) bytes, the network input; an array, since tensors of workers each hold a file descriptor.
-        preview: the picture for drawing, at most as large as was asked for.
-        width, height: of the file, EXIF orientation applied.
-        frame, time: number and seconds of a frame of a video.
+        index: position in the list of images.
+        name: POSIX name under which results list the image.
+        pixels: (3, S, S) bytes, the network input; an array, since every tensor of a worker holds a file descriptor.
+        preview: a copy for drawing, at most as large as requested.
+        width, height: size of the file in pixels, EXIF orientation applied.
+        reason: why the image could not be read; empty where it could.
+        frame, time: number (0-based) and time in seconds of a video frame.
     """
 
     index: int
@@ -66,7 +73,8 @@ def list_memory_images(images: Any) -> list[MemoryImage]:
     Raises:
         InputError: when an array is not an RGB image of bytes, or paths and images are mixed.
     """
-    given = list(images) if isinstance(images, list | tuple) else [images]
+    alone = isinstance(images, np.ndarray | Image.Image) or not isinstance(images, Iterable)
+    given = [images] if alone else list(images) if isinstance(images, list | tuple) else []
     found = [each for each in given if not isinstance(each, str | os.PathLike)]
     if not found:
         return []
@@ -88,13 +96,13 @@ def list_memory_images(images: Any) -> list[MemoryImage]:
 
 
 class ImageDataset(Dataset[LoadedImage]):
-    """Listed images, decoded."""
+    """Decode listed images."""
 
     def __init__(self, images: Sequence[ListedImage], size: int, max_pixels: int, preview: int | None) -> None:
         """
         Args:
             size: side of the network input in pixels.
-            preview: longest side of the picture kept for drawing; None keeps none.
+            preview: longer side of the copy kept for drawing; None keeps none.
         """
         self.images, self.size, self.max_pixels, self.preview = list(images), size, max_pixels, preview
 
@@ -104,47 +112,57 @@ class ImageDataset(Dataset[LoadedImage]):
     def __getitem__(self, index: int) -> LoadedImage:
         image = self.images[index]
         try:
-            # the same pixels reach the network whether pictures are drawn or not
+            # the network gets the same pixels whether images are drawn or not
             at_least = max(2 * self.size, OVERLAY_SIDE)
             if isinstance(image, MemoryImage):
-                picture = image.decode(self.max_pixels, at_least)
+                decoded = image.decode(self.max_pixels, at_least)
             else:
-                picture = read_image(image.readable, self.max_pixels, at_least)
+                decoded = read_image(image.readable, self.max_pixels, at_least)
         except UnreadableImage as error:
             return LoadedImage(index, image.name, reason=str(error))
-        return _prepare(picture, index, image.name, self.size, self.preview)
+        return _prepare(decoded, index, image.name, self.size, self.preview)
 
 
-def _prepare(picture: DecodedImage, index: int, name: str, size: int, preview: int | None) -> LoadedImage:
-    pixels = np.ascontiguousarray(to_input(picture.rgb, size).transpose(2, 0, 1))
-    shown = _shrink(picture, preview) if preview else None
-    return LoadedImage(index, name, pixels, shown, picture.width, picture.height)
+def _prepare(decoded: DecodedImage, index: int, name: str, size: int, preview: int | None) -> LoadedImage:
+    pixels = np.ascontiguousarray(to_input(decoded.rgb, size).transpose(2, 0, 1))
+    drawn = _shrink(decoded, preview) if preview else None
+    return LoadedImage(index, name, pixels, drawn, decoded.width, decoded.height)
 
 
-def _shrink(picture: DecodedImage, longest: int) -> Rgb:
-    """The picture in its own proportions, with at most so many pixels on the longer side."""
-    scale = min(1.0, longest / max(picture.width, picture.height))
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    if picture.rgb.shape[1::-1] == size:
-        return picture.rgb
-    return np.asarray(Image.fromarray(picture.rgb).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+def _shrink(decoded: DecodedImage, longest: int) -> Rgb:
+    """Resize an image in its own proportions so that its longer side has at most `longest` pixels.
+
+    `ImageOps.contain` would enlarge small images, and it knows the proportions of the reduced pixels only.
+    """
+    scale = min(1.0, longest / max(decoded.width, decoded.height))
+    size = (max(1, round(decoded.width * scale)), max(1, round(decoded.height * scale)))
+    if decoded.rgb.shape[1::-1] == size:
+        return decoded.rgb
+    return np.asarray(Image.fromarray(decoded.rgb).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
 
 
 class ImageLoader:
-    """Decodes pictures in worker processes and hands them on in batches.
+    """Decodes images in worker processes and returns them in batches.
 
     Attributes:
-        skipped: (file name, reason) of the last pass over pictures.
+        size: side of the network input in pixels.
+        batch_size: number of images in a batch.
+        skipped: (file name, reason) of each unreadable image of the last pass.
     """
 
     def __init__(
-        self, size: int, device: torch.device, *, batch_size: int, workers: int | None, max_pixels: int
+        self,
+        size: int,
+        device: torch.device,
+        batch_size: int,
+        workers: int | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         """
         Args:
-            size: side of the network input in pixels.
             device: where the networks run.
-            batch_size: images that are handed on together.
+            workers: number of decoding processes; None chooses one, see `resolve_workers`.
+            max_pixels: larger images are skipped.
         """
         self.size, self.device, self.batch_size = size, device, batch_size
         self.workers, self.max_pixels = workers, max_pixels
@@ -153,66 +171,88 @@ class ImageLoader:
     def batches(
         self, images: Sequence[ListedImage], progress: Progress, preview: int | None = None
     ) -> Iterator[tuple[list[LoadedImage], Tensor]]:
-        """Readable pictures and their (B, 3, S, S) bytes, in the order of `images`.
+        """Yield the readable images and their (B, 3, S, S) bytes, in the order of `images`.
 
-        Unreadable ones are warned about and listed in `skipped`.
+        Unreadable images are reported as warnings and listed in `skipped`.
+
+        Args:
+            preview: longer side of the copies for drawing; None makes none.
 
         Raises:
-            InputError: when none could be read, or a decoding process failed.
+            InputError: when no image can be read, or a decoding process failed.
         """
         self.skipped = []
         seen = 0
-        for batch in _enough_memory(self._prepared(images, preview)):
-            readable, pixels = [], []
-            for picture in batch:
-                if picture.pixels is None:
-                    self.skipped.append((picture.name, picture.reason))
-                    progress.warn(f"{picture.name} is skipped: {picture.reason}")
-                else:
-                    readable.append(picture)
-                    pixels.append(picture.pixels)
+        for batch in _reporting_failures(self._prepared(images, preview)):
+            readable = self._readable(batch, progress)
             if readable:
-                batch_pixels = torch.from_numpy(np.stack(pixels))
+                pixels = torch.from_numpy(np.stack([image.pixels for image in readable if image.pixels is not None]))
                 # from pinned memory a GPU copies while it computes
-                yield readable, batch_pixels.pin_memory() if self.device.type == "cuda" else batch_pixels
-                del batch_pixels
+                yield readable, pixels.pin_memory() if self.device.type == "cuda" else pixels
+                del pixels
+
             seen += len(batch)
             progress.advance(len(batch))
-            del batch, readable, pixels
+            del batch, readable  # the next batch takes as much memory
+
+        self._check_end(images, seen, progress)
+
+    def _readable(self, batch: Sequence[LoadedImage], progress: Progress) -> list[LoadedImage]:
+        """Return the images that could be read; report and list the others."""
+        readable = []
+        for image in batch:
+            if image.pixels is None:
+                self.skipped.append((image.name, image.reason))
+                progress.warn(f"{image.name} is skipped: {image.reason}")
+            else:
+                readable.append(image)
+        return readable
+
+    def _check_end(self, images: Sequence[ListedImage], seen: int, progress: Progress) -> None:
         if len(self.skipped) == seen:
             name, reason = self.skipped[0] if self.skipped else (images[0].name, "the video ends before it")
             raise InputError(f"None of the {seen} images can be read; the first: {name} ({reason}).")
         if isinstance(images, Video) and seen < len(images) - 1:
-            progress.warn(f"{images.path} ends after {seen} of the {len(images)} frames that it announces.")
+            progress.warn(f"{images.path} contains only {seen} of the {len(images)} frames stated in its header.")
 
     def _prepared(self, images: Sequence[ListedImage], preview: int | None) -> Iterator[list[LoadedImage]]:
         if isinstance(images, Video):
             for frames in images.batches(self.batch_size):
-                yield [self._of_frame(frame, images, preview) for frame in frames]
+                yield [self._prepare_frame(frame, images, preview) for frame in frames]
             return
+
         workers = min(resolve_workers(self.workers, self.device), len(images))
         dataset = ImageDataset(images, self.size, self.max_pixels, preview)
         if workers and not isinstance(images[0], MemoryImage):  # those need no process to read them
-            yield from DataLoader(dataset, self.batch_size, num_workers=workers, collate_fn=list)
+            yield from DataLoader(
+                dataset, self.batch_size, num_workers=workers, collate_fn=list, worker_init_fn=_silence_pillow
+            )
             return
-        # in threads, and between two batches: beside the networks they would only take turns
+
+        # in threads, between two batches: on so few processors decoding and networks would only take turns
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for start in range(0, len(images), self.batch_size):
                 yield list(pool.map(dataset.__getitem__, range(start, min(start + self.batch_size, len(images)))))
 
-    def _of_frame(self, frame: Frame, video: Video, preview: int | None) -> LoadedImage:
+    def _prepare_frame(self, frame: Frame, video: Video, preview: int | None) -> LoadedImage:
         name = video.name(frame.index)
         if frame.rgb is None:
             return LoadedImage(frame.index, name, reason="OpenCV cannot decode this frame")
         height, width = frame.rgb.shape[:2]
         if height * width > self.max_pixels:
             return LoadedImage(frame.index, name, reason=f"{width} x {height} pixels, more than --max-pixels")
+
         prepared = _prepare(DecodedImage(frame.rgb, width, height), frame.index, name, self.size, preview)
         return replace(prepared, frame=frame.number, time=frame.time)
 
 
-def _enough_memory(batches: Iterable[list[LoadedImage]]) -> Iterator[list[LoadedImage]]:
-    """The batches; a worker that was killed, or memory that ran out, becomes a message for the user."""
+def _silence_pillow(_: int) -> None:
+    """Ignore Pillow's warnings about damaged metadata in a worker process, which belongs to the loader alone."""
+    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+
+
+def _reporting_failures(batches: Iterable[list[LoadedImage]]) -> Iterator[list[LoadedImage]]:
+    """Yield the batches; a killed worker or exhausted memory becomes an error for the user."""
     try:
         yield from batches
     except (RuntimeError, MemoryError) as error:

@@ -1,4 +1,4 @@
-"""Frames of a video as pictures: decoded in order, by OpenCV, in a thread beside the networks."""
+"""Read the frames of a video as images: OpenCV decodes them in order, in a thread beside the networks."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +21,9 @@ class Frame:
     """A decoded frame.
 
     Attributes:
-        index: its place among those that are taken, from 0.
-        number: in the video, from 0.
-        time: in seconds, as the video says.
+        index: position among the processed frames, from 0.
+        number: position in the video, from 0.
+        time: in seconds, as stated by the video.
         rgb: (h, w, 3); None where the frame is damaged.
     """
 
@@ -34,14 +34,14 @@ class Frame:
 
 
 class Video(Sequence[ListedImage]):
-    """Every N-th frame of a video, listed as images are; `frames` decodes them.
+    """Every N-th frame of a video, as a list of images; `frames` decodes them.
 
-    The number of frames is what the file says, which may be more or less than there are.
+    The length is what the header of the file states; the file may contain more or fewer frames.
 
     Attributes:
-        path: of the file.
+        path: of the video file.
         every: N.
-        rate: frames in a second of the video.
+        rate: frames per second.
     """
 
     def __init__(self, path: Path, every: int = 1) -> None:
@@ -52,12 +52,13 @@ class Video(Sequence[ListedImage]):
         self.path, self.every = path, every
         if not path.is_file():
             raise InputError(f"There is no video {path}. Check the spelling and the current folder.")
+
         with self._opened() as capture:
             if not capture.grab():
                 raise InputError(f"{path} cannot be read as a video: OpenCV finds no frame. Convert it to MP4.")
             self.rate = float(capture.get(cv2.CAP_PROP_FPS)) or 25.0
-            told = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self._count = max(1, -(-told // every))
+            stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._count = max(1, -(-stated // every))
 
     def __len__(self) -> int:
         return self._count
@@ -68,22 +69,22 @@ class Video(Sequence[ListedImage]):
     def __getitem__(self, index: slice) -> Sequence[ListedImage]: ...
     def __getitem__(self, index: int | slice) -> ListedImage | Sequence[ListedImage]:
         if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
+            return [self[position] for position in range(*index.indices(len(self)))]
         if not 0 <= index < len(self):
             raise IndexError(index)
         return ListedImage(self.path, self.name(index))
 
     def name(self, index: int) -> str:
-        """Of the index-th frame that is taken, after its number in the video, as annotation tools name frames."""
+        """Return the name of a processed frame: its number in the video, as annotation tools name frames."""
         return f"frame_{index * self.every:06d}.jpg"
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the results say of the video."""
+        """Return the entry for the video in result files."""
         return {"name": self.path.name, "rate": round(self.rate, 4), "every": self.every}
 
     def frames(self) -> Iterator[Frame]:
-        """The frames that are taken, in order."""
+        """Yield every N-th frame, in order."""
         with self._opened() as capture:
             number = 0
             while capture.grab():
@@ -95,16 +96,16 @@ class Video(Sequence[ListedImage]):
                 number += 1
 
     def batches(self, size: int) -> Iterator[list[Frame]]:
-        """The same, so many at a time, each batch decoded while the one before is used."""
+        """Yield the same frames in batches of `size`; each batch is decoded while the one before is in use."""
         frames = self.frames()
 
-        def take() -> list[Frame]:
+        def next_batch() -> list[Frame]:
             return list(islice(frames, size))
 
         with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(take)
-            while batch := coming.result():
-                coming = pool.submit(take)
+            pending = pool.submit(next_batch)
+            while batch := pending.result():
+                pending = pool.submit(next_batch)
                 yield batch
 
     @contextmanager

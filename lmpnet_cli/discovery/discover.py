@@ -17,9 +17,8 @@ from typing import Any
 import torch
 
 from lmpnet_cli.config import DiscoverConfig
-from lmpnet_cli.data.images import OVERLAY_SIDE
 from lmpnet_cli.data.listing import ListedImage, absolute, list_images, real
-from lmpnet_cli.data.loader import LoadedImage, MemoryImage, list_memory_images
+from lmpnet_cli.data.loader import OVERLAY_SIDE, LoadedImage, MemoryImage, list_memory_images
 from lmpnet_cli.data.video import Video
 from lmpnet_cli.discovery.provenance import Manifest, Shard, describe, settings, take_shard
 from lmpnet_cli.discovery.store import ChunkQueue, Skipped, can_resume, images_per_chunk, local_store
@@ -112,8 +111,8 @@ def _discover(
 
     predictor = open_predictor(config, model)
     shard: Shard | None = None
-    if config.part:
-        files, shard = take_shard(files, config.part, settings(predictor, config))
+    if config.shard_numbers:
+        files, shard = take_shard(files, config.shard_numbers, settings(predictor, config))
     started = time.perf_counter()
 
     queue = _open_queue(config, predictor, files)
@@ -140,7 +139,7 @@ def _list_files(config: DiscoverConfig) -> Sequence[ListedImage]:
         OutputError: when nothing else is left.
     """
     if config.video:
-        return Video(config.video, config.every)
+        return Video(config.video, config.every or 1)
     files = list_images(config.images, config.follow_links)
     if config.out is None:
         return files

@@ -23,7 +23,7 @@ import numpy as np
 
 from lmpnet_cli.discovery.provenance import Manifest
 from lmpnet_cli.errors import WRONG_SHAPE, InputError, OutputError
-from lmpnet_cli.io.files import ASIDE
+from lmpnet_cli.io.files import TEMPORARY_PREFIX
 from lmpnet_cli.io.json_input import parse_json
 from lmpnet_cli.io.storage import Folder, open_folder
 from lmpnet_cli.keypoints import Keypoints
@@ -232,7 +232,9 @@ class ChunkStore:
     def clear(self) -> None:
         """Remove the run, and what killed processes left of files that they were writing."""
         names = self.folder.names()
-        ours = [name for name in names if re.fullmatch(rf"chunk-\d{{6,9}}\.jsonl|{re.escape(ASIDE)}.*", name)]
+        ours = [
+            name for name in names if re.fullmatch(rf"chunk-\d{{6,9}}\.jsonl|{re.escape(TEMPORARY_PREFIX)}.*", name)
+        ]
         # the manifest goes first: chunks without one do not count, a manifest without chunks would
         self.folder.remove([MANIFEST, *ours] if MANIFEST in names else ours)
 

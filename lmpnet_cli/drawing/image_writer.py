@@ -18,7 +18,7 @@ from lmpnet_cli.drawing.files import save_jpeg
 from lmpnet_cli.drawing.grids import contact_sheet
 from lmpnet_cli.drawing.overlays import fit
 from lmpnet_cli.errors import OutputError
-from lmpnet_cli.io.files import ASIDE
+from lmpnet_cli.io.files import TEMPORARY_PREFIX
 from lmpnet_cli.io.output_folder import clear_folder
 
 CONTACT_SHEET_IMAGES, CONTACT_SHEET_SIDE = 24, 240  # the number of images, and the side of each in pixels
@@ -115,7 +115,7 @@ class ImageWriter(DrawingQueue):
         self.count = count
         if count and not committed and not self._new_folder.is_dir():
             raise OutputError(f"The drawings of the run in {self.out} are gone. Start again with --overwrite.")
-        for half_written in self._new_folder.rglob(f"{ASIDE}*"):
+        for half_written in self._new_folder.rglob(f"{TEMPORARY_PREFIX}*"):
             half_written.unlink()
 
     def add(self, name: str, draw: Callable[[], Rgb]) -> None:

@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 
-from lmpnet_cli.data.images import OVERLAY_SIDE, Rgb
+from lmpnet_cli.data.images import Rgb
+from lmpnet_cli.data.loader import OVERLAY_SIDE
 from lmpnet_cli.drawing.colors import keypoint_color
 from lmpnet_cli.keypoints import Keypoints
 

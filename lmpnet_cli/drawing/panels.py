@@ -32,7 +32,7 @@ class Panels(ImageWriter):
     """Writes one row of panels per image into `out/panels`, where `--panels` asks for it."""
 
     def __init__(self, config: KeypointConfig, names: Sequence[str]) -> None:
-        super().__init__(config.out, "panels", names, config.panels)
+        super().__init__(config.out, "panels", names, bool(config.panels))
 
     def add_batch(
         self,

@@ -14,7 +14,7 @@ from lmpnet_cli.drawing.grids import contact_sheet
 from lmpnet_cli.drawing.image_writer import CONTACT_SHEET_IMAGES, CONTACT_SHEET_SIDE, DrawingQueue
 from lmpnet_cli.drawing.overlays import fit
 from lmpnet_cli.errors import OutputError
-from lmpnet_cli.io.files import ASIDE
+from lmpnet_cli.io.files import TEMPORARY_PREFIX
 from lmpnet_cli.io.output_folder import clear_folder
 
 CODEC = "mp4v"  # every build of OpenCV can write it
@@ -49,7 +49,7 @@ class VideoWriter(DrawingQueue):
     @property
     def temporary(self) -> Path:
         assert self.out is not None
-        return self.out / f"{ASIDE}overlays.mp4"
+        return self.out / f"{TEMPORARY_PREFIX}overlays.mp4"
 
     def clear(self) -> None:
         if self.out is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lmpnet_cli.config import ConvertConfig
-from lmpnet_cli.config.convert import OF_FILES
+from lmpnet_cli.config.convert import OF_FILES, FormatName
 from lmpnet_cli.data.run_images import find_images, inputs_of
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
 from lmpnet_cli.export.formats import FORMATS, Destination, Document, Format, read_document
@@ -33,7 +33,9 @@ class ConvertResult:
     next: str
 
 
-def convert(keypoints: str | Path, *, to: str, progress: Progress | None = None, **options: Any) -> ConvertResult:
+def convert(
+    keypoints: str | Path, *, to: FormatName, progress: Progress | None = None, **options: Any
+) -> ConvertResult:
     """Write the keypoints of a `keypoints.json` in the format of another tool.
 
     Args:

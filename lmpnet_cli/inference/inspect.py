@@ -8,7 +8,7 @@ from typing import Any
 from safetensors import safe_open
 
 from lmpnet_cli.config import ONNX_SUFFIX
-from lmpnet_cli.errors import WRONG_SHAPE, CheckpointError
+from lmpnet_cli.errors import CheckpointError
 from lmpnet_cli.io.bundled import bundled_checkpoint
 from lmpnet_cli.io.checkpoints import file_sha256, parse_spec, read_header
 from lmpnet_cli.io.onnx_file import read_onnx_header
@@ -33,9 +33,9 @@ def info(model: str | Path | None = None) -> dict[str, Any]:
     else:
         header = read_header(path)
         try:
-            parse_spec(header["spec"])
-        except WRONG_SHAPE as error:
-            raise CheckpointError(f"{path} does not describe its network ({error}).") from error
+            parse_spec(header.get("spec"))
+        except CheckpointError as error:
+            raise CheckpointError(f"{path} does not describe its network: {error}.") from error
         record = {"kind": "checkpoint", "parameters": _parameters(path), **header}
     return {"file": str(path), "bytes": path.stat().st_size, "sha256": file_sha256(path), **record}
 

@@ -1,7 +1,6 @@
 """Keypoints by occlusion and guided backpropagation, from any classifier."""
 
 import difflib
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,10 +22,8 @@ from lmpnet_cli.keypoints import Keypoints, keypoint_names
 from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.saliency.guided_backprop import guided_gradients
-from lmpnet_cli.saliency.occlusion import patch_corners, patch_places, random_colors
-from lmpnet_cli.saliency.pipeline import coarse_map, detect
-from lmpnet_cli.saliency.sparse.occlusion import patched_logits, works_locally
-from lmpnet_cli.saliency.sparse.walk import Walk
+from lmpnet_cli.saliency.occlusion import patch_corners, random_colors
+from lmpnet_cli.saliency.pipeline import coarse_map, detect, fast_occlusion_works, seconds_per_image
 
 Map = NDArray[np.float32]
 MAX_COLORS = 300_000_000  # pixels of random colours kept in memory, three bytes each
@@ -91,7 +88,7 @@ class SaliencyPredictor:
         self.coarse_stride, self.coarse_weight = coarse_stride, coarse_weight
         self.nms_radius, self.keep = nms_radius, keep
         self.batch_size, self.bfloat16 = batch_size, bfloat16
-        self.local = False
+        self.fast = False
         self._record = dict(record or {})
         self.target = None if target_class is None else self._index_of(target_class)
 
@@ -124,7 +121,7 @@ class SaliencyPredictor:
         with evaluating(self.classifier.network):
             self._refuse_other_activations()
             if self.copies:
-                self.local = self.device.type == "cpu" and works_locally(self.classifier.logits, self.size)
+                self.fast = fast_occlusion_works(self.classifier.logits, self.size, self.device)
                 progress.tell(self._cost(len(images)))
 
             for loaded, pixels in self.loader.batches(images, progress, preview):
@@ -153,7 +150,7 @@ class SaliencyPredictor:
                 self.colors,
                 stride=self.coarse_stride,
                 batch_size=self.batch_size,
-                local=self.local,
+                fast=self.fast,
             )
         points = detect(
             pixels,
@@ -173,28 +170,20 @@ class SaliencyPredictor:
         return SaliencyPredictions(found, {"accuracy": logits, "replica_accuracy": None}, relevance)
 
     def _cost(self, count: int) -> str:
-        """How long it will take, from one batch of occluded copies of full size."""
-        batch = min(self.batch_size, self.copies)
-        sample = torch.zeros(batch, 3, self.size, self.size, dtype=torch.uint8, device=self.device)
-        sample = sample.contiguous(memory_format=torch.channels_last)
-        colors = self.colors[0]
-        places, _ = patch_places((self.size, self.size), colors, self.coarse_stride)
-        chosen = torch.linspace(0, len(places) - 1, batch).long()
-        walk = Walk()
-
-        def once() -> None:
-            if self.local:
-                patched_logits(self._occluded, sample[:1], walk, colors[chosen], places[chosen])
-            else:
-                self._occluded(sample).sum().item()  # waits for the device
-
+        """Tell how long the run will take, from one timed batch of occluded copies."""
+        sample = torch.zeros(1, 3, self.size, self.size, dtype=torch.uint8, device=self.device)
         with torch.inference_mode():
-            once()  # the first one is slower
-            started = time.perf_counter()
-            once()
-        seconds = (time.perf_counter() - started) * self.copies / batch
+            seconds = seconds_per_image(
+                self._occluded,
+                sample,
+                self.colors,
+                stride=self.coarse_stride,
+                batch_size=self.batch_size,
+                fast=self.fast,
+            )
+
         return (
-            f"{self.copies} occluded copies of each picture: about {seconds:.1f} s a picture, "
+            f"{self.copies} occluded copies of each image: about {seconds:.1f} s per image, "
             f"{_span(seconds * count)} for {count}. A larger --coarse-stride takes less."
         )
 

@@ -1,1 +1,1 @@
-"""Files and the machine: checkpoints, COCO, output folders, run records, devices."""
+"""Read and write files (checkpoints, COCO, output folders, run records) and choose devices."""

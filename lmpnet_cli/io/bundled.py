@@ -1,4 +1,4 @@
-"""Where the bundled weights and example pictures lie: inside a wheel, or beside the package in a clone."""
+"""Find the bundled weights and example images: inside a wheel, or beside the package in a clone."""
 
 from pathlib import Path
 
@@ -15,16 +15,24 @@ def _find(relative: str) -> Path | None:
 
 
 def bundled_checkpoint() -> Path:
-    """The bundled model, `weights/lmpnet-birds.safetensors`."""
+    """Return the path of the bundled model, `weights/lmpnet-birds.safetensors`.
+
+    Raises:
+        CheckpointError: when this installation has no bundled model.
+    """
     path = _find("weights/lmpnet-birds.safetensors")
     if path is None:
-        raise CheckpointError("This installation holds no bundled weights. Name a checkpoint with --checkpoint FILE.")
+        raise CheckpointError("This installation has no bundled weights. Specify a checkpoint with --checkpoint FILE.")
     return path
 
 
 def bundled_examples() -> Path:
-    """The annotated example pictures, `examples/birds`, in the CUB layout."""
+    """Return the folder of the annotated example images, `examples/birds`, in the CUB layout.
+
+    Raises:
+        DatasetError: when this installation has no example images.
+    """
     path = _find("examples/birds")
     if path is None:
-        raise DatasetError("This installation holds no example pictures. Name a folder of your own.")
+        raise DatasetError("This installation has no example images. Specify your own folder.")
     return path

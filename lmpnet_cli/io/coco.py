@@ -1,4 +1,4 @@
-"""`keypoints.json`: COCO keypoint annotations, written and read back."""
+"""Write and read `keypoints.json`, a COCO keypoint annotation file."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,20 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
-from lmpnet_cli.errors import WRONG_SHAPE, InputError
-from lmpnet_cli.io.json_input import read_json
+from lmpnet_cli.errors import InputError
+from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoImage, predicted_class
+from lmpnet_cli.io.json_input import SchemaError, check, read_json
 from lmpnet_cli.keypoints import Keypoints
 
 FORMAT_VERSION = 1
-FARTHEST = 1e9  # pixels; a larger coordinate is not a position and overflows in later arithmetic
+FARTHEST = 1e9  # pixels; larger coordinates overflow in later arithmetic
 
 
 def to_coco(
     results: Sequence[Keypoints], info: dict[str, Any], names: Sequence[str], skipped: Iterable[tuple[str, str]] = ()
 ) -> dict[str, Any]:
-    """A COCO keypoint annotation document; missing points are 0, 0, 0 with a score of null."""
+    """Return a COCO keypoint annotation document; a missing keypoint is 0, 0, 0 with a score of null."""
     sections = _sections(results, info, names, skipped)
     return {key: list(value) if isinstance(value, Iterator) else value for key, value in sections.items()}
 
@@ -27,7 +29,7 @@ def to_coco(
 def _sections(
     results: Sequence[Keypoints], info: dict[str, Any], names: Sequence[str], skipped: Iterable[tuple[str, str]]
 ) -> dict[str, Any]:
-    """The document with its long lists as iterators."""
+    """Return the document, with its long lists as iterators."""
     numbered = list(enumerate(results, start=1))
     return {
         "info": info,
@@ -41,7 +43,7 @@ def _sections(
 
 
 def skipped_entries(skipped: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
-    """Pictures that could not be read, as every result file lists them."""
+    """Return the unreadable images as every result file lists them, from pairs of file name and reason."""
     return [{"file_name": name, "reason": reason} for name, reason in skipped]
 
 
@@ -53,15 +55,18 @@ def _image(result: Keypoints) -> dict[str, Any]:
 def _annotation(result: Keypoints) -> dict[str, Any]:
     found = result.found
     xy = np.round(result.xy, 2)
-    # readers take x = y = 0 for "not labelled", so a point in the very corner moves by a hundredth of a pixel
+    # readers take x = y = 0 for "not labelled", so a keypoint in the very corner moves by a hundredth of a pixel
     xy[(xy == 0).all(axis=1), 0] = 0.01
+
     flat: list[float | int] = []
     for (x, y), seen in zip(xy.tolist(), found.tolist(), strict=True):
         flat += [x, y, 2] if seen else [0, 0, 0]
+
     bbox = [0.0, 0.0, 0.0, 0.0]
     if found.any():
         low, high = xy[found].min(axis=0), xy[found].max(axis=0)
         bbox = np.round([*low, *(high - low)], 2).tolist()
+
     annotation: dict[str, Any] = {
         "keypoints": flat,
         "num_keypoints": int(found.sum()),
@@ -71,6 +76,7 @@ def _annotation(result: Keypoints) -> dict[str, Any]:
         "iscrowd": 0,
         "segmentation": [],
     }
+
     if result.replica_shares is not None:
         annotation["keypoint_replica_shares"] = _rounded(result.replica_shares)
     if result.class_name is not None and result.class_score is not None:
@@ -85,15 +91,16 @@ def _rounded(values: NDArray[np.float64]) -> list[float | None]:
 def coco_text(
     results: Sequence[Keypoints], info: dict[str, Any], names: Sequence[str], skipped: Iterable[tuple[str, str]] = ()
 ) -> Iterator[str]:
-    """`to_coco` as JSON, piece by piece, so that the text of many images is never in memory as a whole.
+    """Yield the document of `to_coco` as JSON in pieces, so that the text of many images is never in memory at once.
 
-    One image and one annotation a line: such files are readable, and can be compared by line.
+    Each image and each annotation has its own line: such files are readable and can be compared by line.
     """
     for number, (key, value) in enumerate(_sections(results, info, names, skipped).items()):
         yield f"{',' if number else '{'}\n{json.dumps(key)}: "
         if isinstance(value, dict) or not value:
             yield json.dumps(value, allow_nan=False)
             continue
+
         opened = False
         for item in value:
             yield f"{',' if opened else '['}\n{json.dumps(item, allow_nan=False)}"
@@ -102,59 +109,84 @@ def coco_text(
     yield "\n}\n"
 
 
+class ResultImage(CocoImage, kw_only=True):
+    """An image of `keypoints.json`, with its size; a frame of a video has its number and its time in seconds."""
+
+    width: float
+    height: float
+    frame: int | None = None
+    time: float | None = None
+
+
+class ResultAnnotation(CocoAnnotation, kw_only=True):
+    """The keypoints of an image of `keypoints.json`."""
+
+    keypoints: list[float | None]
+    keypoint_replica_shares: list[float | None] | None = None
+
+
+class ResultFile(Struct, kw_only=True):
+    """What `read_keypoints` needs of a COCO keypoint annotation file."""
+
+    images: list[ResultImage]
+    annotations: list[ResultAnnotation]
+
+
 def read_keypoints(path: str | Path) -> list[Keypoints]:
-    """Reads a `keypoints.json` back, in the order of its images.
+    """Read a `keypoints.json`, in the order of its images.
 
     Raises:
-        InputError: when the file is missing or is no COCO keypoint annotation file.
+        InputError: when the file cannot be read or is not a COCO keypoint annotation file.
     """
     try:
         return parse_coco(read_json(Path(path)))
     except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror}.") from error
-    except WRONG_SHAPE as error:
-        raise InputError(f"{path} is not a COCO keypoint annotation file ({error!r}).") from error
+        raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except SchemaError as error:
+        raise InputError(f"{path} is not a COCO keypoint annotation file ({error}).") from error
 
 
 def parse_coco(document: Any) -> list[Keypoints]:
-    """The keypoints of a COCO keypoint annotation document, in the order of its images.
+    """Return the keypoints of a COCO keypoint annotation document, in the order of its images.
 
     Raises:
-        one of `WRONG_SHAPE`: when it is none.
+        SchemaError: when it is not such a document, or an annotation does not fit its image.
     """
-    images = {image["id"]: image for image in document["images"]}
+    file = check(document, ResultFile)
+    images = {image.id: image for image in file.images}
     rank = {image_id: position for position, image_id in enumerate(images)}
-    results = []
-    for annotation in sorted(document["annotations"], key=lambda each: rank[each["image_id"]]):
-        image = images[annotation["image_id"]]
-        points = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
-        seen = points[:, 2] > 0
-        if not isinstance(image["file_name"], str) or not (np.abs(points[seen]) < FARTHEST).all():
-            raise ValueError(f"an image without a name, or a keypoint of {image['file_name']!r:.80} that is nowhere")
-        scores = _column(annotation.get("keypoint_scores") or [1.0] * len(points))
-        shares = annotation.get("keypoint_replica_shares")
-        if shares is not None and len(shares) != len(points):
-            raise ValueError(f"{len(shares)} shares of {len(points)} keypoints")
-        results.append(
-            Keypoints(
-                file_name=image["file_name"],
-                width=int(image["width"]),
-                height=int(image["height"]),
-                xy=np.where(seen[:, None], points[:, :2], np.nan),
-                scores=np.where(seen, scores, np.nan),
-                replica_shares=None if shares is None else _column(shares),
-                **_class(annotation.get("predicted_class") or {}),
-                frame=image.get("frame"),
-                time=image.get("time"),
-            )
-        )
-    return results
+    orphan = next((each for each in file.annotations if each.image_id not in images), None)
+    if orphan is not None:
+        raise SchemaError(f"an annotation belongs to image {orphan.image_id!r:.80}, which is not listed")
+
+    ordered = sorted(file.annotations, key=lambda annotation: rank[annotation.image_id])
+    return [_parse_annotation(images[annotation.image_id], annotation) for annotation in ordered]
 
 
-def _class(predicted: dict[str, Any]) -> dict[str, Any]:
-    name, score = predicted.get("name"), predicted.get("score")
-    return {"class_name": None if name is None else str(name), "class_score": None if score is None else float(score)}
+def _parse_annotation(image: ResultImage, annotation: ResultAnnotation) -> Keypoints:
+    points = np.array(annotation.keypoints, dtype=np.float64).reshape(-1, 3)
+    found = points[:, 2] > 0
+    if not (np.abs(points[found]) < FARTHEST).all():
+        raise SchemaError(f"a keypoint of {image.file_name!r:.80} is not a position")
+
+    scores = _column(annotation.keypoint_scores or [1.0] * len(points), len(points), "keypoint_scores")
+    shares = annotation.keypoint_replica_shares
+    predicted = predicted_class(annotation)
+    return Keypoints(
+        file_name=image.file_name,
+        width=int(image.width),
+        height=int(image.height),
+        xy=np.where(found[:, None], points[:, :2], np.nan),
+        scores=np.where(found, scores, np.nan),
+        replica_shares=None if shares is None else _column(shares, len(points), "keypoint_replica_shares"),
+        class_name=predicted.name,
+        class_score=predicted.score,
+        frame=image.frame,
+        time=image.time,
+    )
 
 
-def _column(values: Sequence[float | None]) -> NDArray[np.float64]:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+def _column(values: Sequence[float | None], count: int, name: str) -> NDArray[np.float64]:
+    if len(values) != count:
+        raise SchemaError(f"`{name}` has {len(values)} entries for {count} keypoints")
+    return np.array(values, dtype=np.float64)

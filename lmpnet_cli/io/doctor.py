@@ -1,4 +1,4 @@
-"""`lmpnet doctor`: what this installation can do, and what is missing for what."""
+"""Report what this installation can do, and which optional features are unavailable (`lmpnet doctor`)."""
 
 import os
 import shutil
@@ -26,10 +26,12 @@ PURPOSES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the diagnosis.
+    """One line of the report.
 
     Attributes:
-        state: ok, missing (something that only some commands need) or broken.
+        name: what was checked.
+        state: ok, missing (only some commands need it) or broken.
+        says: the result in words.
     """
 
     name: str
@@ -38,14 +40,14 @@ class Finding:
 
 
 def doctor() -> list[Finding]:
-    """All findings; none raises."""
-    found = versions()
-    findings = [
-        Finding(name, "broken" if number == "not installed" else "ok", number) for name, number in found.items()
+    """Run all checks; a failed check becomes a finding, not an error."""
+    packages = [
+        Finding(name, "broken" if number == "not installed" else "ok", number) for name, number in versions().items()
     ]
-    findings += [_devices(), _processors(), _try("bundled model", _bundled_model), _try("example pictures", _examples)]
-    findings += [_extra(name, purpose) for name, purpose in PURPOSES.items()]
-    return [*findings, _room()]
+    machine = [_devices(), _processors()]
+    bundled = [_try("bundled model", _bundled_model), _try("example images", _examples)]
+    extras = [_extra(name, purpose) for name, purpose in PURPOSES.items()]
+    return [*packages, *machine, *bundled, *extras, _current_folder()]
 
 
 def _devices() -> Finding:
@@ -59,14 +61,14 @@ def _devices() -> Finding:
 def _processors() -> Finding:
     device = resolve_device("auto")
     workers = resolve_workers(None, device)
-    decoding = f"pictures are decoded by {workers} processes" if workers else "pictures are decoded between two batches"
+    decoding = f"{workers} processes decode images" if workers else "images are decoded between two batches"
     says = f"{os.cpu_count()} processors, {torch.get_num_threads()} threads; {decoding}"
     return Finding("processors", "ok", says)
 
 
-def _try(name: str, look: Callable[[], str]) -> Finding:
+def _try(name: str, check: Callable[[], str]) -> Finding:
     try:
-        return Finding(name, "ok", look())
+        return Finding(name, "ok", check())
     except LmpnetError as error:
         return Finding(name, "broken", str(error))
 
@@ -81,14 +83,16 @@ def _examples() -> str:
 
 
 def _extra(extra: str, purpose: str) -> Finding:
-    """Whether the packages of an extra are there, as the package itself names them."""
+    """Check whether the packages of an extra are installed, as the metadata of lmpnet list them."""
     try:
         needed = [Requirement(line) for line in requires("lmpnet-cli") or ()]
-    except PackageNotFoundError:  # a clone that is run without being installed
+    except PackageNotFoundError:  # a clone that runs without being installed
         needed = []
+
     names = [each.name for each in needed if each.marker and each.marker.evaluate({"extra": extra})]
     if not names:
-        return Finding(f"extra {extra}", "missing", "this installation does not know it: install lmpnet-cli again")
+        return Finding(f"extra {extra}", "missing", "this installation has no such extra: reinstall lmpnet-cli")
+
     missing = [name for name in names if not _installed(name)]
     if missing:
         says = f"{', '.join(missing)} missing, for {purpose}: pip install 'lmpnet-cli[{extra}]'"
@@ -104,9 +108,9 @@ def _installed(name: str) -> bool:
     return True
 
 
-def _room() -> Finding:
+def _current_folder() -> Finding:
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     encoding = sys.stderr.encoding or "unknown"
     state = "ok" if os.access(Path.cwd(), os.W_OK) else "missing"
-    write = "can be written" if state == "ok" else "cannot be written: give --out"
-    return Finding("current folder", state, f"{write}, {free:.1f} GiB free; terminal {encoding}")
+    access = "writable" if state == "ok" else "not writable: pass --out"
+    return Finding("current folder", state, f"{access}, {free:.1f} GiB free; terminal {encoding}")

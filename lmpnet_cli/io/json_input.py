@@ -1,52 +1,117 @@
-"""Text and JSON that a stranger may have written: regular files of a bounded size, and two kinds of error."""
+"""Text and JSON from untrusted sources: bounded regular files, checked against schemas.
+
+A schema is a class whose fields have types: a `msgspec.Struct` or a dataclass. Unknown fields are
+ignored. Everything that does not fit a schema becomes a `SchemaError`, and nothing else does, so that a bug in the code
+that uses the document is never reported as a damaged file.
+"""
 
 import errno
 import json
 import stat
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-MOST = 4 * 2**30  # bytes; the keypoints of ten million pictures have fewer
+import msgspec
+
+from lmpnet_cli.errors import DatasetError, InputError
+
+MAX_BYTES = 4 * 2**30  # the keypoints of ten million images take less
+REASON_LENGTH = 200  # characters of a reason that a message shows
+T = TypeVar("T")
+
+
+class SchemaError(ValueError):
+    """A document that is not JSON or does not fit its schema; the message is the reason, without the file name."""
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, in UTF-8.
+    """Return the text of a UTF-8 file.
 
     Raises:
-        OSError: when there is none, or it is a pipe, a device, a folder, or too large.
-        UnicodeDecodeError: when it is no text.
+        OSError: when the file is missing, is a pipe, a device or a folder, or is too large.
+        UnicodeDecodeError: when it is not UTF-8 text.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    if status.st_size > MOST:
+    if status.st_size > MAX_BYTES:
         raise OSError(errno.EFBIG, f"a file of {status.st_size} bytes is too large", str(path))
+
     return path.read_text(encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """A JSON document.
+    """Return the JSON document in a file.
 
     Raises:
         OSError: as `read_text`.
-        ValueError: when it is none.
+        SchemaError: when it is not JSON.
     """
-    return parse_json(read_text(path))
+    try:
+        text = read_text(path)
+    except UnicodeDecodeError as error:
+        raise SchemaError(f"it is not UTF-8 text: {error}") from error
+    return parse_json(text)
 
 
 def parse_json(text: str | bytes) -> Any:
-    """A JSON document; brackets in brackets without end are a ValueError, too."""
+    """Return a JSON document; NaN and infinity are accepted, as many programs write them.
+
+    Raises:
+        SchemaError: when it is not JSON.
+    """
     try:
         return json.loads(text)
     except RecursionError as error:
-        raise ValueError("brackets are nested too deeply") from error
+        raise SchemaError("brackets are nested too deeply") from error
+    except ValueError as error:  # also numbers with too many digits, and bytes that are not text
+        raise SchemaError(f"it is not JSON: {error}") from error
+
+
+def check(value: Any, schema: type[T]) -> T:
+    """Convert decoded JSON to the type of a schema; numbers in strings are not taken for numbers.
+
+    Raises:
+        SchemaError: when a field is missing or has a value of another type; it says which one.
+    """
+    try:
+        return msgspec.convert(value, schema)
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter: a key with half a surrogate pair
+        raise SchemaError(str(error)[:REASON_LENGTH]) from error
+
+
+def refuse_unknown_fields(value: Any, schema: type[Any]) -> None:
+    """Raise `SchemaError` where an object has a field that the dataclass `schema` does not have."""
+    unknown = set(value) - {field.name for field in fields(schema)} if isinstance(value, dict) else set()
+    if unknown:
+        raise SchemaError(f"unknown field {min(unknown)!r:.80}")
+
+
+def read_document(path: Path, schema: type[T], fault: str, advice: str) -> T:
+    """Read a JSON file that must fit a schema.
+
+    Args:
+        fault: what is wrong with a file that does not fit, as in "is not a COCO file".
+        advice: what the user should do then.
+
+    Raises:
+        InputError: when the file cannot be read.
+        DatasetError: when it does not fit: "{path} {fault} (reason). {advice}"
+    """
+    try:
+        return check(read_json(path), schema)
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except SchemaError as error:
+        raise DatasetError(f"{path} {fault} ({str(error)[:REASON_LENGTH]}). {advice}") from error
 
 
 def list_in(value: Any) -> list[Any]:
-    """The value where it is a list; else an empty one."""
+    """Return the value where it is a list, else an empty list."""
     return value if isinstance(value, list) else []
 
 
 def dict_in(value: Any) -> dict[str, Any]:
-    """A copy of the value where it is an object; else an empty one."""
+    """Return a copy of the value where it is an object, else an empty dictionary."""
     return dict(value) if isinstance(value, dict) else {}

@@ -1,7 +1,7 @@
-"""ONNX graph files: the networks and the keypoint branch in one, with what they need to be used in the metadata.
+"""Read and write ONNX models: the networks and the keypoint branch in one file.
 
-The metadata hold one JSON string under `lmpnet`: what `discover` needs to use the graph in place of a checkpoint, and
-what another program needs to read the outputs.
+The metadata have one JSON string under `lmpnet`: what `discover` needs to use the ONNX model in place of a checkpoint,
+and what another program needs to read its outputs.
 """
 
 import copy
@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from msgspec import Struct
 
-from lmpnet_cli.errors import WRONG_SHAPE, CheckpointError, OptionError, missing_package
+from lmpnet_cli.errors import CheckpointError, OptionError, missing_package
 from lmpnet_cli.io.files import write_atomically
-from lmpnet_cli.io.json_input import parse_json
+from lmpnet_cli.io.json_input import SchemaError, check, parse_json, refuse_unknown_fields
 from lmpnet_cli.io.runtime import evaluating
 from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.model.onnx_module import OnnxModule
@@ -28,16 +29,16 @@ OPSET = 18
 
 @dataclass(frozen=True)
 class OnnxHeader:
-    """What a graph file says of itself.
+    """What an ONNX model says of itself.
 
     Attributes:
         input_size: side of the square input in pixels.
-        map_size: rows and columns of the maps in cells, in which positions are given.
+        map_size: rows and columns of the maps; positions are given in these cells.
         names: of the keypoints.
-        classes: in the order of the probabilities.
+        classes: names in the order of the probabilities.
         method: lmpnet or parts.
-        replica: whether there is one in the graph.
-        options: of `discover` that are fixed in the graph.
+        replica: whether there is one in the ONNX model.
+        options: of `discover` that are fixed in the ONNX model.
         checkpoint: name and checksum of the weights.
     """
 
@@ -67,16 +68,17 @@ def write_onnx(
         facts: the other fields of the header, except those that follow from the model.
 
     Raises:
-        OptionError: when the packages for it are missing.
+        OptionError: when packages are missing, or PyTorch cannot export the backbone.
         OutputError: when the file cannot be written.
     """
     if model.get_buffer("mean").device.type != "cpu":
-        model = copy.deepcopy(model).to("cpu")  # the caller's stays where it is
+        model = copy.deepcopy(model).to("cpu")  # the caller's model stays on its device
+
     size = facts["input_size"]
 
     with evaluating(model), torch.no_grad():
         maps = model.network(torch.zeros(1, 3, size, size))[1]
-        proto = _traced(OnnxModule(model, method, **options).eval(), size).model_proto
+        proto = trace(OnnxModule(model, method, **options).eval(), size).model_proto
     header = OnnxHeader(
         map_size=(maps.shape[2], maps.shape[3]), method=method, replica=model.replica is not None, **facts
     )
@@ -87,23 +89,29 @@ def write_onnx(
     return header
 
 
-def _traced(graph: OnnxModule, size: int) -> Any:
+def trace(module: OnnxModule, size: int) -> Any:
+    """Return the ONNX program of a module, for batches of any number of images of `size` pixels.
+
+    Raises:
+        OptionError: when packages are missing, or the module has operations that ONNX does not have.
+    """
     try:
         import onnxscript
     except ImportError as error:
         raise missing_package(error, "onnx") from error
+
     op: Any = onnxscript.opset18
 
     def stable_sort(self: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
-        # of equal values TopK, too, gives the lower index first; it knows no bytes
+        # TopK also gives the lower index first among equal values; it does not support bytes
         count = op.Gather(op.Shape(self), op.Constant(value_ints=[dim]))
         values, indices = op.TopK(op.Cast(self, to=1), count, axis=dim, largest=descending, sorted=True)
         return op.CastLike(values, self), indices
 
-    with warnings.catch_warnings(), _translated(graph):
+    with warnings.catch_warnings(), _export_errors(module):
         warnings.simplefilter("ignore")  # the exporter's own
         return torch.onnx.export(
-            graph,
+            module,
             (torch.zeros(2, 3, size, size, dtype=torch.uint8),),
             dynamo=True,
             dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
@@ -116,17 +124,17 @@ def _traced(graph: OnnxModule, size: int) -> Any:
 
 
 @contextmanager
-def _translated(graph: OnnxModule) -> Iterator[None]:
-    """A backbone with parts that ONNX does not know becomes a message."""
+def _export_errors(module: OnnxModule) -> Iterator[None]:
+    """Turn the exporter's error for operations that ONNX does not have into an error for the user."""
     try:
         yield
     except torch.onnx.errors.OnnxExporterError as error:
-        name = graph.model.spec.backbone.name
-        raise OptionError(f"PyTorch cannot write {name} as ONNX ({str(error).splitlines()[0][:200]}).") from error
+        name = module.model.spec.backbone.name
+        raise OptionError(f"PyTorch cannot export {name} to ONNX ({str(error).splitlines()[0][:200]}).") from error
 
 
 def read_onnx_header(path: Path) -> OnnxHeader:
-    """The header of a graph file, without loading the graph into an engine.
+    """Return the header of an ONNX model, without loading it into onnxruntime.
 
     Raises:
         OptionError: when onnx is missing.
@@ -136,29 +144,36 @@ def read_onnx_header(path: Path) -> OnnxHeader:
         import onnx
     except ImportError as error:
         raise missing_package(error, "onnx") from error
+
     if not path.is_file():
-        raise CheckpointError(f"There is no graph {path}. Check the spelling, or make it with `lmpnet export`.")
+        raise CheckpointError(f"There is no ONNX model {path}. Check the spelling, or make it with `lmpnet export`.")
     try:
         properties = {each.key: each.value for each in onnx.load(path, load_external_data=False).metadata_props}
     except Exception as error:  # protobuf has an exception of its own
-        raise CheckpointError(f"{path} is no readable ONNX file ({str(error).splitlines()[0][:200]}).") from error
+        raise CheckpointError(f"{path} is not a readable ONNX file ({str(error).splitlines()[0][:200]}).") from error
     return parse_header(path, properties.get("lmpnet"))
 
 
 def parse_header(path: Path, metadata: str | None) -> OnnxHeader:
-    """What the metadata of a graph file say.
+    """Return the header in the metadata of an ONNX model.
 
     Raises:
-        CheckpointError: when it is of another program or version.
+        CheckpointError: when another program or version wrote it.
     """
     try:
-        given = parse_json(metadata or "")
-        if given["format_version"] != FORMAT_VERSION:
-            raise CheckpointError(
-                f"{path} has format version {given['format_version']!r}; this version of lmpnet reads {FORMAT_VERSION}."
-                " Export it again."
-            )
-        given |= {key: tuple(given[key]) for key in ("map_size", "names", "classes")}
-        return OnnxHeader(**given)
-    except WRONG_SHAPE as error:
-        raise CheckpointError(f"{path} was not written by `lmpnet export`. Name a graph that was.") from error
+        document = parse_json(metadata or "")
+        version = check(document, _Version).format_version
+        if version == FORMAT_VERSION:
+            refuse_unknown_fields(document, OnnxHeader)
+            return check(document, OnnxHeader)
+    except SchemaError as error:
+        raise CheckpointError(
+            f"{path} was not written by `lmpnet export`. Use an ONNX model that was ({error})."
+        ) from error
+    raise CheckpointError(
+        f"{path} has format version {version!r:.80}; this version of lmpnet reads {FORMAT_VERSION}. Export it again."
+    )
+
+
+class _Version(Struct):
+    format_version: int

@@ -1,4 +1,4 @@
-"""One run at a time in a folder of results: it is checked, locked, and cleared of what a killed run left behind."""
+"""Check and lock an output folder for one run, and clear it of what a killed run left behind."""
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lmpnet_cli.errors import OutputError
-from lmpnet_cli.io.files import ASIDE
+from lmpnet_cli.io.files import TEMPORARY_PREFIX
 
 LOCK = ".lock"
 
@@ -17,50 +17,54 @@ LOCK = ".lock"
 def lock_output(
     folder: Path | None, results: Iterable[str], overwrite: bool, check: Callable[[], bool] = lambda: False
 ) -> Iterator[None]:
-    """Holds `folder` for the results of one run. What is there stays until it is replaced.
+    """Hold the lock on the output folder of one run. Existing files stay until they are replaced.
 
-    The system gives the lock back when the process ends, however it ends. A folder that is empty afterwards goes.
+    The system releases the lock when the process ends, however it ends. A folder that is empty afterwards is removed.
 
     Args:
-        folder: None claims nothing, where nothing is written.
-        check: looks at the folder, before and after it is locked, and says whether a run there may be gone on with.
+        folder: None locks nothing, for a run that writes nothing.
+        results: names of the files and folders that the run will write.
+        check: examines the folder before and after it is locked, and returns True where a run in it may be resumed.
 
     Raises:
-        OutputError: before any work, when the path is no folder, a result is there already, another run is at work
+        OutputError: before any work, when the path is not a folder, a result already exists, another run is writing
             there, or nothing can be written.
     """
     if folder is None:
         yield
         return
+
     names = tuple(results)
-    _refuse_present(folder, names, check() or overwrite)
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    _refuse_existing(folder, names, check() or overwrite)
+
+    new_folders = [each for each in (folder, *folder.parents) if not each.exists()]
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
         raise OutputError(
-            f"Another run of lmpnet is writing into {folder}. Wait until it is done, or choose another --out."
+            f"Another run of lmpnet is writing into {folder}. Wait until it has finished, or choose another --out."
         ) from error
     except OSError as error:
         raise OutputError(f"Cannot write into {folder}: {error.strerror or error}. Choose another --out.") from error
+
     try:
-        _refuse_present(folder, names, check() or overwrite)  # what a run that has just ended has written
-        for left in folder.glob(f"{ASIDE}*"):
+        _refuse_existing(folder, names, check() or overwrite)  # a run may have ended since the first check
+        for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
             with suppress(OSError):
-                left.unlink()
+                leftover.unlink()
         yield
     finally:
         with suppress(OSError):
-            (folder / LOCK).unlink()  # before it is released: nobody else can hold it yet
+            (folder / LOCK).unlink()  # before the release: nobody else can hold it yet
         lock.release()
-        for place in made:
-            with suppress(OSError):  # not empty: there are results
-                place.rmdir()
+        for new_folder in new_folders:
+            with suppress(OSError):  # it contains results
+                new_folder.rmdir()
 
 
-def _refuse_present(folder: Path, results: Iterable[str], overwrite: bool) -> None:
+def _refuse_existing(folder: Path, results: Iterable[str], overwrite: bool) -> None:
     try:
         present = [name for name in results if (folder / name).exists()]
     except OSError as error:
@@ -72,7 +76,7 @@ def _refuse_present(folder: Path, results: Iterable[str], overwrite: bool) -> No
 
 
 def clear_folder(folder: Path) -> None:
-    """Removes an old folder of results, just before the new one is made.
+    """Remove an old folder of results, just before the new one is made.
 
     Raises:
         OutputError: when it cannot be removed.

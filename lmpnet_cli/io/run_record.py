@@ -1,4 +1,4 @@
-"""`run.json`: what a run was, so that it can be repeated."""
+"""Write and read `run.json`: everything that is needed to repeat a run."""
 
 import os
 import platform
@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec import Struct
 
 from lmpnet_cli.io.files import write_json
-from lmpnet_cli.io.json_input import dict_in, read_json
+from lmpnet_cli.io.json_input import SchemaError, check, dict_in, read_json
 
 
 def versions() -> dict[str, str]:
-    """Versions of the package, of Python and of the libraries that decide numbers."""
+    """Return the versions of lmpnet, of Python and of the libraries that affect results."""
     found = {"python": platform.python_version()}
     for package in (
         "lmpnet-cli",
@@ -35,12 +36,17 @@ def versions() -> dict[str, str]:
 
 
 def now() -> str:
-    """The time in UTC, to the second, as ISO 8601."""
+    """Return the time in UTC, to the second, in ISO 8601 format."""
     return datetime.now(UTC).replace(microsecond=0).isoformat()
 
 
 def write_run(folder: Path, command: str, options: dict[str, Any], seconds: float, **facts: Any) -> None:
-    """`run.json`: everything needed to repeat a run."""
+    """Write `run.json` into the folder.
+
+    Args:
+        seconds: duration of the run.
+        **facts: further entries, such as the number of images.
+    """
     write_json(
         folder / "run.json",
         {
@@ -60,9 +66,19 @@ def write_run(folder: Path, command: str, options: dict[str, Any], seconds: floa
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """`run.json` of the folder; empty where there is none that can be read."""
+    """Return the `run.json` of the folder; empty where the file is missing, unreadable or not a run record."""
     try:
-        run = read_json(folder / "run.json")
-    except (OSError, ValueError):
+        document = read_json(folder / "run.json")
+        check(document, _RunRecord)
+    except (OSError, SchemaError):
         return {}
-    return dict_in(run)
+    return dict_in(document)
+
+
+class _RunRecord(Struct):
+    """The entries of `run.json` that other commands rely on; all may be missing."""
+
+    command: str = ""
+    folder: str = ""
+    options: dict[str, Any] = {}
+    versions: dict[str, Any] = {}

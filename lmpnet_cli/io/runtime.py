@@ -1,4 +1,4 @@
-"""The machine underneath: device, precision, threads and seeds."""
+"""Choose devices, precision, worker processes and random seeds."""
 
 import os
 import random
@@ -16,27 +16,29 @@ from lmpnet_cli.errors import DeviceError
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` takes cuda, then mps, then cpu; a device asked for by name must be there.
+    """Return the device of a name; `auto` chooses cuda, then mps, then cpu.
 
     Raises:
-        DeviceError: when it is not, or the name is none of auto, cpu, cuda, cuda:N, mps.
+        DeviceError: when the device is not available, or the name is not one of auto, cpu, cuda, cuda:N, mps.
     """
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
     kind, _, index = name.partition(":")
     if not re.fullmatch("cpu|mps|cuda(:[0-9]+)?", name):
         raise DeviceError(f"Unknown device {name!r}. Use auto, cpu, cuda, cuda:N or mps.")
+
     count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
     if int(index or 0) >= count:
-        there = f"{count} cuda device(s)" if kind == "cuda" else f"no {kind} device"
-        raise DeviceError(f"Device {name} is not available: PyTorch sees {there} here. Use --device auto or cpu.")
+        available = f"{count} cuda device(s)" if kind == "cuda" else f"no {kind} device"
+        raise DeviceError(f"Device {name} is not available: PyTorch sees {available}. Use --device auto or cpu.")
     return torch.device(kind, int(index)) if index else torch.device(kind)
 
 
 def fast_bfloat16(device: torch.device) -> bool:
-    """True where bfloat16 is faster than float32: recent GPUs, and processors with AVX-512 BF16 or AMX."""
+    """Return True where bfloat16 is faster than float32: recent GPUs, and processors with AVX-512 BF16 or AMX."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu" or not sys.platform.startswith("linux"):
@@ -46,15 +48,16 @@ def fast_bfloat16(device: torch.device) -> bool:
 
 
 def takes_turns(device: torch.device) -> bool:
-    """Whether anything done beside the networks would only take turns with them: on one or two processors."""
+    """Return True on one or two processors, where work beside the networks would only take turns with them."""
     return device.type == "cpu" and (os.cpu_count() or 1) <= 2
 
 
 def resolve_workers(workers: int | None, device: torch.device | None = None) -> int:
-    """Decoding processes: one for each two processors, at most eight, unless given.
+    """Return the number of decoding processes: half the number of processors, at most eight, unless given.
 
     Args:
-        device: where networks run meanwhile; there is no worker where it would only take turns with them.
+        workers: the number that the user wants; None chooses one.
+        device: where networks run at the same time; 0 workers where they would only take turns with the networks.
     """
     if workers is not None:
         return workers
@@ -64,15 +67,38 @@ def resolve_workers(workers: int | None, device: torch.device | None = None) -> 
 
 
 def seed_everything(seed: int) -> None:
-    """Python, NumPy and torch; loader workers derive theirs from the sample they prepare."""
+    """Seed the generators of Python, NumPy and torch for the whole process; `seeded` restores them afterwards."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
 @contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the generators of Python, NumPy and torch, and restore the caller's generators at the end.
+
+    GPU generators are restored where CUDA or MPS was in use before; reading them would otherwise start the GPU.
+    """
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+
+    seed_everything(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
+        if mps is not None:
+            torch.mps.set_rng_state(mps)
+
+
+@contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode; every module's own flag comes back, after an error too."""
+    """Put the model into evaluation mode and restore the mode of every module at the end, also after an error."""
     flags = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""From pictures to a vocabulary: gathers cells by the network, learns, and shows what was learned."""
+"""From images to a part head: gather features with the network, learn, and describe what was learned."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,188 +16,237 @@ from lmpnet_cli.errors import DatasetError, OptionError
 from lmpnet_cli.inference.runner import ModelRunner, open_runner
 from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.coco import skipped_entries
-from lmpnet_cli.io.runtime import fast_bfloat16, resolve_device, seed_everything
+from lmpnet_cli.io.runtime import fast_bfloat16, resolve_device, seeded
 from lmpnet_cli.keypoints import keypoint_names
 from lmpnet_cli.model.part_head import PartHead, PartHeadSpec
 from lmpnet_cli.parts.affine import random_affines, warp
-from lmpnet_cli.parts.gallery import Sighting, draw_part_gallery
-from lmpnet_cli.parts.initialization import Directions
-from lmpnet_cli.parts.learning import Material, Recipe, learn
+from lmpnet_cli.parts.gallery import PartExample, draw_part_gallery
+from lmpnet_cli.parts.initialization import FeaturePCA
+from lmpnet_cli.parts.learning import Recipe, TrainingFeatures, learn_weights
 from lmpnet_cli.parts.visibility import visibility_threshold
 from lmpnet_cli.progress import Progress
 
-FIRST = 300  # pictures that the principal directions come from
+PCA_IMAGES = 300  # number of images from which the principal components are computed
+DEFAULT_RECIPE = Recipe()
 
 
 @dataclass(frozen=True)
-class Learned:
-    """What `learn_vocabulary` made.
+class FittedParts:
+    """The result of `fit_parts`.
 
     Attributes:
-        document: for `parts.json`.
-        picture: for `parts.png`.
-        facts: for `run.json`.
+        document: the content of `parts.json`.
+        gallery: the content of `parts.png`.
+        skipped: (file name, reason) of images that could not be read.
+        facts: further entries for `run.json`.
     """
 
     part_head: PartHead
     document: dict[str, Any]
-    picture: Rgb
+    gallery: Rgb
     skipped: list[tuple[str, str]]
     facts: dict[str, Any]
 
 
-def fit_parts(config: PartsConfig, pictures: Sequence[ListedImage], progress: Progress) -> Learned:
-    """A vocabulary of the parts in pictures.
+def fit_parts(config: PartsConfig, images: Sequence[ListedImage], progress: Progress) -> FittedParts:
+    """Learn parts from images, without labels and annotations.
 
     Raises:
-        DatasetError: when the pictures do not differ enough to tell so many parts apart.
-        OptionError: when a size is asked for that the model does not have.
-        InputError: when none can be read.
+        DatasetError: if the images do not differ enough to distinguish so many parts.
+        OptionError: if the requested size differs from the model's.
+        InputError: if no image can be read.
     """
+    with seeded(config.seed):
+        runner = _open_model(config)
+
+        # random order: the principal components come from the first images, and parts.png shows all kinds of images
+        order = np.random.default_rng(config.seed).permutation(len(images))[: config.images]
+        bank = gather_features(runner, [images[index] for index in order], config.seed, progress)
+
+        names = config.names or tuple(keypoint_names(config.count))
+        spec = PartHeadSpec(names, bank.channels, bank.reduction["projection"].shape[1])
+        part_head = fit_part_head(spec, bank, config.seed, DEFAULT_RECIPE, progress)
+    return _described(part_head, bank, config)
+
+
+def _open_model(config: PartsConfig) -> ModelRunner:
+    """Open the network that provides the features, in bfloat16 where that is faster."""
     device = resolve_device(config.device)
     if config.precision == "auto" and fast_bfloat16(device):
         config = replace(config, precision="bf16")
+
     runner = open_runner(config, load_checkpoint(config.checkpoint, str(device)), replica=False)
-    if runner.size != runner.model.spec.input_size:
+    trained_size = runner.model.spec.input_size
+    if runner.size != trained_size:
         raise OptionError(
-            f"--size {runner.size} is not the model's {runner.model.spec.input_size}, at which `discover` would use "
-            "the vocabulary. Leave --size out."
+            f"--size {runner.size} differs from the model's input size, {trained_size}, at which the parts will be "
+            "used. Remove --size."
         )
-    seed_everything(config.seed)
-    # in random order: the principal directions come from the first, and the rows of parts.png from all over
-    order = np.random.default_rng(config.seed).permutation(len(pictures))[: config.images]
-    chosen = [pictures[index] for index in order]
-    gathered = Cells(runner, chosen, config.seed, progress)
-    names = config.names or tuple(keypoint_names(config.keypoints))
-    spec = PartHeadSpec(names, gathered.channels, gathered.reduction["projection"].shape[1])
-    recipe = Recipe()
-    made = fit_part_head(spec, gathered, config.seed, recipe, progress)
-    spec = made.spec
+    return runner
+
+
+def _described(part_head: PartHead, bank: "FeatureBank", config: PartsConfig) -> FittedParts:
+    """Locate the parts in the training images and describe them for the files."""
     with torch.inference_mode():
-        found = made.located(gathered.material.cells)
-    scores, positions = found.scores.numpy(), found.positions.numpy()
+        located = part_head.located(bank.features.original)
+    scores, positions = located.scores.numpy(), located.positions.numpy()
+
+    spec = part_head.spec
     seen = (scores >= spec.threshold).mean(0)
-    shown = best_sightings(scores, positions, gathered.map_size, gathered.files, config.patches)
+    examples = best_examples(scores, positions, bank.features.map_size, bank.files, config.patches)
+
+    skipped = skipped_entries(bank.skipped)
     document = {
         "k": spec.k,
         "threshold": spec.threshold,
-        "learned_from": {**spec.learned_from, "skipped": skipped_entries(gathered.skipped)},
+        "learned_from": {**spec.learned_from, "skipped": skipped},
         "keypoints": [
-            {
-                "name": name,
-                "seen_on": round(float(share), 4),
-                "shown": [
-                    {"file_name": each.file.name, "x": each.x, "y": each.y, "score": round(each.score, 4)}
-                    for each in row
-                ],
-            }
-            for name, share, row in zip(spec.names, seen, shown, strict=True)
+            _part_entry(name, float(share), row) for name, share, row in zip(spec.names, seen, examples, strict=True)
         ],
-        "recipe": asdict(recipe),
+        "recipe": asdict(DEFAULT_RECIPE),
     }
-    facts = {"images": len(gathered.files), "threshold": spec.threshold, "skipped": skipped_entries(gathered.skipped)}
-    picture = draw_part_gallery(spec.names, seen.tolist(), shown, config.max_pixels)
-    return Learned(made, document, picture, gathered.skipped, facts)
+    facts = {"images": len(bank.files), "threshold": spec.threshold, "skipped": skipped}
+    gallery = draw_part_gallery(spec.names, seen.tolist(), examples, config.max_pixels)
+    return FittedParts(part_head, document, gallery, bank.skipped, facts)
 
 
-class Cells:
-    """Projected cells of pictures, of their mirror images and of the pictures turned.
+def _part_entry(name: str, share: float, examples: Sequence[PartExample]) -> dict[str, Any]:
+    """Return the entry of one part in `parts.json`."""
+    shown = [
+        {"file_name": example.image.name, "x": example.x, "y": example.y, "score": round(example.score, 4)}
+        for example in examples
+    ]
+    return {"name": name, "seen_on": round(share, 4), "shown": shown}
+
+
+@dataclass(frozen=True)
+class FeatureBank:
+    """Features of readable images, kept in memory so that several part heads can be learned from them.
 
     Attributes:
-        material: in the order of `files`, the readable pictures, as float16.
-        reduction: centre, projection and level of the vocabularies that are made of it.
-        map_size: (H, W) in cells.
+        features: of `files`, in their order, as float16.
+        files: the readable images.
+        reduction: the buffers `centre`, `projection` and `level` of the part heads learned from these features.
+        channels: number of filters of the network's maps.
+        input_size: side of the network input in pixels.
+        skipped: (file name, reason) of images that could not be read.
     """
 
-    def __init__(self, runner: ModelRunner, pictures: Sequence[ListedImage], seed: int, progress: Progress) -> None:
-        self.channels, self.input_size = runner.model.network.backbone.channels, runner.size
-        self.files: list[ListedImage] = []
-        self._runner = runner
-        self._reducer: PartHead | None = None
-        first, kept = Directions(), []
-        views, theta = [], []
-        affines = random_affines(len(pictures), torch.Generator().manual_seed(seed))  # whatever the batches
-        progress.start("pictures", len(pictures))
-        for prepared, pixels in runner.loader.batches(pictures, progress):
-            indices = [each.index for each in prepared]
-            self.files += [pictures[index] for index in indices]
-            theta.append(affines[indices])
-            if self._reducer is not None:
-                views.append(self._views(pixels, theta[-1]))
-                continue
-            first.add(runner.run(pixels).maps)
-            kept.append(pixels)
-            if len(self.files) >= FIRST:
-                self._begin(first)
-                views = [self._views(*each) for each in zip(kept, theta, strict=True)]
-                kept = []
-        if self._reducer is None:
-            self._begin(first)
-            views = [self._views(*each) for each in zip(kept, theta, strict=True)]
-        self.skipped = runner.loader.skipped
-        cells, mirrored, warped = (torch.cat(each) for each in zip(*views, strict=True))
-        self.map_size = (cells.shape[1], cells.shape[2])
-        self.material = Material(cells, mirrored, warped, torch.cat(theta))
-
-    def _begin(self, first: Directions) -> None:
-        count = min(PartHeadSpec.directions, self.channels, first.count)
-        centre, projection = first.principal(count)
-        level = torch.cat([first.level(), torch.zeros(1)])  # the last is known in the end
-        self.reduction = {"centre": centre, "projection": projection, "level": level}
-        self._reducer = PartHead(PartHeadSpec((), self.channels, count))
-        self._reducer.load_state_dict(self.reduction, strict=False)
-
-    def _views(self, pixels: Tensor, theta: Tensor) -> tuple[Tensor, ...]:
-        assert self._reducer is not None
-        warped, _ = warp(pixels.float(), theta)
-        views = (pixels, pixels.flip(3), warped)
-        return tuple(self._reducer.cells(self._runner.run(each).maps.cpu()).half() for each in views)
+    features: TrainingFeatures
+    files: list[ListedImage]
+    reduction: dict[str, Tensor]
+    channels: int
+    input_size: int
+    skipped: list[tuple[str, str]]
 
 
-def fit_part_head(spec: PartHeadSpec, gathered: Cells, seed: int, recipe: Recipe, progress: Progress) -> PartHead:
-    """The vocabulary with its threshold.
+def gather_features(runner: ModelRunner, images: Sequence[ListedImage], seed: int, progress: Progress) -> FeatureBank:
+    """Compute the features of images, of the flipped images and of randomly warped images.
 
     Raises:
-        DatasetError: when the pictures do not differ enough.
+        InputError: if no image can be read.
     """
-    count = len(gathered.files)
+    channels = runner.model.network.backbone.channels
+    affines = random_affines(len(images), torch.Generator().manual_seed(seed))  # independent of the batches
+    pca, reducer = FeaturePCA(), None
+    files: list[ListedImage] = []
+    theta: list[Tensor] = []
+    views: list[tuple[Tensor, Tensor, Tensor]] = []
+    waiting: list[tuple[Tensor, Tensor]] = []  # batches read before the principal components are known
+
+    progress.start("images", len(images))
+    for loaded, pixels in runner.loader.batches(images, progress):
+        indices = [image.index for image in loaded]
+        files += [images[index] for index in indices]
+        theta.append(affines[indices])
+        waiting.append((pixels, theta[-1]))
+        if reducer is None:
+            pca.update(runner.run(pixels).maps)
+            if len(files) < PCA_IMAGES:
+                continue
+            reducer = _reducer(pca, channels)
+        views += [_views(runner, reducer, *batch) for batch in waiting]
+        waiting = []
+
+    if reducer is None:
+        reducer = _reducer(pca, channels)
+        views += [_views(runner, reducer, *batch) for batch in waiting]
+
+    original, flipped, warped = (torch.cat(parts) for parts in zip(*views, strict=True))
+    features = TrainingFeatures(original, flipped, warped, torch.cat(theta))
+    reduction = {name: reducer.get_buffer(name) for name in ("centre", "projection", "level")}
+    return FeatureBank(features, files, reduction, channels, runner.size, list(runner.loader.skipped))
+
+
+def _reducer(pca: FeaturePCA, channels: int) -> PartHead:
+    """Return a part head without parts, which only projects maps to their principal components."""
+    count = min(PartHeadSpec.directions, channels, pca.count)
+    centre, projection = pca.components(count)
+    level = torch.cat([pca.activation_statistics(), torch.zeros(1)])  # the object threshold is not known yet
+
+    reducer = PartHead(PartHeadSpec((), channels, count))
+    reducer.load_state_dict({"centre": centre, "projection": projection, "level": level}, strict=False)
+    return reducer
+
+
+def _views(runner: ModelRunner, reducer: PartHead, pixels: Tensor, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the reduced features of a batch, of the flipped batch and of the warped batch."""
+
+    def features(images: Tensor) -> Tensor:
+        return reducer.cells(runner.run(images).maps.cpu()).half()
+
+    warped, _ = warp(pixels.float(), theta)
+    return features(pixels), features(pixels.flip(3)), features(warped)
+
+
+def fit_part_head(spec: PartHeadSpec, bank: FeatureBank, seed: int, recipe: Recipe, progress: Progress) -> PartHead:
+    """Learn a part head with its visibility threshold.
+
+    Raises:
+        DatasetError: if the images do not differ enough.
+    """
+    count = len(bank.files)
     progress.start("learn parts", recipe.images(count))
     try:
-        weight, bias = learn(gathered.material, spec, seed, recipe, progress.advance)
+        weight, bias = learn_weights(bank.features, spec, seed, recipe, progress.advance)
     except ValueError as error:
         raise DatasetError(
-            f"The {count} pictures do not show {spec.k} parts that could be told apart ({error}). Give more "
-            "pictures, or such as differ more."
+            f"Cannot learn {spec.k} parts from these {count} images: they do not differ enough ({error}). Use more "
+            "images, or more varied ones."
         ) from error
-    made = PartHead(replace(spec, backgrounds=len(bias) - spec.k))
-    made.load_state_dict({**gathered.reduction, "weight": weight, "bias": bias})
-    made.get_buffer("level")[2] = gathered.material.level
-    made.spec = replace(
-        made.spec,
-        threshold=round(visibility_threshold(made, gathered.material), 4),
-        learned_from={"pictures": count, "seed": seed, "input_size": gathered.input_size},
-    )
-    return made.eval()
+
+    part_head = PartHead(replace(spec, backgrounds=len(bias) - spec.k))
+    part_head.load_state_dict({**bank.reduction, "weight": weight, "bias": bias})
+    part_head.get_buffer("level")[2] = bank.features.object_threshold
+
+    threshold = round(visibility_threshold(part_head, bank.features), 4)
+    learned_from = {"pictures": count, "seed": seed, "input_size": bank.input_size}
+    part_head.spec = replace(part_head.spec, threshold=threshold, learned_from=learned_from)
+    return part_head.eval()
 
 
-def best_sightings(
+def best_examples(
     scores: NDArray[np.float32],
     positions: NDArray[np.float32],
     map_size: tuple[int, int],
     files: Sequence[ListedImage],
     count: int,
-) -> list[list[Sighting]]:
-    """For each keypoint the picture with its highest score out of each of `count` groups of pictures.
+) -> list[list[PartExample]]:
+    """Return, for each part, the image with its highest score from each of `count` groups of images.
 
-    The best of all would often be one species in one pose; the groups show how the keypoint looks all over.
+    The best images of all would often show one species in one pose; the groups show how much the part varies.
+
+    Args:
+        scores: (N, k).
+        positions: (N, k, 2) row and column on a map of `map_size`.
     """
+    groups = [np.arange(first, len(files), count) for first in range(min(count, len(files)))]
     rows = []
     for part in range(scores.shape[1]):
         row = []
-        for group in range(min(count, len(files))):
-            members = np.arange(group, len(files), count)
+        for members in groups:
             best = int(members[scores[members, part].argmax()])
             y, x = (positions[best, part] + 0.5) / map_size
-            row.append(Sighting(files[best], float(round(x, 4)), float(round(y, 4)), float(scores[best, part])))
+            row.append(PartExample(files[best], float(round(x, 4)), float(round(y, 4)), float(scores[best, part])))
         rows.append(row)
     return rows

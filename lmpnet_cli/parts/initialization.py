@@ -1,8 +1,8 @@
-"""Where the learning of a keypoint vocabulary starts.
+"""The starting point of part learning.
 
-1. Principal directions of what sets cells apart.
-2. Object is where the filters are active: from half-way below Otsu's threshold of the activation.
-3. k-means over the object's cells with their surroundings, and over all others.
+1. Principal components of the centred features.
+2. The object is where the filters are active: above a threshold about half-way below Otsu's.
+3. k-means over the context features of the object's cells, and over those of all other cells.
 """
 
 from warnings import catch_warnings, simplefilter
@@ -16,50 +16,57 @@ from torch import Tensor
 
 from lmpnet_cli.model.part_head import activation, centred_features
 
-FENCE = 3.0
-FLAT = 1e-3  # of the activation's standard deviation: less is rounding
-LOWER = 0.55  # of the way from Otsu's threshold to the mean below it
+OUTER_FENCE = 3.0  # interquartile ranges below the lower quartile: Tukey's outer fence
+MIN_DEVIATION = 1e-3  # of the activation; anything less is rounding
+BELOW_OTSU = 0.55  # share of the way from Otsu's threshold down to the mean of the cells below it
 
 
-class Directions:
-    """Principal directions of the contrasted cells of maps that are given one batch after another."""
+class FeaturePCA:
+    """Principal components of the centred features of maps, given one batch after another.
+
+    The second moments are summed exactly. scikit-learn's `IncrementalPCA` keeps only the leading components after each
+    batch, so its result is an approximation that depends on the batches.
+
+    Attributes:
+        count: number of cells seen so far.
+    """
 
     def __init__(self) -> None:
-        """Of no cell yet."""
-        self.count, self.total, self.squares = 0, torch.zeros(()), torch.zeros(())
-        self._active: list[Tensor] = []
+        self.count = 0
+        self._sum, self._products = torch.zeros(()), torch.zeros(())
+        self._activations: list[Tensor] = []
 
-    def add(self, maps: Tensor) -> None:
-        """Takes in (B, C, H, W) raw maps."""
-        cells = centred_features(maps).flatten(0, 2)
-        self.count += len(cells)
-        self.total = self.total + cells.sum(0, dtype=torch.float64).cpu()
-        self.squares = self.squares + (cells.T @ cells).double().cpu()
-        self._active.append(activation(maps).cpu().flatten())
+    def update(self, maps: Tensor) -> None:
+        """Add (B, C, H, W) raw maps."""
+        features = centred_features(maps).flatten(0, 2)
+        self.count += len(features)
+        self._sum = self._sum + features.sum(0, dtype=torch.float64).cpu()
+        self._products = self._products + (features.T @ features).double().cpu()
+        self._activations.append(activation(maps).cpu().flatten())
 
-    def principal(self, count: int) -> tuple[Tensor, Tensor]:
-        """Mean (C,) and first principal directions (C, count)."""
-        centre = self.total / self.count
-        _, vectors = torch.linalg.eigh(self.squares - self.count * torch.outer(centre, centre))  # rising order
-        return centre.float(), vectors.flip(1)[:, :count].float().contiguous()
+    def components(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return the mean (C,) and the first principal components (C, count)."""
+        mean = self._sum / self.count
+        _, vectors = torch.linalg.eigh(self._products - self.count * torch.outer(mean, mean))  # in ascending order
+        return mean.float(), vectors.flip(1)[:, :count].float().contiguous()
 
-    def level(self) -> Tensor:
-        """Mean and standard deviation of the activation, of silent cells no more than of the quietest usual ones.
+    def activation_statistics(self) -> Tensor:
+        """Return mean and standard deviation of the activation, (2,).
 
-        Tukey's outer fence, three quartile ranges below the lower quartile, says what is usual. There is none above: on
-        pictures that are mostly sky the object lies there.
+        Silent cells, whose logarithm is far below all others, are clipped to Tukey's outer fence. There is no upper
+        limit: in images that are mostly sky the object is above it.
         """
-        active = torch.cat(self._active).numpy()
-        low, high = np.quantile(active, [0.25, 0.75])
-        active = active.clip(low - FENCE * (high - low), None)
-        return torch.tensor([active.mean(), max(active.std(), FLAT)]).float()
+        activations = torch.cat(self._activations).numpy()
+        lower, upper = np.quantile(activations, [0.25, 0.75])
+        activations = activations.clip(lower - OUTER_FENCE * (upper - lower), None)
+        return torch.tensor([activations.mean(), max(activations.std(), MIN_DEVIATION)]).float()
 
 
-def object_level(activations: Tensor) -> float:
-    """From which activation on a cell is taken for a part of the object.
+def object_threshold(activations: Tensor) -> float:
+    """Return the activation from which a cell counts as part of the object.
 
-    Otsu's threshold finds the most active parts, such as heads; about half-way from there to the mean of the cells
-    below it lies most of the body.
+    Otsu's threshold finds the most active regions, such as heads. About half-way from there to the mean of the cells
+    below it, most of the body is included.
 
     Args:
         activations: of all cells, in standard deviations from their mean.
@@ -67,30 +74,32 @@ def object_level(activations: Tensor) -> float:
     low, high = float(activations.min()), float(activations.max())
     if high <= low:
         return low
+
     levels = ((activations.flatten() - low) / (high - low) * 255).byte().numpy()
-    share, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)
-    otsu = low + share / 255 * (high - low)
-    below = float(activations[activations <= otsu].mean())
-    return otsu - LOWER * (otsu - below)
+    level, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)
+    otsu = low + level / 255 * (high - low)
+    mean_below = float(activations[activations <= otsu].mean())
+    return otsu - BELOW_OTSU * (otsu - mean_below)
 
 
-def first_centres(around: Tensor, active: Tensor, k: int, backgrounds: int, seed: int) -> Tensor:
-    """(k + backgrounds, D) centres of k-means over the object's cells, and over the others, of (N, H, W, D).
+def initial_centroids(features: Tensor, is_object: Tensor, k: int, backgrounds: int, seed: int) -> Tensor:
+    """Return (k + backgrounds, D) centroids of k-means over the object's cells, and over all other cells.
 
     Args:
-        active: (N, H, W) of bool, which cells are the object's.
+        features: (N, H, W, D) context features.
+        is_object: (N, H, W) of bool.
 
     Raises:
-        ValueError: when there are fewer different cells than centres.
+        ValueError: if there are fewer different cells than centroids.
     """
-    centres = []
-    for cells, count in ((around[active], k), (around[~active], backgrounds)):
+    centroids = []
+    for cells, count in ((features[is_object], k), (features[~is_object], backgrounds)):
         try:
             if len(cells) < count:
                 raise ConvergenceWarning
             with catch_warnings():
                 simplefilter("error", ConvergenceWarning)
-                centres.append(KMeans(count, n_init=3, random_state=seed).fit(cells.numpy()).cluster_centers_)
+                centroids.append(KMeans(count, n_init=3, random_state=seed).fit(cells.numpy()).cluster_centers_)
         except ConvergenceWarning:
-            raise ValueError(f"expected at least {count} different cells, received fewer") from None
-    return torch.from_numpy(np.concatenate(centres)).float()
+            raise ValueError(f"expected at least {count} different map cells, received fewer") from None
+    return torch.from_numpy(np.concatenate(centroids)).float()

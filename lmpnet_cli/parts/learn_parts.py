@@ -1,4 +1,4 @@
-"""`lmpnet parts`: learns which part is which from pictures, or names the parts of the vocabulary there is."""
+"""`lmpnet parts`: learn the parts of an object from images, or rename the parts of a checkpoint."""
 
 import time
 from dataclasses import dataclass, replace
@@ -15,21 +15,21 @@ from lmpnet_cli.io.files import write_json
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import write_run
 from lmpnet_cli.model.part_head import PartHeadSpec
-from lmpnet_cli.parts.fit import Learned, fit_parts
+from lmpnet_cli.parts.fit import FittedParts, fit_parts
 from lmpnet_cli.progress import Progress
 
-CHECKPOINT = "lmpnet.safetensors"
-PICTURES = ("parts.png", "parts.json")
-RESULTS = (CHECKPOINT, *PICTURES, "run.json")
+CHECKPOINT, GALLERY, DOCUMENT = "lmpnet.safetensors", "parts.png", "parts.json"
+RESULTS = (CHECKPOINT, GALLERY, DOCUMENT, "run.json")
 
 
 @dataclass(frozen=True)
 class PartsResult:
-    """A vocabulary and what it was learned from.
+    """Learned or renamed parts.
 
     Attributes:
-        document: the content of `parts.json`; None where names were given and nothing was learned.
-        skipped: (file name, reason) of pictures that could not be read.
+        document: the content of `parts.json`; None if parts were only renamed.
+        skipped: (file name, reason) of images that could not be read.
+        out: the output folder; None if nothing was written.
     """
 
     spec: PartHeadSpec
@@ -40,54 +40,57 @@ class PartsResult:
 
 
 def learn_parts(data: Any = None, *, progress: Progress | None = None, **options: Any) -> PartsResult:
-    """Learns a keypoint vocabulary for an existing model, or names the keypoints of the one it has.
+    """Learn parts for an existing model, or rename the parts that it has.
 
     Args:
-        data: folders with pictures, one or several; None only gives names.
-        **options: the fields of `VocabularyConfig`; without `out` nothing is written.
+        data: one or several folders with images; without it, parts are only renamed.
+        progress: receives the number of images done and messages.
+        **options: the fields of `PartsConfig`; without `out` nothing is written.
 
     Raises:
-        LmpnetError: when there is nothing to learn from, an option is out of range, or `out` cannot be used.
+        LmpnetError: if there is nothing to learn from, an option is invalid, or `out` cannot be used.
     """
     config = PartsConfig(data=data, **options)
-    progress = progress or Progress()
     source = config.checkpoint or bundled_checkpoint()
-    with lock_output(config.out, RESULTS, config.overwrite):
-        return _vocabulary(config, source, progress)
-
-
-def _vocabulary(config: PartsConfig, source: Path, progress: Progress) -> PartsResult:
     started = time.perf_counter()
-    if config.data is None:
-        return _name(config, source, started)
-    learned = fit_parts(config, training_images(config.data, config.follow_links), progress)
-    result = PartsResult(
-        learned.part_head.spec, learned.document, learned.skipped, config.out, time.perf_counter() - started
-    )
+    with lock_output(config.out, RESULTS, config.overwrite):
+        if config.data is None:
+            return _rename(config, source, started)
+        return _learn(config, source, started, progress or Progress())
+
+
+def _learn(config: PartsConfig, source: Path, started: float, progress: Progress) -> PartsResult:
+    """Learn parts from images and write the results."""
+    assert config.data is not None
+    fitted = fit_parts(config, training_images(config.data, config.follow_links), progress)
+    seconds = time.perf_counter() - started
+
     if config.out:
-        write_parts(config.out, source, learned)
-        write_run(config.out, "parts", config.options(), result.seconds, **learned.facts)
-    return result
+        write_parts(config.out, source, fitted)
+        write_run(config.out, "parts", config.options(), seconds, **fitted.facts)
+    return PartsResult(fitted.part_head.spec, fitted.document, fitted.skipped, config.out, seconds)
 
 
-def _name(config: PartsConfig, source: Path, started: float) -> PartsResult:
+def _rename(config: PartsConfig, source: Path, started: float) -> PartsResult:
+    """Rename the parts of a checkpoint and write the new one."""
     spec = part_head_spec(read_header(source))
     if spec is None:
-        raise CheckpointError(f"{source} has no vocabulary to name. `lmpnet parts DATA -c {source}` learns one.")
+        raise CheckpointError(f"{source} contains no parts to rename. Learn them first: lmpnet parts DATA -c {source}")
     names = config.names or ()
     if len(names) != spec.k:
-        raise OptionError(f"--names gives {len(names)} names, and the vocabulary of {source} has {spec.k} keypoints.")
+        raise OptionError(f"--names has {len(names)} names, but {source} has {spec.k} parts. Give one name per part.")
+
     spec = replace(spec, names=names)
     if config.out:
         attach_part_head(source, config.out / CHECKPOINT, spec)
-        for picture in PICTURES:  # of an earlier run: they carry the names of then
-            (config.out / picture).unlink(missing_ok=True)
+        for outdated in (GALLERY, DOCUMENT):  # an earlier run's files show the old names
+            (config.out / outdated).unlink(missing_ok=True)
         write_run(config.out, "parts", config.options(), time.perf_counter() - started, names=list(names))
     return PartsResult(spec, None, [], config.out, time.perf_counter() - started)
 
 
-def write_parts(out: Path, source: Path, learned: Learned) -> None:
-    """The checkpoint with its vocabulary, `parts.json` and `parts.png`."""
-    save_png(out / "parts.png", learned.picture)
-    write_json(out / "parts.json", learned.document)
-    attach_part_head(source, out / CHECKPOINT, learned.part_head.spec, learned.part_head)
+def write_parts(out: Path, source: Path, fitted: FittedParts) -> None:
+    """Write `parts.png`, `parts.json` and a copy of the checkpoint `source` with the part head."""
+    save_png(out / GALLERY, fitted.gallery)
+    write_json(out / DOCUMENT, fitted.document)
+    attach_part_head(source, out / CHECKPOINT, fitted.part_head.spec, fitted.part_head)

@@ -1,8 +1,9 @@
-"""Which of several learned parts to keep: those from whose places the places of all follow best.
+"""Choose which of several learned parts to keep: those that predict the positions of all parts best.
 
-Learned four at a time, parts are large and lie in the middle of the object; of eight smaller ones, four tell more.
-Parts beside the object tell much too, but a keypoint is to lie on something. And an unsteady part, whose place no other
-tells, would always be kept to explain itself.
+If only four parts are learned, they are large and in the middle of the object; four out of eight smaller ones carry
+more information. Two kinds of parts are avoided. Parts beside the object carry information as well, but a keypoint
+should be on the object. A part whose position is unstable, and which no other part predicts, would always be kept to
+predict itself.
 """
 
 from itertools import combinations
@@ -10,42 +11,44 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-FEW = 4
-ON_OBJECT = 0.8  # share of the images on which a part is to lie on the object
-STEADY = 0.9  # share of the images on which the mirror image is to show a part in the same cell of a 14 x 14 grid
+MIN_IMAGES_PER_PART = 4  # with fewer, least squares fit everything
+MIN_ON_OBJECT = 0.8  # share of the images in which a part should be on the object
+MIN_CONFIRMED = 0.9  # share of the images in which the flipped image should confirm a part's position
 
 
 def most_informative_parts(
-    positions: Tensor, again: Tensor, k: int, on_object: Tensor, confirmed: Tensor
+    positions: Tensor, flipped: Tensor, k: int, on_object: Tensor, confirmed: Tensor
 ) -> tuple[int, ...]:
-    """The k parts from which the places of all parts in the mirror images follow best, by least squares.
+    """Return the k parts that predict the positions of all parts in the flipped images best, by least squares.
 
-    Of those that are steady and on the object. The mirror images keep an unsteady part from explaining itself.
+    Only parts that are stable and on the object are considered. Because the flipped images are predicted, an unstable
+    part cannot predict itself.
 
     Args:
-        positions: (N, K, 2) of all parts on the training images.
-        again: (N, K, 2) of the same parts on the mirror images, mirrored back.
-        on_object: (K,) on which share of the images each part lies on the object.
-        confirmed: (K,) on which share of them the mirror image confirms its place. Where fewer than k reach `ON_OBJECT`
-            and `STEADY`, those that come nearest are taken.
+        positions: (N, K, 2) of all parts in the training images.
+        flipped: (N, K, 2) of the same parts in the flipped images, flipped back.
+        on_object: (K,) share of the images in which each part is on the object.
+        confirmed: (K,) share of the images in which the flipped image confirms its position. If fewer than k parts
+            reach `MIN_ON_OBJECT` and `MIN_CONFIRMED`, those that come closest are taken.
 
     Returns:
-        Rising indices. With fewer than `FEW` images for each part least squares explain everything: then the parts that
-        come nearest to both, of equally good ones the first.
+        Ascending indices. With fewer than `MIN_IMAGES_PER_PART` images per part, the parts that come closest to both
+        limits, the first ones in case of a tie.
     """
-    given, wanted = positions.double(), again.double().flatten(1)
-    constant = torch.ones(len(given), 1, dtype=torch.float64)
+    known, wanted = positions.double(), flipped.double().flatten(1)
+    constant = torch.ones(len(known), 1, dtype=torch.float64)
 
-    worth = torch.minimum(on_object / ON_OBJECT, confirmed / STEADY)
-    order = worth.sort(descending=True, stable=True)
-    if len(given) < FEW * k:
-        return tuple(sorted(order.indices[:k].tolist()))
+    quality = torch.minimum(on_object / MIN_ON_OBJECT, confirmed / MIN_CONFIRMED)
+    ranked = quality.sort(descending=True, stable=True)
+    if len(known) < MIN_IMAGES_PER_PART * k:
+        return tuple(sorted(ranked.indices[:k].tolist()))
 
-    def unexplained(parts: tuple[int, ...]) -> float:
-        known = torch.cat([given[:, list(parts)].flatten(1), constant], 1)
-        # driver of LAPACK that copes with parts that never move
-        fit = torch.linalg.lstsq(known, wanted, driver="gelsd").solution
-        return float((wanted - known @ fit).unflatten(1, (-1, 2)).norm(dim=2).mean())
+    def error(parts: tuple[int, ...]) -> float:
+        design = torch.cat([known[:, list(parts)].flatten(1), constant], 1)
+        # this LAPACK driver copes with parts that never move
+        solution = torch.linalg.lstsq(design, wanted, driver="gelsd").solution
+        return float((wanted - design @ solution).unflatten(1, (-1, 2)).norm(dim=2).mean())
 
-    enough = min(1.0, float(order.values[k - 1]))
-    return min(combinations((worth >= enough).nonzero()[:, 0].tolist(), k), key=unexplained)
+    required = min(1.0, float(ranked.values[k - 1]))
+    candidates = (quality >= required).nonzero()[:, 0].tolist()
+    return min(combinations(candidates, k), key=error)

@@ -1,26 +1,37 @@
-"""From which score on a part counts as seen: where the image and its mirror image agree about its place."""
+"""The score from which a part counts as visible: where the image and the flipped image agree about its position."""
 
 import torch
 
 from lmpnet_cli.model.part_head import PartHead, unflip, within_one_cell
-from lmpnet_cli.parts.learning import Material
+from lmpnet_cli.parts.learning import TrainingFeatures
 
-PRESENT = 0.5  # share of a cell from which on a part is taken for present, at the latest
+PRESENT = 0.5  # the score from which PDiscoNet counts a part as present
 
 
-def visibility_threshold(part_head: PartHead, material: Material, agreement: float = 0.95) -> float:
-    """The lowest score from which on the place of a part is to be believed.
+def visibility_threshold(
+    part_head: PartHead, features: TrainingFeatures, agreement: float = 0.95, highest: float = PRESENT
+) -> float:
+    """Return the lowest score from which a part's position can be trusted.
 
-    Believed is a place that the mirror image confirms within one cell of a 14 x 14 grid: among all (image, part) with a
-    score of at least the threshold, a share of `agreement` is confirmed. It is at most 0.5, from which on PDiscoNet
-    takes a part for present: with few training images no score may reach the agreement. And it is at least the share
-    that each part and background of a cell without any hint has, for images may agree wherever there is nothing.
+    A position can be trusted if the flipped image confirms it within one cell of a 14 x 14 grid: of all (image, part)
+    with a score of at least the threshold, a share of `agreement` is confirmed.
+
+    Args:
+        highest: upper limit, since with few training images no score may reach the agreement.
+
+    Returns:
+        A score between `highest` and the share that each part and background gets in a cell without any evidence:
+        below that the two images may agree everywhere although there is nothing.
     """
-    found, again = part_head.located(material.cells), part_head.located(material.mirrored)
-    height, width = material.cells.shape[1:3]
-    confirmed = within_one_cell(found.positions, unflip(again.positions, width), (height, width)).flatten()
-    order = found.scores.flatten().sort(descending=True, stable=True)
-    share = confirmed[order.indices].double().cumsum(0) / torch.arange(1, len(order.values) + 1)
-    good = (share >= agreement).nonzero()
+    found, flipped = part_head.located(features.original), part_head.located(features.flipped)
+    positions = unflip(flipped.positions, features.map_size[1])
+    confirmed = within_one_cell(found.positions, positions, features.map_size).flatten()
+
+    # the share that is confirmed among all scores at least as high
+    ranked = found.scores.flatten().sort(descending=True, stable=True)
+    share = confirmed[ranked.indices].double().cumsum(0) / torch.arange(1, len(ranked.values) + 1)
+    trusted = (share >= agreement).nonzero()
+    if not len(trusted):
+        return highest
     chance = 1 / (part_head.spec.k + part_head.spec.backgrounds)
-    return max(chance, min(PRESENT, float(order.values[good[-1, 0]]))) if len(good) else PRESENT
+    return max(chance, min(highest, float(ranked.values[trusted[-1, 0]])))

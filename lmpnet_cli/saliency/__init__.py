@@ -1,12 +1,13 @@
-"""Paper 2, the poster on keypoints by occlusion and guided backpropagation, for any classifier.
+"""Paper 2, the poster on keypoints by occlusion and guided backpropagation, for any classifier with ReLUs.
 
-Tensors only: no files and no printing. `pipeline` runs the steps in this order:
+The package works on tensors only: it reads no files and prints nothing. `pipeline` runs the steps in this order:
 
-1. `occlusion`: the coarse map.
-2. `guided_backprop`: the fine map.
-3. `combination`: both as one map of confidence.
+1. `occlusion`: the coarse relevance map.
+2. `guided_backprop`: the fine relevance map.
+3. `combination`: both maps combined into one confidence map.
 4. `nms`: non-maximum suppression.
-5. `foerstner`: positions between pixels.
+5. `foerstner`: sub-pixel positions.
 
-`histogram` counts detected landmarks. `sparse` computes the coarse map faster.
+`histogram` counts detected landmarks. `sparse` is an optional, faster way to compute the occlusion scores; only
+`pipeline` uses it.
 """

@@ -1,8 +1,8 @@
-"""Fine scale: guided backpropagation from a class to the pixels (papers.md 2.2).
+"""Fine scale: guided backpropagation from a class to the pixels (poster, "guided backpropagation").
 
 At every ReLU a gradient passes only where the forward input was positive and the incoming gradient is positive,
-R_l = (f_l > 0) (R_{l+1} > 0) R_{l+1}. The rule is laid over the function calls of one forward pass, not over modules:
-ReLUs that are reused, work in place or are plain function calls are all met, and there is nothing to restore.
+R_l = (f_l > 0) (R_{l+1} > 0) R_{l+1}. The rule is applied to the function calls of one forward pass, not to modules:
+this covers ReLUs that are reused, work in place or are plain function calls, and leaves nothing to restore.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from lmpnet_cli.errors import OptionError
-from lmpnet_cli.saliency.occlusion import Classify, margin
+from lmpnet_cli.saliency.occlusion import Classify, log_odds
 
 _RELUS: set[Any] = {functional.relu, functional.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 _IN_PLACE: set[Any] = {functional.relu_, torch.relu_, Tensor.relu_}
@@ -31,7 +31,7 @@ _OTHERS: dict[Any, str] = {
 
 
 class _GuidedReLU(torch.autograd.Function):
-    """min(max(x, 0), top), with the guided rule backwards."""
+    """Compute min(max(x, 0), top); the backward pass follows the guided rule."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, top: float) -> Tensor:
@@ -46,16 +46,16 @@ class _GuidedReLU(torch.autograd.Function):
 
 
 class GuidedReLUs(TorchFunctionMode):
-    """While it is active, every ReLU (and ReLU6) that is called follows the guided rule.
+    """Make every ReLU (and ReLU6) follow the guided rule while this mode is active.
 
     Attributes:
-        met: how many ReLUs were called.
+        relu_calls: number of ReLUs called so far.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.met = 0
-        self._sigmoid: tuple[Any, Any] = (None, None)  # input and output of the last one
+        self.relu_calls = 0
+        self._last_sigmoid: tuple[Any, Any] = (None, None)  # its input and output
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -63,6 +63,7 @@ class GuidedReLUs(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in _OTHERS:
             raise _not_guided(f"calls {_OTHERS[func]}")
+
         if func in _RELUS:
             in_place = func in _IN_PLACE or kwargs.get("inplace", False)
             return self._guided(args[0] if args else kwargs["input"], float("inf"), in_place)
@@ -70,15 +71,18 @@ class GuidedReLUs(TorchFunctionMode):
             return self._clipped(func, *args, **kwargs)
         if func in _CLAMPS:
             return self._clamped(func, *args, **kwargs)
-        if func in _PRODUCTS and {id(each) for each in args} == {id(each) for each in self._sigmoid}:
+
+        # SiLU written out, x * sigmoid(x), is recognised by its two factors
+        if func in _PRODUCTS and {id(factor) for factor in args} == {id(tensor) for tensor in self._last_sigmoid}:
             raise _not_guided("multiplies x by sigmoid(x)")
+
         result = func(*args, **kwargs)
         if func in _SIGMOIDS:
-            self._sigmoid = (args[0] if args else kwargs["input"], result)
+            self._last_sigmoid = (args[0] if args else kwargs["input"], result)
         return result
 
     def _clamped(self, func: Callable[..., Any], input: Tensor, min: Any = None, max: Any = None, **kwargs: Any) -> Any:
-        """A clamp from 0 on is a ReLU, any other one is none of ours."""
+        """Treat a clamp with the lower bound 0 as a ReLU; leave any other clamp as it is."""
         names = ("min",) if "clamp_min" in func.__name__ else ("min", "max")
         if isinstance(min, Tensor) or isinstance(max, Tensor) or min != 0 or kwargs:
             return func(input, **dict(zip(names, (min, max), strict=False)), **kwargs)
@@ -92,6 +96,7 @@ class GuidedReLUs(TorchFunctionMode):
         max_val: float = 1.0,
         inplace: bool = False,
     ) -> Tensor:
+        """Treat hardtanh with the lower bound 0, such as ReLU6, as a ReLU; refuse any other."""
         if func is functional.relu6:
             min_val, max_val = 0.0, 6.0
         if min_val != 0:
@@ -99,40 +104,41 @@ class GuidedReLUs(TorchFunctionMode):
         return self._guided(input, max_val, inplace or func is functional.hardtanh_)
 
     def _guided(self, x: Tensor, top: float, in_place: bool) -> Tensor:
-        self.met += 1
+        self.relu_calls += 1
         result: Tensor = _GuidedReLU.apply(x, top)
-        # who looks at the input afterwards must see it rectified
+        # code that reads the input again after an in-place ReLU must see the rectified values
         return x.copy_(result) if in_place else result
 
 
 def _not_guided(reason: str) -> OptionError:
     return OptionError(
-        f"Guided backpropagation is defined for ReLUs, and this network {reason}. Choose a classifier with ReLUs, "
-        "such as a ResNet, a VGG or MobileNetV2."
+        f"Guided backpropagation needs a network with ReLUs, but this network {reason}. Choose a classifier with "
+        "ReLUs, such as a ResNet, a VGG or MobileNetV2."
     )
 
 
 def guided_gradients(classify: Classify, images: Tensor, target: Tensor) -> Tensor:
-    """Guided gradient of the target's log-odds, clipped at 0, its maximum over the colour channels.
+    """Return the guided gradient of the target's log-odds, clipped at 0, as the maximum over the colour channels.
 
-    The map of the probability, or of its logarithm, is the same up to a positive factor, which gets lost in rounding
-    where a classifier is sure.
+    The map of the probability, or of its logarithm, differs by a positive factor only, but that factor underflows when
+    the classifier is certain (docs/papers.md P5; P6 for the colour channels).
 
     Args:
         images: (B, 3, S, T) RGB bytes.
-        target: (B,) class to start from, as a rule the predicted one.
+        target: (B,) class to start from, normally the predicted one.
 
     Returns:
-        (B, S, T), none negative.
+        (B, S, T), never negative.
 
     Raises:
-        OptionError: for a network without ReLUs, or with other activations.
+        OptionError: if the network has no ReLUs, or has other activations (docs/papers.md P13).
     """
     with torch.inference_mode(False), torch.enable_grad():
         pixels = images.detach().clone().float().requires_grad_()
         with GuidedReLUs() as relus:
             logits = classify(pixels)
-        if not relus.met:
+        if not relus.relu_calls:
             raise _not_guided("calls none")
-        (gradient,) = torch.autograd.grad(margin(logits, target.clone()).sum(), pixels)
+
+        (gradient,) = torch.autograd.grad(log_odds(logits, target.clone()).sum(), pixels)
     return gradient.clamp(min=0).amax(1)

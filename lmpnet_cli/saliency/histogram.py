@@ -1,7 +1,7 @@
-"""Salient-feature histograms: how often is each annotated landmark detected? (papers.md 2.4, figure 3; 2.5.11)
+"""Count how often each annotated landmark is detected: salient-feature histograms (poster, figure 3).
 
-A detection stands for the nearest visible landmark if that is nearer than the tolerance; a landmark counts once for an
-image, however many detections stand for it.
+A detection counts for the nearest visible landmark if it is closer than the tolerance. A landmark counts at most once
+per image, however many detections match it (docs/papers.md P11).
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ Points = NDArray[np.float64]
 
 
 def matched(detections: Points, landmarks: Points, tolerance: float) -> NDArray[np.bool_]:
-    """Which landmarks of one image are detected.
+    """Return which landmarks of one image are detected.
 
     Args:
         detections: (k, 2) pixels; NaN rows are missing.
@@ -25,24 +25,25 @@ def matched(detections: Points, landmarks: Points, tolerance: float) -> NDArray[
     Returns:
         (P,) of bool.
     """
-    found = np.zeros(len(landmarks), dtype=np.bool_)
-    there = detections[~np.isnan(detections).any(1)]
-    distances = np.where(np.isnan(landmarks).any(1), np.inf, cdist(there, landmarks))
+    hits = np.zeros(len(landmarks), dtype=np.bool_)
+    found = detections[~np.isnan(detections).any(1)]
+    distances = np.where(np.isnan(landmarks).any(1), np.inf, cdist(found, landmarks))
+
     if distances.size:
         nearest = distances.argmin(1)
-        near = distances[np.arange(len(there)), nearest] < tolerance
-        found[nearest[near]] = True
-    return found
+        close = distances[np.arange(len(found)), nearest] < tolerance
+        hits[nearest[close]] = True
+    return hits
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts over the images of one class, or of all.
+    """Counts over the images of one class, or of all classes.
 
     Attributes:
-        images: how many there are.
-        visible: (P,) images that show each landmark.
-        detected: (P,) images on which it is detected.
+        images: number of images.
+        visible: (P,) number of images that show each landmark.
+        detected: (P,) number of images in which it is detected.
     """
 
     images: int
@@ -51,22 +52,22 @@ class Histogram:
 
     @property
     def rates(self) -> NDArray[np.float64]:
-        """(P,) share of the images showing a landmark on which it is detected; NaN where none shows it."""
+        """Return, for each landmark, the share of images showing it in which it is detected; NaN if none shows it."""
         with np.errstate(invalid="ignore"):
             return self.detected / np.where(self.visible > 0, self.visible, np.nan)
 
     @property
     def most_frequent(self) -> int | None:
-        """The landmark detected on most images, the first of several; None where none is detected."""
+        """Return the landmark detected in most images, the first in case of a tie; None if none is detected."""
         return int(self.detected.argmax()) if self.detected.any() else None
 
 
 def histogram(hits: Sequence[NDArray[np.bool_]], landmarks: Sequence[Points]) -> Histogram:
-    """Counts over images.
+    """Count visible and detected landmarks over images.
 
     Args:
-        hits: for each image (P,) as `matched` gives it.
+        hits: for each image (P,) as returned by `matched`.
         landmarks: for each image (P, 2); NaN rows are not visible.
     """
-    visible = np.array([~np.isnan(each).any(1) for each in landmarks])
+    visible = np.array([~np.isnan(points).any(1) for points in landmarks])
     return Histogram(len(hits), visible.sum(0), np.array(hits).sum(0))

@@ -1,1 +1,8 @@
-"""`lmpnet train`: learn an LMPNet, network and replica, from class-labelled images."""
+"""`lmpnet train`: learn an LMPNet, network and replica, from class-labelled images.
+
+1. `train`: the command. It reads the data, starts the processes and writes the record of the run.
+2. `trainer`: the training loop in one process.
+3. `state`: what is written after every epoch, and how a training resumes from it.
+4. `dataset` and `augmentation`: images as training samples.
+5. `schedule`: learning rate and leak at each step.
+"""

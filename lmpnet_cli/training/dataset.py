@@ -1,7 +1,7 @@
-"""Training samples as tensors: decoding, augmentation and an order that depends on seed and epoch alone.
+"""Training samples as tensors: decoding, augmentation, and an order that depends on seed and epoch only.
 
-The sampler hands (epoch, index) to the workers, so a sample's random numbers depend on seed, epoch and index: not on
-the number of workers or processes, and not on whether the run was interrupted.
+The sampler passes (epoch, index) to the workers, so a sample's random numbers depend on seed, epoch and index, and
+neither on the number of workers and processes nor on interruptions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ Key = tuple[int, int]  # epoch, index
 
 
 class TrainingSet(Dataset[tuple[Tensor, int]]):
-    """Augmented samples; with `background`, pasted and empty ones among them. The label len(classes) means "none"."""
+    """Augmented samples. With `background` some are pasted or empty; the label len(classes) means "none"."""
 
     def __init__(
         self,
@@ -36,6 +36,12 @@ class TrainingSet(Dataset[tuple[Tensor, int]]):
         background: float,
         max_pixels: int,
     ) -> None:
+        """
+        Args:
+            size: side of the square input in pixels.
+            background: share of inputs that show a background without an object.
+            max_pixels: larger images are not decoded.
+        """
         self.samples = list(samples)
         self.labels = {name: index for index, name in enumerate(classes)}
         self.size, self.seed, self.background, self.max_pixels = size, seed, background, max_pixels
@@ -48,10 +54,11 @@ class TrainingSet(Dataset[tuple[Tensor, int]]):
         epoch, index = key
         random = np.random.default_rng([self.seed, epoch, index])
         rgb, sample = self._readable(index)
-        draw = random.random()
-        if draw < self.background:
+
+        if random.random() < self.background:
             empty = corner_background(self._other(random), self.size, random)
             return self.augmentation.whole(empty, random), len(self.labels)
+
         label = self.labels[sample.class_name]
         if self.background and random.random() < 0.6:
             under = rgb if random.random() < 0.5 else self._other(random)
@@ -60,21 +67,22 @@ class TrainingSet(Dataset[tuple[Tensor, int]]):
         return self.augmentation.crop(rgb, random), label
 
     def _other(self, random: np.random.Generator) -> Rgb:
+        """Return a random other image."""
         return self._readable(int(random.integers(len(self.samples))))[0]
 
     def _readable(self, index: int) -> tuple[Rgb, Sample]:
-        """The picture of that index, or of the next one that can be read, so that batches keep their size."""
+        """Return the image with this index, or the next readable one, so that batches keep their size."""
         for step in range(len(self.samples)):
             sample = self.samples[(index + step) % len(self.samples)]
             try:
                 return read_image(sample.path, self.max_pixels, at_least=2 * self.size).rgb, sample
             except UnreadableImage:
                 continue
-        raise InputError("None of the training images can be read.")
+        raise InputError("None of the training images can be read. Check the files and their permissions.")
 
 
 class PlainSet(Dataset[tuple[Tensor, int]]):
-    """Samples without augmentation, the whole picture warped to the input, for validation."""
+    """Samples for validation: the whole image resized to the input, without augmentation."""
 
     def __init__(self, samples: Sequence[Sample], classes: Sequence[str], size: int, max_pixels: int) -> None:
         self.samples = list(samples)
@@ -89,18 +97,28 @@ class PlainSet(Dataset[tuple[Tensor, int]]):
         try:
             rgb = to_input(read_image(sample.path, self.max_pixels, at_least=2 * self.size).rgb, self.size)
         except UnreadableImage:
-            return torch.zeros(3, self.size, self.size, dtype=torch.uint8), -1  # -1 counts for nothing
+            return torch.zeros(3, self.size, self.size, dtype=torch.uint8), -1  # ignored in the validation
         return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))), self.labels[sample.class_name]
 
 
 class EpochSampler(Sampler[list[Key]]):
-    """Batches of (epoch, index) for one process; all processes together go through one global order.
+    """Batches of (epoch, index) for one process; all processes together follow one global order.
 
-    The last incomplete batch is left out. Fewer samples than a batch make one smaller batch.
+    The last incomplete batch is dropped. Fewer samples than a batch make one smaller batch.
+
+    Attributes:
+        batch: images per step, in all processes together.
+        epoch: the current epoch; set it before iterating.
     """
 
     def __init__(self, count: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
-        self.batch = max(world, min(batch_size * world, count))  # of all processes
+        """
+        Args:
+            count: number of samples.
+            batch_size: images per step in each process.
+            rank, world: number of this process, and number of processes.
+        """
+        self.batch = max(world, min(batch_size * world, count))
         self.count, self.seed, self.rank, self.world = count, seed, rank, world
         self.epoch = 0
 
@@ -115,19 +133,22 @@ class EpochSampler(Sampler[list[Key]]):
 
 
 def loader(dataset: Dataset[Any], sampler: EpochSampler, workers: int, pin: bool) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Training batches."""
+    """Return a loader of training batches; `pin` copies them to pinned memory for a GPU."""
     return DataLoader(
         dataset,
         batch_sampler=sampler,
         num_workers=workers,
         pin_memory=pin,
         persistent_workers=workers > 0,
-        generator=torch.Generator(),  # else the start of the workers would draw from the generator of the networks
+        generator=torch.Generator(),  # otherwise starting the workers would draw from torch's global generator
     )
 
 
 def unreadable(samples: Sequence[Sample], max_pixels: int) -> dict[Path, str]:
-    """Files that cannot be decoded, with the reason: all are read once, JPEG files at an eighth of their size."""
+    """Return the files that cannot be decoded, with the reason.
+
+    All are read once, JPEG files at an eighth of their size.
+    """
 
     def reason(image: ListedImage) -> str | None:
         try:
@@ -138,4 +159,5 @@ def unreadable(samples: Sequence[Sample], max_pixels: int) -> dict[Path, str]:
 
     files = list({sample.path: sample.listed for sample in samples}.values())
     with ThreadPoolExecutor(resolve_workers(None) + 1) as pool:
-        return {file.path: why for file, why in zip(files, pool.map(reason, files), strict=True) if why is not None}
+        reasons = list(pool.map(reason, files))
+    return {file.path: why for file, why in zip(files, reasons, strict=True) if why is not None}

@@ -3,38 +3,53 @@
 import math
 from typing import Any
 
-from lmpnet_cli.config import TrainConfig
-
 
 class Schedule:
-    """Linear warm-up and cosine decay of the learning rate; epsilon rises linearly from 0 to its value.
+    """Linear warm-up and cosine decay of the learning rate; epsilon rises linearly from 0 to its final value.
 
-    A full epsilon at the first step makes pooled values of dense maps large and negative in every filter, and the loss
-    explodes.
+    With the full epsilon from the first step, the pooled values of dense maps are large and negative in every filter,
+    and the loss explodes.
+
+    The learning rate is computed from the step alone, so a resumed training needs no further state. torch's schedulers
+    compute it from the previous rate: they store state, and round differently (by up to 4e-17 within 100 steps).
     """
 
-    def __init__(self, config: TrainConfig, steps: int, batch: int) -> None:
+    def __init__(
+        self,
+        *,
+        learning_rate: float,
+        warmup: float,
+        epsilon: float,
+        epsilon_warmup: float,
+        steps: int,
+        batch_size: int,
+    ) -> None:
         """
         Args:
-            steps: of the whole phase.
-            batch: images in one step, all processes together; the peak is `learning_rate` at 64.
+            learning_rate: peak for a batch of 64 images; it is scaled with the batch size.
+            warmup: share of the steps over which the learning rate rises.
+            epsilon: the final leak.
+            epsilon_warmup: share of the steps over which epsilon rises.
+            steps: number of steps of the whole phase.
+            batch_size: images per step, in all processes together.
         """
-        self.config, self.steps = config, max(steps, 1)
-        self.peak = config.learning_rate * batch / 64
+        self.steps = max(steps, 1)
+        self.peak = learning_rate * batch_size / 64
+        self.final_epsilon = epsilon
+
+        self._warmup_steps, self._epsilon_steps = warmup * self.steps, epsilon_warmup * self.steps
 
     def learning_rate(self, step: int) -> float:
-        """Of the backbone at this step, counted from 0."""
-        warmup = self.config.warmup * self.steps
-        rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
+        """Return the learning rate of the backbone at a step (0-based)."""
+        rise = min(1.0, (step + 1) / self._warmup_steps) if self._warmup_steps else 1.0
         return self.peak * rise * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
     def epsilon(self, step: int) -> float:
-        """The leak at this step."""
-        warmup = self.config.epsilon_warmup * self.steps
-        return self.config.epsilon * (min(1.0, step / warmup) if warmup else 1.0)
+        """Return the leak at a step (0-based)."""
+        return self.final_epsilon * (min(1.0, step / self._epsilon_steps) if self._epsilon_steps else 1.0)
 
     def set(self, optimizer: Any, step: int) -> float:
-        """Gives each parameter group its learning rate and returns epsilon."""
+        """Set the learning rate of each parameter group and return epsilon."""
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate(step) * group["factor"]
         return self.epsilon(step)

@@ -1,8 +1,9 @@
-"""What a training remembers on disk, and how it goes on from there.
+"""What a training stores after every epoch, and how it resumes from there.
 
-`last.state` (a safetensors file) is all that `--resume` reads: the weights after the last whole epoch in float32, the
-momentum of the optimiser and, in its metadata, settings, history and position. Being one file, written aside and
-renamed, it is always of one epoch. `last.safetensors` is the same model as a checkpoint that other commands take.
+`last.state` (a safetensors file) is all that `--resume` reads: the weights after the last complete epoch in float32,
+the momentum of the optimiser and, in its metadata, options, history and position. It is one file, written under a
+temporary name and then renamed, so it always describes one epoch. `last.safetensors` is the same model as a checkpoint
+for other commands.
 """
 
 import csv
@@ -10,9 +11,10 @@ import io
 import json
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_type_hints
 
 import torch
+from msgspec import Meta, Struct
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -20,54 +22,78 @@ from torch import Tensor
 from lmpnet_cli.config import TrainConfig
 from lmpnet_cli.drawing.charts import draw_curves
 from lmpnet_cli.drawing.files import save_png
-from lmpnet_cli.errors import WRONG_SHAPE, CheckpointError, TrainingError
+from lmpnet_cli.errors import CheckpointError, TrainingError
 from lmpnet_cli.io.checkpoints import load_checkpoint, model_tensors, read_metadata, save_checkpoint, write_tensors
 from lmpnet_cli.io.files import write_text
-from lmpnet_cli.io.json_input import parse_json
+from lmpnet_cli.io.json_input import SchemaError, check, parse_json
 from lmpnet_cli.model.lmpnet import LMPNet
 
 BEST, LAST, STATE = "lmpnet.safetensors", "last.safetensors", "last.state"
 RESULTS = (BEST, LAST, STATE, "history.csv", "curves.png", "parts.png", "parts.json", "run.json")
-# settings of the machine, not of the training: they may differ when a run goes on
+PHASES = ("network", "replica")
+# options of the machine and not of the training: they may change when a run resumes
 _OF_THE_RUN = ("out", "overwrite", "resume", "device", "workers", "data")
 
 
 class TrainingState:
-    """Position, history and best accuracies of one training."""
+    """Position, history and best accuracies of one training.
+
+    Attributes:
+        phase: `network` or `replica`.
+        epoch: number of complete epochs of this phase.
+        history: one row for each complete epoch of both phases.
+        best: best validation accuracy of each phase; None before the first epoch and without validation images.
+    """
 
     def __init__(
         self, out: Path, config: TrainConfig, model: LMPNet, origin: str, fingerprint: str, writes: bool
     ) -> None:
+        """
+        Args:
+            origin: where the initial weights come from, for the record.
+            fingerprint: of the images, classes and splits.
+            writes: whether this process writes the files.
+        """
         self.out, self.config, self.model, self.origin, self.writes = out, config, model, origin, writes
         self.fingerprint = fingerprint
         self.phase = "network"
-        self.epoch = 0  # whole epochs of this phase
+        self.epoch = 0
         self.history: list[dict[str, Any]] = []
-        self.best: dict[str, float | None] = {"network": None, "replica": None}
+        self.best: dict[str, float | None] = dict.fromkeys(PHASES)
         self._momentum: dict[str, Tensor] = {}
 
     @staticmethod
     def stored_config(out: Path, given: TrainConfig) -> TrainConfig:
-        """The settings of the run in `out`; only those of the machine are taken from `given`.
+        """Return the options of the run in `out`; only those of the machine are taken from `given`.
 
         Raises:
-            TrainingError: when there is no run to go on with.
+            TrainingError: if there is no run to resume.
+            CheckpointError: if `last.state` is damaged.
         """
-        stored = _read_state(out)["options"]
+        types = get_type_hints(TrainConfig)
         own = {field.name for field in fields(TrainConfig)} - set(_OF_THE_RUN)
         try:
-            return replace(given, **{name: value for name, value in stored.items() if name in own})
-        except WRONG_SHAPE as error:
-            raise CheckpointError(f"{out / STATE} has settings that are none ({error}).") from error
+            options = {
+                name: check(value, types[name]) for name, value in _read_state(out).options.items() if name in own
+            }
+        except SchemaError as error:
+            raise CheckpointError(f"{out / STATE} contains invalid settings ({error}).") from error
+        return replace(given, **options)
 
     def load(self) -> None:
-        """Takes up the run in `out`: weights, momentum, history and position."""
+        """Restore weights, momentum, history and position of the run in `out`.
+
+        Raises:
+            TrainingError: if there is no run to resume, or it was started with other data.
+            CheckpointError: if `last.state` is damaged.
+        """
         header = _read_state(self.out)
-        if header["data"] != self.fingerprint:
+        if header.data != self.fingerprint:
             raise TrainingError(
-                f"{self.out} was begun with other pictures, classes or splits than this data holds now. "
-                "Name the data that the training began with, or train anew with --overwrite."
+                f"Cannot resume {self.out}: it was started with other images, classes or splits than the data contains "
+                "now. Use the original data, or start again with --overwrite."
             )
+
         try:
             tensors = load_file(self.out / STATE)
             weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
@@ -75,14 +101,15 @@ class TrainingState:
         except (SafetensorError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(
-                f"{self.out / STATE} does not fit ({reason}). Train again with --overwrite."
+                f"{self.out / STATE} does not fit its model ({reason}). Train again with --overwrite."
             ) from error
-        self.phase, self.epoch = header["phase"], header["epoch"]
-        self.history, self.best = header["history"], header["best"]
+        self.phase, self.epoch = header.phase, header.epoch
+        self.history = header.history
+        self.best = {"network": header.best.network, "replica": header.best.replica}
         self._momentum = {key: value for key, value in tensors.items() if key.startswith("momentum.")}
 
     def enter(self, phase: str) -> None:
-        """A phase begins. The replica learns beside the best network, as the best checkpoint holds it."""
+        """Begin a phase. The replica is trained beside the best network, which the best checkpoint holds."""
         self.phase, self.epoch, self._momentum = phase, 0, {}
         if phase == "replica":
             best = load_checkpoint(self.out / BEST).network.state_dict()
@@ -91,25 +118,30 @@ class TrainingState:
                 self.model.replica.load_state_dict(best)
 
     def restore(self, optimizer: torch.optim.Optimizer) -> None:
-        """Gives the optimiser its momentum back."""
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        for index, parameter in enumerate(parameters):
-            buffer = self._momentum.get(f"momentum.{index}")
-            if buffer is not None:
-                if buffer.shape != parameter.shape:
-                    raise CheckpointError(f"{self.out / STATE} does not fit. Train again with --overwrite.")
-                optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
+        """Give the optimiser the stored momentum.
+
+        Raises:
+            CheckpointError: if it does not fit the parameters.
+        """
+        for index, parameter in enumerate(_parameters(optimizer)):
+            stored = self._momentum.get(f"momentum.{index}")
+            if stored is None:
+                continue
+            if stored.shape != parameter.shape:
+                raise CheckpointError(f"{self.out / STATE} does not fit its model. Train again with --overwrite.")
+            optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(stored)
 
     def finish_epoch(self, row: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
-        """Records a whole epoch; the process of rank 0 writes it."""
+        """Record a complete epoch, and write the files if this process does."""
         self.epoch += 1
         self.history.append(row)
-        accuracy = row["val_accuracy"]
-        best = self.best[self.phase]
-        # without validation images every epoch counts as the best; among equals the later one, trained longer
+
+        # without validation images every epoch counts as the best; of equally good ones the later, trained longer
+        accuracy, best = row["val_accuracy"], self.best[self.phase]
         improved = accuracy is None or best is None or accuracy >= best
         if improved:
             self.best[self.phase] = accuracy
+
         if not self.writes:
             return
         if improved:
@@ -119,23 +151,24 @@ class TrainingState:
         self._write_history()
 
     def begin(self) -> None:
-        """A new training: files of an earlier one go, and even the first epoch can be resumed."""
+        """Start a new training: delete the files of an earlier one, and make the first epoch resumable."""
         if self.writes:
             for name in RESULTS:
                 (self.out / name).unlink(missing_ok=True)
         self.write()
 
     def write(self, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Writes `last.state`; without an optimiser, as at the very beginning, there is no momentum."""
+        """Write `last.state`; without an optimiser, as at the very beginning, it contains no momentum."""
         if not self.writes:
             return
+
         tensors = {f"model.{key}": value for key, value in model_tensors(self.model).items()}
-        groups = [] if optimizer is None else optimizer.param_groups
-        for index, parameter in enumerate(parameter for group in groups for parameter in group["params"]):
-            assert optimizer is not None
-            buffer = optimizer.state[parameter].get("momentum_buffer")
-            if buffer is not None:
-                tensors[f"momentum.{index}"] = buffer.detach().cpu().contiguous()
+        if optimizer is not None:
+            for index, parameter in enumerate(_parameters(optimizer)):
+                buffer = optimizer.state[parameter].get("momentum_buffer")
+                if buffer is not None:
+                    tensors[f"momentum.{index}"] = buffer.detach().cpu().contiguous()
+
         header = {
             "phase": self.phase,
             "epoch": self.epoch,
@@ -144,16 +177,15 @@ class TrainingState:
             "data": self.fingerprint,
             "options": self.config.options(),
         }
-        metadata = {"lmpnet": json.dumps(header)}
-        write_tensors(self.out / STATE, tensors, metadata)
+        write_tensors(self.out / STATE, tensors, {"lmpnet": json.dumps(header)})
 
     def save_best(self) -> None:
-        """Writes `lmpnet.safetensors`."""
+        """Write `lmpnet.safetensors`."""
         if self.writes:
             self._save(self.out / BEST, half=self.config.half)
 
     def _save(self, path: Path, half: bool) -> None:
-        # before its own phase the replica knows nothing and is left out
+        # before its own phase the replica is untrained and is omitted
         model = self.model if self.phase == "replica" else LMPNet(self.model.spec, self.model.network)
         record = {
             "position": [self.phase, self.epoch],
@@ -164,34 +196,41 @@ class TrainingState:
         save_checkpoint(path, model, record, half)
 
     def _write_history(self) -> None:
+        """Write `history.csv` and `curves.png`."""
         text = io.StringIO()
         writer = csv.DictWriter(text, list(self.history[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(
-            {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
-            for row in self.history
-        )
+        for row in self.history:
+            writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+
         write_text(self.out / "history.csv", text.getvalue())
         save_png(self.out / "curves.png", draw_curves(self.history))
 
 
-def _read_state(out: Path) -> dict[str, Any]:
+class _Best(Struct):
+    network: float | None
+    replica: float | None
+
+
+class _Header(Struct, kw_only=True):
+    """What the metadata of `last.state` say."""
+
+    phase: Literal["network", "replica"]
+    epoch: Annotated[int, Meta(ge=0)]
+    best: _Best
+    data: str
+    options: dict[str, Any]
+    history: list[dict[str, Any]]
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _read_state(out: Path) -> _Header:
     try:
-        header: dict[str, Any] = parse_json(read_metadata(out / STATE)["lmpnet"])
-        phases, epoch = ("network", "replica"), header["epoch"]
-        if (
-            header["phase"] not in phases
-            or not isinstance(epoch, int)
-            or epoch < 0
-            or set(header["best"]) != set(phases)
-        ):
-            raise ValueError("no position in a training")
-        if not isinstance(header["data"], str) or not isinstance(header["options"], dict):
-            raise ValueError("no data, or no settings")
-        if not all(isinstance(row, dict) for row in header["history"]):
-            raise ValueError("no history")
+        return check(parse_json(read_metadata(out / STATE).get("lmpnet", "")), _Header)
     except FileNotFoundError as error:
         raise TrainingError(f"There is no training to resume in {out}. Leave --resume out to begin one.") from error
-    except (SafetensorError, OSError, *WRONG_SHAPE) as error:
+    except (SafetensorError, OSError, SchemaError) as error:
         raise CheckpointError(f"{out / STATE} cannot be read ({error}). Train again with --overwrite.") from error
-    return header

@@ -1,18 +1,20 @@
-"""`lmpnet train`: the network to convergence, then, with the network frozen, the replica on masked images.
+"""`lmpnet train`: train the network to convergence, freeze it, then train the replica on masked images.
 
-1. `train` reads the data, holds out a validation part and starts the processes (Lightning Fabric).
+1. `train` reads the data, holds out validation images and starts the processes (Lightning Fabric).
 2. `initial_model` builds both networks with their initial weights.
 3. `trainer.Trainer` runs both phases in each process.
-4. The best model gets a keypoint vocabulary (not in the paper).
+4. Parts are learned for the best model (not in the paper).
 """
 
 import logging
 import multiprocessing
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -25,7 +27,7 @@ from lmpnet_cli.errors import DatasetError, InputError, OptionError
 from lmpnet_cli.io.coco import skipped_entries
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import write_run
-from lmpnet_cli.io.runtime import fast_bfloat16, resolve_device, seed_everything
+from lmpnet_cli.io.runtime import fast_bfloat16, resolve_device, seed_everything, seeded
 from lmpnet_cli.model.backbone import BackboneSpec, load_initial_weights, provenance
 from lmpnet_cli.model.lmpnet import LMPNet, NetworkSpec, build
 from lmpnet_cli.parts.fit import fit_parts
@@ -35,18 +37,19 @@ from lmpnet_cli.training.dataset import unreadable
 from lmpnet_cli.training.state import BEST, RESULTS, TrainingState
 from lmpnet_cli.training.trainer import Trainer
 
-Phase = Literal["network", "replica"]
-PATIENCE = 30.0  # seconds for other processes to end after Ctrl-C
+PATIENCE = 30.0  # seconds to wait for other processes after Ctrl-C
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """Where the results lie and how well the best epochs did.
+    """The results of a training.
 
     Attributes:
+        out: the folder with the files.
         accuracy, replica_accuracy: validation accuracy in [0, 1] of the best epochs; None without validation images.
-        skipped: pictures that could not be read, with the reason.
-        complete: False when the run was interrupted.
+        epochs: number of complete epochs of both networks.
+        skipped: images that could not be read, with the reason.
+        complete: False if the run was interrupted.
     """
 
     out: Path
@@ -59,32 +62,48 @@ class TrainResult:
 
 
 def train(data: Any, *, progress: Progress | None = None, **options: Any) -> TrainResult:
-    """Learns an LMPNet, network and replica, from class-labelled images.
+    """Learn an LMPNet, network and replica, from class-labelled images.
+
+    The caller's random generators and cuDNN settings are the same afterwards.
 
     Args:
-        data: CUB folders and class folders, one or several.
-        progress: told about epochs and batches.
+        data: one or several CUB folders and folders with one sub-folder per class.
+        progress: receives epochs, batches and messages.
         **options: the fields of `TrainConfig`.
 
     Raises:
-        LmpnetError: for data, options or an output folder that cannot be used, and when the training diverges.
+        LmpnetError: if data, options or the output folder cannot be used, or if the training diverges.
     """
     config = TrainConfig(data=data, **options)
-    progress = progress or Progress()
     out = config.out or default_out("train")
-    first = int(os.environ.get("RANK", "0")) == 0  # of the processes that torchrun started, one claims the folder
-    with lock_output(out if first else None, RESULTS, config.overwrite or config.resume):
+
+    locks = int(os.environ.get("RANK", "0")) == 0  # of the processes started by torchrun, one locks the folder
+    with lock_output(out if locks else None, RESULTS, config.overwrite or config.resume):
         if config.resume:
             config = TrainingState.stored_config(out, config)
-        return _train(config, out, progress)
+        with seeded(config.seed), _quiet("lightning.fabric", "lightning.pytorch"):
+            return _train(config, out, progress or Progress())
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Suppress what these loggers report below a warning, such as their defaults."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _train(config: TrainConfig, out: Path, progress: Progress) -> TrainResult:
     classes, skipped = _readable(read_classes(config.data, config.follow_links), config.max_pixels, progress)
     classes = hold_out(classes, config.val_fraction, config.seed)
     started = time.perf_counter()
-    for name in ("lightning.fabric", "lightning.pytorch"):  # they announce their defaults
-        logging.getLogger(name).setLevel(logging.WARNING)
+
     device = resolve_device(config.device)
     fabric = Fabric(
         accelerator=device.type,
@@ -93,25 +112,40 @@ def _train(config: TrainConfig, out: Path, progress: Progress) -> TrainResult:
         strategy=_strategy(config),
         precision=_precision(config, device),
     )
-    try:
-        outcome: dict[str, Any] = fabric.launch(_Job(config, out, classes, progress))
-    except KeyboardInterrupt:
-        for child in multiprocessing.active_children():  # nothing is written once the folder is free for others
-            child.join(PATIENCE)
-            child.terminate()
-            child.join()
-        raise
-    except ProcessRaisedException as error:  # an error of another process, as text
-        raise _of_a_process(error) from error
+    outcome = _launch(fabric, _Job(config, out, classes, progress))
+
     if outcome["complete"] and config.parts and fabric.is_global_zero:
-        _end_with_vocabulary(config, out, classes, progress)
+        _add_parts(config, out, classes, progress)
     result = TrainResult(out=out, seconds=time.perf_counter() - started, skipped=skipped, **outcome)
     if fabric.is_global_zero:
         _write_run(config, result, classes, outcome)
     return result
 
 
+def _launch(fabric: Fabric, job: "_Job") -> dict[str, Any]:
+    """Run a job in every process and return the result of the first one."""
+    try:
+        outcome: dict[str, Any] = fabric.launch(job)
+    except KeyboardInterrupt:
+        for child in multiprocessing.active_children():  # they must not write once the folder is unlocked
+            child.join(PATIENCE)
+            child.terminate()
+            child.join()
+        raise
+    except ProcessRaisedException as error:  # it holds the error of another process as text
+        raise original_error(error) from error
+    return outcome
+
+
+def original_error(error: ProcessRaisedException) -> Exception:
+    """Return the LmpnetError whose traceback is in the text of `error`, or `error` itself."""
+    name, _, message = str(error).strip().splitlines()[-1].partition(": ")
+    kind = getattr(errors, name.rpartition(".")[2], None)
+    return kind(message) if isinstance(kind, type) else error
+
+
 def _write_run(config: TrainConfig, result: TrainResult, classes: ClassData, outcome: dict[str, Any]) -> None:
+    """Write `run.json`."""
     write_run(
         result.out,
         "train",
@@ -124,10 +158,10 @@ def _write_run(config: TrainConfig, result: TrainResult, classes: ClassData, out
     )
 
 
-def _end_with_vocabulary(config: TrainConfig, out: Path, classes: ClassData, progress: Progress) -> None:
-    """The best checkpoint gets a vocabulary, learned from the training images alone."""
+def _add_parts(config: TrainConfig, out: Path, classes: ClassData, progress: Progress) -> None:
+    """Learn parts for the best checkpoint, from the training images only."""
     best = out / BEST
-    settings = PartsConfig(
+    parts_config = PartsConfig(
         data=config.data,
         checkpoint=best,
         k=config.parts,
@@ -137,25 +171,25 @@ def _end_with_vocabulary(config: TrainConfig, out: Path, classes: ClassData, pro
         seed=config.seed,
         max_pixels=config.max_pixels,
     )
-    pictures = [sample.listed for sample in classes.of("train")]
+
+    images = [sample.listed for sample in classes.of("train")]
     try:
-        write_parts(out, best, fit_parts(settings, pictures, progress))
-    except DatasetError as error:  # the model itself is whole
-        progress.warn(f"The model gets no keypoint vocabulary: {error}")
-
-
-def _of_a_process(error: Exception) -> Exception:
-    name, _, message = str(error).strip().splitlines()[-1].partition(": ")
-    kind = getattr(errors, name.rpartition(".")[2], None)
-    return kind(message) if isinstance(kind, type) else error
+        write_parts(out, best, fit_parts(parts_config, images, progress))
+    except DatasetError as error:  # the model itself is complete
+        progress.warn(f"The model is saved without parts. {error}")
 
 
 def _strategy(config: TrainConfig) -> str:
+    """Return how Fabric starts the processes."""
     world = int(os.environ.get("WORLD_SIZE", "0"))
     if "TORCHELASTIC_RUN_ID" in os.environ or world:
         if world and config.devices * config.num_nodes != world:
-            raise OptionError(f"torchrun started {world} processes: --devices times --num-nodes must be {world}.")
+            raise OptionError(
+                f"torchrun started {world} processes, but --devices times --num-nodes is "
+                f"{config.devices * config.num_nodes}. Pass values whose product is {world}."
+            )
         return "ddp"
+
     if config.num_nodes > 1:
         raise OptionError(
             "--num-nodes above 1 needs torchrun: torchrun --nnodes N --nproc-per-node M -m lmpnet_cli train DATA "
@@ -171,29 +205,38 @@ def _precision(config: TrainConfig, device: torch.device) -> Any:
 
 
 def _readable(data: ClassData, max_pixels: int, progress: Progress) -> tuple[ClassData, dict[Path, str]]:
+    """Return the data without unreadable images and without classes that have no training image, and what was skipped.
+
+    Raises:
+        InputError: if no training image can be read.
+        DatasetError: if only one class is left.
+    """
     skipped = unreadable(data.samples, max_pixels)
     for path, reason in skipped.items():
         progress.warn(f"{path} is skipped: {reason}")
-    samples = tuple(sample for sample in data.samples if sample.path not in skipped)
-    if not any(sample.split == "train" for sample in samples):
-        raise InputError(_none(skipped))
+
+    samples = [sample for sample in data.samples if sample.path not in skipped]
     trained = {sample.class_name for sample in samples if sample.split == "train"}
+    if not trained:
+        raise InputError(_no_training_images(skipped))
     if len(trained) < 2:
-        raise DatasetError(f"Only the class {', '.join(trained)} has training images that can be read; two are needed.")
-    return ClassData(
-        tuple(s for s in samples if s.class_name in trained), tuple(sorted(trained)), data.official
-    ), skipped
+        raise DatasetError(
+            f"Only the class {', '.join(trained)} has readable training images, but training needs two classes. Add "
+            "images of another class."
+        )
+    kept = tuple(sample for sample in samples if sample.class_name in trained)
+    return ClassData(kept, tuple(sorted(trained)), data.official), skipped
 
 
-def _none(skipped: dict[Path, str]) -> str:
+def _no_training_images(skipped: dict[Path, str]) -> str:
     if not skipped:
-        return "There are no training images."
+        return "There are no training images. Check DATA."
     path, reason = next(iter(skipped.items()))
-    return f"None of the training images can be read; the first: {path} ({reason})."
+    return f"None of the training images can be read; the first one: {path} ({reason})."
 
 
 def initial_model(config: TrainConfig, classes: tuple[str, ...]) -> tuple[LMPNet, str]:
-    """The model before training, and where its weights come from."""
+    """Build the model before training, and say where its weights come from."""
     backbone = BackboneSpec(
         config.backbone, config.layer, config.output_stride, config.stride_in_1x1, config.caffe_pooling
     )
@@ -208,19 +251,21 @@ def initial_model(config: TrainConfig, classes: tuple[str, ...]) -> tuple[LMPNet
     )
     seed_everything(config.seed)
     model = build(spec, replica=config.epochs_of_replica > 0, pretrained=config.init == "pretrained")
-    networks = [network for network in (model.network, model.replica) if network is not None]
+
+    from_file = config.init not in ("pretrained", "none")
     metadata: dict[str, str] = {}
-    for network in networks:
-        if config.init not in ("pretrained", "none"):
+    for network in (model.network, model.replica):
+        if network is None:
+            continue
+        if from_file:
             metadata = load_initial_weights(network.backbone, Path(config.init))
         if config.freeze is not None:
             network.backbone.freeze_through(config.freeze)
-    kind = Path(config.init).name if config.init not in ("pretrained", "none") else config.init
-    return model, provenance(kind, metadata)
+    return model, provenance(Path(config.init).name if from_file else config.init, metadata)
 
 
 class _Job:
-    """What each process does. No dataclass: Fabric looks into those that it passes on and refuses frozen ones."""
+    """The work of each process. It is no dataclass because Fabric looks into its arguments and refuses frozen ones."""
 
     def __init__(self, config: TrainConfig, out: Path, data: ClassData, progress: Progress) -> None:
         self.config, self.out, self.data, self.progress = config, out, data, progress

@@ -1,12 +1,15 @@
-"""The training loop: the network to convergence, then, with the network frozen, the replica on masked images.
+"""The training loop: train the network to convergence, freeze it, then train the replica on masked images.
 
-After every epoch `TrainingState` writes `last.safetensors` and `last.state`, from which `--resume` goes on to the same
-weights, and `lmpnet.safetensors` when the epoch was the best so far. Random numbers derive from seed and epoch (those
-of a picture also from its index and the phase), so nothing but momentum needs to be remembered.
+After every epoch `TrainingState` writes `last.safetensors` and `last.state`, from which `--resume` continues to the
+same weights, and `lmpnet.safetensors` if the epoch was the best so far. Random numbers derive from the seed and the
+epoch (those of a sample also from its index and the phase), so the momentum is the only further state to store. The
+order of the phases is docs/papers.md L14.
 """
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +22,7 @@ from torch.utils.data import DataLoader, Subset
 from lmpnet_cli.config import TrainConfig
 from lmpnet_cli.data.datasets import ClassData
 from lmpnet_cli.errors import TrainingError
-from lmpnet_cli.io.checkpoints import place
+from lmpnet_cli.io.checkpoints import to_device
 from lmpnet_cli.io.runtime import resolve_workers, seed_everything
 from lmpnet_cli.model.lmpnet import KeypointNetwork, LMPNet
 from lmpnet_cli.progress import Progress
@@ -30,8 +33,19 @@ from lmpnet_cli.training.state import TrainingState
 Phase = Literal["network", "replica"]
 
 
+@contextmanager
+def deterministic_cudnn() -> Iterator[None]:
+    """Let cuDNN use deterministic algorithms only, and restore the caller's setting afterwards."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
+
+
 class Trainer:
-    """Both phases in one process of possibly several."""
+    """Both phases of a training, in one process of possibly several."""
 
     def __init__(
         self,
@@ -43,32 +57,41 @@ class Trainer:
         origin: str,
         progress: Progress,
     ) -> None:
+        """
+        Args:
+            origin: where the initial weights come from, for the record.
+        """
         self.fabric, self.config, self.data, self.progress = fabric, config, data, progress
-        self.model = place(model, fabric.device)
-        torch.backends.cudnn.deterministic = True
+        self.model = to_device(model, fabric.device)
         self.state = TrainingState(out, config, self.model, origin, data.fingerprint(), writes=fabric.is_global_zero)
 
-    def _total(self, sums: Tensor) -> list[float]:
-        """The sum over all processes."""
-        total: Any = self.fabric.all_reduce(self.fabric.to_device(sums), reduce_op="sum")
-        return [float(value) for value in total]
-
     def run(self) -> dict[str, Any]:
+        """Train both phases, or what is left of them.
+
+        Returns:
+            Best validation accuracies, number of epochs, and `complete`, which is False after Ctrl-C.
+
+        Raises:
+            TrainingError: if the training diverges, or there is nothing to resume.
+        """
         state, config = self.state, self.config
-        epochs: dict[Phase, int] = {"network": config.epochs, "replica": config.epochs_of_replica}
         if config.resume:
             state.load()
         else:
             state.begin()
+
         complete = True
         try:
-            for phase in ("network", "replica"):
-                if epochs[phase] and not (phase == "network" and state.phase == "replica"):
-                    self._phase(phase, epochs[phase])
+            with deterministic_cudnn():
+                if state.phase == "network":
+                    self._train_phase("network", config.epochs)
+                if config.epochs_of_replica:
+                    self._train_phase("replica", config.epochs_of_replica)
         except KeyboardInterrupt:
             complete = False
             if not state.history:
                 state.save_best()
+
         return {
             "accuracy": state.best["network"],
             "replica_accuracy": state.best["replica"],
@@ -76,19 +99,55 @@ class Trainer:
             "complete": complete,
         }
 
-    def _phase(self, phase: Phase, epochs: int) -> None:
+    def _train_phase(self, phase: Phase, epochs: int) -> None:
+        """Train one network from its last complete epoch on."""
         config, fabric, state = self.config, self.fabric, self.state
         if state.phase != phase:
             state.enter(phase)
         if state.epoch >= epochs:
             return
-        bare = self.model.network if phase == "network" else self.model.replica
-        assert bare is not None
+
+        bare = self._unfrozen(phase)
+        sampler, batches = self._training_batches(phase)
+        images_per_epoch = len(sampler) * sampler.batch
+        schedule = Schedule(
+            learning_rate=config.learning_rate,
+            warmup=config.warmup,
+            epsilon=config.epsilon,
+            epsilon_warmup=config.epsilon_warmup,
+            steps=len(sampler) * epochs,
+            batch_size=sampler.batch,
+        )
+        optimizer = self._optimizer(bare, schedule.peak)
+        state.restore(optimizer)
+        network, wrapped = fabric.setup(bare, optimizer)
+
+        self.progress.start(phase, epochs * images_per_epoch)
+        self.progress.advance(state.epoch * images_per_epoch)
+        for epoch in range(state.epoch, epochs):
+            sampler.epoch = epoch
+            seed_everything(config.seed * 1_000_003 + epoch)  # for dropout, if the backbone has any
+            self.model.eval()
+            network.train()
+            row = self.train_epoch(phase, network, wrapped, batches, schedule, epoch)
+            row |= self.validate(phase, bare)
+            self._check_finite(bare, row["val_loss"], phase, epoch)
+            state.finish_epoch(row, optimizer)
+            fabric.barrier()
+
+    def _unfrozen(self, phase: Phase) -> KeypointNetwork:
+        """Return the network of a phase, with gradients for all layers that are trained and for nothing else."""
+        network = self.model.network if phase == "network" else self.model.replica
+        assert network is not None
         self.model.requires_grad_(False)
-        bare.requires_grad_(True)
-        if config.freeze is not None:
-            bare.backbone.freeze_through(config.freeze)
-        samples = self.data.of("train")
+        network.requires_grad_(True)
+        if self.config.freeze is not None:
+            network.backbone.freeze_through(self.config.freeze)
+        return network
+
+    def _training_batches(self, phase: Phase) -> tuple[EpochSampler, DataLoader[tuple[Tensor, Tensor]]]:
+        """Return the sampler and the loader of the training images; the replica sees other random crops."""
+        config, fabric, samples = self.config, self.fabric, self.data.of("train")
         dataset = TrainingSet(
             samples,
             self.data.classes,
@@ -98,83 +157,68 @@ class Trainer:
             config.max_pixels,
         )
         sampler = EpochSampler(len(samples), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
-        batches = loader(dataset, sampler, resolve_workers(config.workers), fabric.device.type == "cuda")
-        schedule = Schedule(config, steps=len(sampler) * epochs, batch=sampler.batch)
-        backbone = [p for p in bare.backbone.parameters() if p.requires_grad]
-        optimizer = torch.optim.SGD(
+        return sampler, loader(dataset, sampler, resolve_workers(config.workers), fabric.device.type == "cuda")
+
+    def _optimizer(self, network: KeypointNetwork, learning_rate: float) -> torch.optim.SGD:
+        """Return SGD; `factor` scales the learning rate of each parameter group."""
+        config = self.config
+        backbone = [parameter for parameter in network.backbone.parameters() if parameter.requires_grad]
+        return torch.optim.SGD(
             [
                 {"params": backbone, "factor": 1.0},
-                {"params": bare.classifier.parameters(), "factor": config.head_factor},
+                {"params": network.classifier.parameters(), "factor": config.head_factor},
             ],
-            lr=schedule.peak,
+            lr=learning_rate,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
             nesterov=config.momentum > 0,
         )
-        state.restore(optimizer)
-        network, wrapped = fabric.setup(bare, optimizer)
-        self.progress.start(phase, epochs * len(sampler) * sampler.batch)
-        self.progress.advance(state.epoch * len(sampler) * sampler.batch)
-        for epoch in range(state.epoch, epochs):
-            sampler.epoch = epoch
-            seed_everything(config.seed * 1_000_003 + epoch)  # dropout, where a backbone has it
-            self.model.eval()
-            network.train()
-            row = self._epoch(phase, network, wrapped, batches, schedule, epoch)
-            row |= self._validate(phase, bare)
-            if not all(bool(value.isfinite().all()) for value in bare.state_dict().values()):
-                raise self._diverged("A weight is", phase, epoch)
-            if row["val_loss"] is not None and not math.isfinite(row["val_loss"]):
-                raise self._diverged("The validation loss is", phase, epoch)
-            state.finish_epoch(row, optimizer)
-            fabric.barrier()
 
-    def _epoch(
+    def train_epoch(
         self, phase: Phase, network: nn.Module, optimizer: Any, batches: DataLoader[Any], schedule: Schedule, epoch: int
     ) -> dict[str, Any]:
+        """Train one epoch and return its row of the history."""
+        config, fabric = self.config, self.fabric
         started = time.perf_counter()
-        sums = torch.zeros(4)  # loss, hits, images, pooled
+        sums = torch.zeros(4)  # loss, hits, images, maximum activation
         for number, (images, labels) in enumerate(batches):
             step = epoch * len(batches) + number
             epsilon = schedule.set(optimizer, step)
-            images, labels = self.fabric.to_device((images, labels))
-            inputs = self._inputs(phase, images)
-            logits, maps = network(inputs, epsilon)
-            loss = functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+
+            images, labels = fabric.to_device((images, labels))
+            logits, maps = network(self._inputs(phase, images), epsilon)
+            loss = functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
             optimizer.zero_grad()
-            self.fabric.backward(loss)
-            if self.config.clip:
-                self.fabric.clip_gradients(network, optimizer, max_norm=self.config.clip, error_if_nonfinite=False)
+            fabric.backward(loss)
+            if config.clip:
+                fabric.clip_gradients(network, optimizer, max_norm=config.clip, error_if_nonfinite=False)
             optimizer.step()
+
             hits = (logits.argmax(1) == labels).sum()
-            pooled = maps.detach().float().amax((2, 3)).mean()
-            sums += torch.tensor([loss.item() * len(labels), hits.item(), len(labels), pooled.item() * len(labels)])
+            activation = maps.detach().float().amax((2, 3)).mean()
+            count = len(labels)
+            sums += torch.tensor([loss.item() * count, hits.item(), count, activation.item() * count])
             if not torch.isfinite(loss):
                 raise self._diverged("The loss is", phase, epoch)
-            count = len(labels) * self.fabric.world_size
             note = f"epoch {epoch + 1} loss {sums[0] / sums[2]:.3f} acc {sums[1] / sums[2]:.3f}"
-            self.progress.advance(count, note)
-        loss_sum, hit_sum, images_seen, pooled_sum = self._total(sums)
+            self.progress.advance(count * fabric.world_size, note)
+
+        loss_sum, hit_sum, image_count, activation_sum = self._total(sums)
         seconds = time.perf_counter() - started
         return {
             "phase": phase,
             "epoch": epoch + 1,
             "learning_rate": schedule.learning_rate(step),
             "epsilon": epsilon,
-            "train_loss": loss_sum / images_seen,
-            "train_accuracy": hit_sum / images_seen,
-            "mean_activation": pooled_sum / images_seen,
+            "train_loss": loss_sum / image_count,
+            "train_accuracy": hit_sum / image_count,
+            "mean_activation": activation_sum / image_count,
             "seconds": round(seconds, 2),
-            "images_per_second": round(images_seen / seconds, 2),
+            "images_per_second": round(image_count / seconds, 2),
         }
 
-    def _diverged(self, what: str, phase: Phase, epoch: int) -> TrainingError:
-        return TrainingError(
-            f"{what} no longer a finite number in epoch {epoch + 1} of the {phase}. Lower --learning-rate "
-            f"({self.config.learning_rate:g} now) or lengthen --epsilon-warmup, then train again with --overwrite."
-        )
-
     def _inputs(self, phase: Phase, images: Tensor) -> Tensor:
+        """Return normalised images; for the replica, the first keypoint of the network is hidden (section 3.3)."""
         inputs = self.model.normalize(images.contiguous(memory_format=torch.channels_last))
         if phase == "network":
             return inputs
@@ -182,27 +226,48 @@ class Trainer:
             _, maps = self.model.network(inputs)
             return self.model.hide_first_keypoint(inputs, maps)
 
-    def _validate(self, phase: Phase, network: KeypointNetwork) -> dict[str, float | None]:
-        samples = self.data.of("val")
+    def validate(self, phase: Phase, network: KeypointNetwork) -> dict[str, float | None]:
+        """Return loss and accuracy on the validation images; None without validation images."""
+        samples, classes = self.data.of("val"), self.data.classes
         if not samples:
             return {"val_loss": None, "val_accuracy": None}
+
         for buffer in network.buffers():
-            buffer.copy_(self.fabric.broadcast(buffer))  # the statistics of the process that writes
+            buffer.copy_(self.fabric.broadcast(buffer))  # batch norm statistics of the process that writes
         self.model.eval()
-        dataset = PlainSet(samples, self.data.classes, self.config.size, self.config.max_pixels)
+        dataset = PlainSet(samples, classes, self.config.size, self.config.max_pixels)
         own = Subset(dataset, range(self.fabric.global_rank, len(samples), self.fabric.world_size))
-        sums = torch.zeros(3)
+        workers = resolve_workers(self.config.workers)
+
+        sums = torch.zeros(3)  # loss, hits, images
         with torch.no_grad():
-            for images, labels in DataLoader(
-                own, self.config.batch_size, num_workers=resolve_workers(self.config.workers)
-            ):
+            for images, labels in DataLoader(own, self.config.batch_size, num_workers=workers):
                 images, labels = self.fabric.to_device((images, labels))
                 with self.fabric.autocast():
                     logits, _ = network(self._inputs(phase, images))
-                known = labels >= 0
-                logits, labels = logits[known].float(), labels[known]
+                readable = labels >= 0
+                logits, labels = logits[readable].float(), labels[readable]
                 loss = functional.cross_entropy(logits, labels, reduction="sum")
-                hits = (logits[:, : len(self.data.classes)].argmax(1) == labels).sum()
+                hits = (logits[:, : len(classes)].argmax(1) == labels).sum()
                 sums += torch.tensor([loss.item(), hits.item(), len(labels)])
+
         loss_sum, hit_sum, count = self._total(sums)
         return {"val_loss": loss_sum / max(count, 1), "val_accuracy": hit_sum / max(count, 1)}
+
+    def _total(self, sums: Tensor) -> list[float]:
+        """Return the sums over all processes."""
+        total: Any = self.fabric.all_reduce(self.fabric.to_device(sums), reduce_op="sum")
+        return [float(value) for value in total]
+
+    def _check_finite(self, network: nn.Module, validation_loss: float | None, phase: Phase, epoch: int) -> None:
+        """Raise a TrainingError if a weight or the validation loss is not finite."""
+        if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
+            raise self._diverged("A weight is", phase, epoch)
+        if validation_loss is not None and not math.isfinite(validation_loss):
+            raise self._diverged("The validation loss is", phase, epoch)
+
+    def _diverged(self, what: str, phase: Phase, epoch: int) -> TrainingError:
+        return TrainingError(
+            f"{what} no longer a finite number in epoch {epoch + 1} of the {phase}. Lower --learning-rate "
+            f"({self.config.learning_rate:g} now) or raise --epsilon-warmup, then train again with --overwrite."
+        )

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,23 +12,10 @@ from typer.testing import CliRunner
 
 from lmpnet_cli import __version__
 from lmpnet_cli.cli import app, main
-from lmpnet_cli.config import DiscoverConfig, EvaluateConfig, SaliencyHistogramConfig, TrainConfig, VisualizeConfig
-
-COMMANDS = {
-    "train": TrainConfig,
-    "discover": DiscoverConfig,
-    "viz-filters": VisualizeConfig,
-    "eval": EvaluateConfig,
-    "salient": SaliencyHistogramConfig,
-}
-SHARED = ("--out", "--overwrite", "--device", "--batch-size", "--workers", "--seed", "--quiet", "--json")
-
-
-def app_commands():
-    return [command.name for command in app.registered_commands if not command.hidden]
-
+from lmpnet_cli.commands import PANELS
 
 FAST = ("--workers", "0", "--device", "cpu")
+LMPNET = ("--method", "lmpnet")  # the checkpoint of these tests has no parts
 
 
 def run(*arguments: object):
@@ -45,45 +31,29 @@ def photo(birds: Path) -> Path:
     return sorted((birds / "images").rglob("*.jpg"))[0]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_shows_every_shared_option_and_the_defaults(command):
-    text = run(command, "--help").stdout
-    for option in SHARED:
-        assert option in text
-    assert f"results/{command}" in text
-    config = COMMANDS[command]
-    assert f"default: {config.batch_size}" in text
-
-
 def test_version_and_bare_call():
     assert run("--version").stdout.strip() == f"lmpnet {__version__}"
     assert run().exit_code == 2
 
 
-@pytest.mark.parametrize(("second", "first"), [("visualize", "viz-filters"), ("evaluate", "eval")])
-def test_second_names(second, first):
-    options = [set(re.findall(r"--[\w-]+", run(name, "--help").stdout)) for name in (second, first)]
-    assert options[0] == options[1]
-    assert "--out" in options[0]
-
-
 def test_discover_writes_progress_to_stderr_only(photo, checkpoint, tmp_path):
-    result = run("discover", photo, "-c", checkpoint, "-o", tmp_path / "out", *FAST)
+    result = run("discover", photo, "-c", checkpoint, "-o", tmp_path / "out", *LMPNET, *FAST)
     assert result.exit_code == 0
     assert result.stdout == ""
     assert "keypoints.json" in result.stderr.replace("\n", "")
+    assert "lmpnet (ranks in each image)" in result.stderr
     assert (tmp_path / "out/keypoints.json").exists()
 
 
 def test_quiet_says_nothing(photo, checkpoint, tmp_path):
-    result = run("discover", photo, "-c", checkpoint, "-o", tmp_path / "out", "-q", *FAST)
+    result = run("discover", photo, "-c", checkpoint, "-o", tmp_path / "out", "-q", *LMPNET, *FAST)
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
 
 
 def test_json_is_one_object_on_stdout(photo, birds, checkpoint, tmp_path):
     common = ("-c", checkpoint, "--json", *FAST)
     for arguments in (
-        ("discover", photo, "-o", tmp_path / "a", *common),
+        ("discover", photo, "-o", tmp_path / "a", *LMPNET, *common),
         ("eval", birds, "-o", tmp_path / "b", *common),
         ("viz-filters", photo, "-o", tmp_path / "c", "--tile", 32, *common),
         ("salient", birds, "-o", tmp_path / "e", "--method", "lmpnet", *common),
@@ -118,12 +88,12 @@ def test_salient_shows_a_table_and_its_cost_comes_first(birds, checkpoint, tmp_p
 
 def test_results_go_to_a_named_default(photo, checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run("discover", photo, "-c", checkpoint, *FAST).exit_code == 0
+    assert run("discover", photo, "-c", checkpoint, *LMPNET, *FAST).exit_code == 0
     assert (tmp_path / "results/discover/keypoints.json").exists()
-    again = run("discover", photo, "-c", checkpoint, *FAST)
+    again = run("discover", photo, "-c", checkpoint, *LMPNET, *FAST)
     assert again.exit_code == 1
     assert "--overwrite" in again.stderr
-    assert run("discover", photo, "-c", checkpoint, "--overwrite", *FAST).exit_code == 0
+    assert run("discover", photo, "-c", checkpoint, "--overwrite", *LMPNET, *FAST).exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -141,8 +111,10 @@ def test_results_go_to_a_named_default(photo, checkpoint, tmp_path, monkeypatch)
         ("--filters", "0"),
         ("--method", "magic"),
         ("--precision", "8"),
-        ("--coarse-stride", "17"),
+        ("--coarse-stride", "17", "--method", "saliency"),
         ("--keep", "0"),
+        ("--thr", "3", "--method", "parts"),
+        ("--no-replica",),
         ("--panels",),
         ("--classifier", "resnet18"),
         ("--no-such-option",),
@@ -155,7 +127,7 @@ def test_wrong_usage_is_exit_code_2_and_names_the_option(arguments, photo, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-def test_what_the_user_can_mend_is_exit_code_1(photo, checkpoint, tmp_path):
+def test_what_the_user_can_fix_is_exit_code_1(photo, checkpoint, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "foreign.safetensors").write_bytes(b"something else")
     (tmp_path / "file").touch()
@@ -167,7 +139,7 @@ def test_what_the_user_can_mend_is_exit_code_1(photo, checkpoint, tmp_path):
         (("discover", photo, "-c", tmp_path / "foreign.safetensors", *out), "not a readable safetensors"),
         (("discover", photo, "-c", checkpoint, "-o", tmp_path / "out", "--device", "cuda:7"), "--device auto"),
         (("discover", photo, "-c", checkpoint, "-o", tmp_path / "file"), "Choose another --out"),
-        (("eval", tmp_path / "empty", "-c", checkpoint, *out), "holds no annotations"),
+        (("eval", tmp_path / "empty", "-c", checkpoint, *out), "contains no annotations"),
         (("viz-filters", tmp_path / "empty", "-c", checkpoint, *out), "No images in"),
         (("train", tmp_path / "empty", *out), "no class folders"),
         (("train", tmp_path / "nowhere", *out), "There is no folder"),
@@ -185,7 +157,7 @@ def test_skipped_pictures_are_named_and_the_rest_is_done(birds, checkpoint, tmp_
     (tmp_path / "in").mkdir()
     Image.new("RGB", (60, 40)).save(tmp_path / "in/[red]good.png")
     (tmp_path / "in/bad.png").write_bytes(b"x")
-    result = run("discover", tmp_path / "in", "-c", checkpoint, "-o", tmp_path / "out", *FAST)
+    result = run("discover", tmp_path / "in", "-c", checkpoint, "-o", tmp_path / "out", *LMPNET, *FAST)
     assert result.exit_code == 0
     assert "Warning: bad.png is skipped" in result.stderr
     document = json.loads((tmp_path / "out/keypoints.json").read_text())
@@ -198,7 +170,7 @@ def test_interrupted_training_says_how_to_go_on(birds, tmp_path, monkeypatch):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer.Trainer, "_epoch", interrupt)
+    monkeypatch.setattr(trainer.Trainer, "train_epoch", interrupt)
     small = ("--backbone", "test_resnet", "--init", "none", "--size", 64)
     result = run("train", birds, "-o", tmp_path / "out", *small, *FAST)
     assert result.exit_code == 130
@@ -217,28 +189,10 @@ def test_the_shell_completes_commands_options_and_formats():
     assert complete("lmpnet convert x --to l") == ["label-studio"]
 
 
-@pytest.mark.parametrize("command", [name for name in app_commands() if name not in ("doctor", "info")])
-def test_every_command_shows_an_example_and_what_it_writes(command):
+@pytest.mark.parametrize("command", [name for commands in PANELS.values() for name in commands])
+def test_every_command_shows_an_example(command):
     text = CliRunner().invoke(app, [command, "--help"]).stdout
     assert f"lmpnet {command} " in text.split("Options")[0] or f"lmpnet {command}\n" in text, text
-
-
-def test_a_log_gets_lines_in_place_of_a_bar(monkeypatch, capsys):
-    from lmpnet_cli.commands import console
-
-    monkeypatch.setattr(console, "SECONDS", 0.0)
-    with console.ConsoleProgress() as progress:
-        progress.start("discover", 40)
-        progress.advance(10, "fine")
-        progress.advance(30)
-    lines = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"discover: 10 of 40 images, [0-9.]+/s, [0-9:]+ left, fine", lines[0])
-    assert re.fullmatch(r"discover: 40 of 40 images, [0-9.]+/s, fine", lines[1])
-    monkeypatch.setattr(console, "SECONDS", 15.0)
-    with console.ConsoleProgress() as progress:
-        progress.start("discover", 40)
-        progress.advance(40)
-    assert capsys.readouterr().err == ""  # too short to tell of
 
 
 def test_python_m_works(tmp_path):

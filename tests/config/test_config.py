@@ -1,6 +1,6 @@
 import json
 import math
-from dataclasses import FrozenInstanceError, asdict
+from dataclasses import FrozenInstanceError, asdict, fields
 from pathlib import Path
 
 import pytest
@@ -8,18 +8,20 @@ import pytest
 from lmpnet_cli.config import (
     DiscoverConfig,
     EvaluateConfig,
+    ExportConfig,
     KeypointConfig,
     MatchConfig,
     ModelConfig,
     PartsConfig,
     ReportConfig,
     RunConfig,
-    SaliencyConfig,
     SaliencyHistogramConfig,
     TrainConfig,
     VisualizeConfig,
     default_out,
+    options_of,
 )
+from lmpnet_cli.config.options import shape_of
 from lmpnet_cli.errors import OptionError
 
 NEEDED = {
@@ -41,6 +43,10 @@ EVERY = [
 
 
 def build(config, **options):
+    """Return a configuration; options of one method bring their method with them."""
+    methods = {method for name in options for method in options_of(config)[name].methods}
+    if len(methods) == 1:
+        options = {"method": methods.pop()} | options
     return config(**NEEDED.get(config, {}) | options)
 
 
@@ -49,10 +55,13 @@ def test_defaults_are_those_of_the_contract():
     for config in (discover, evaluate, build(VisualizeConfig), build(TrainConfig)):
         shared = (config.device, config.workers, config.seed, config.overwrite, config.out)
         assert shared == ("auto", None, 0, False, None)
-    for config in (discover, evaluate):
-        assert (config.keypoints, config.filters, config.method, config.checkpoint) == (5, 512, "lmpnet", None)
-    assert (discover.thr, evaluate.thr, evaluate.alpha, evaluate.split) == (3.0, (3.0,), 0.1, "test")
-    assert (TrainConfig.batch_size, TrainConfig(data=("x",)).epsilon) == (32, 0.1)
+    methods = {config: build(config).method for config in (DiscoverConfig, EvaluateConfig, SaliencyHistogramConfig)}
+    assert methods == {DiscoverConfig: "parts", EvaluateConfig: "lmpnet", SaliencyHistogramConfig: "saliency"}
+    assert ExportConfig(out="model.onnx").method == "parts"
+    assert (evaluate.k, evaluate.filters, evaluate.checkpoint, evaluate.parts) == (5, 512, None, True)
+    assert (build(DiscoverConfig, method="lmpnet").thr, evaluate.thr) == (3.0, (3.0,))
+    assert (evaluate.alpha, evaluate.split) == (0.1, "test")
+    assert (build(TrainConfig).batch_size, build(TrainConfig).epsilon) == (32, 0.1)
 
 
 def test_a_configuration_cannot_be_changed():
@@ -67,7 +76,6 @@ RANGES = [  # configuration, field, flag, values at the borders, values beyond
     (RunConfig, "precision", "--precision", ["auto", "32", "bf16"], ["16", "BF16", ""]),
     (ModelConfig, "size", "--size", [None, 32, 2048], [31, 2049, -224]),
     (RunConfig, "max_pixels", "--max-pixels", [1], [0]),
-    (DiscoverConfig, "every", "--every", [1], [0, -1, 1_000_001]),
     (ReportConfig, "limit", "--limit", [1, 100_000], [0, 100_001]),
     (ReportConfig, "side", "--side", [None, 32, 4096], [31, 4097]),
     (KeypointConfig, "k", "--k", [None, 1, 100], [0, 101, -5]),
@@ -79,13 +87,13 @@ RANGES = [  # configuration, field, flag, values at the borders, values beyond
     (KeypointConfig, "filters", "--filters", [1, 9999], [0]),
     (KeypointConfig, "margin", "--margin", [0, 3], [-1, 65]),
     (KeypointConfig, "iterations", "--iterations", [1], [0]),
-    (KeypointConfig, "method", "--method", ["lmpnet", "saliency"], ["saliency2", ""]),
-    (SaliencyConfig, "patch", "--patch", [8, 16, 2048], [0, -1, 2049]),
-    (SaliencyConfig, "coarse_stride", "--coarse-stride", [1, 8, 16], [0, -8, 17]),
-    (SaliencyConfig, "coarse_weight", "--coarse-weight", [0, 0.5, 1], [-0.1, 1.1, math.nan]),
-    (SaliencyConfig, "nms_radius", "--nms-radius", [0, 8.5, 256], [-1, 257, math.nan]),
-    (SaliencyConfig, "draws", "--draws", [1, 100], [0, 101]),
-    (SaliencyConfig, "keep", "--keep", [0.01, 1], [0, -0.1, 1.1, math.nan]),
+    (KeypointConfig, "method", "--method", ["lmpnet", "parts", "saliency"], ["saliency2", ""]),
+    (KeypointConfig, "patch", "--patch", [8, 16, 2048], [0, -1, 2049]),
+    (KeypointConfig, "coarse_stride", "--coarse-stride", [1, 8, 16], [0, -8, 17, 1.5]),
+    (KeypointConfig, "coarse_weight", "--coarse-weight", [0, 0.5, 1], [-0.1, 1.1, math.nan]),
+    (KeypointConfig, "nms_radius", "--nms-radius", [0, 8.5, 256], [-1, 257, math.nan]),
+    (KeypointConfig, "draws", "--draws", [1, 100], [0, 101]),
+    (KeypointConfig, "keep", "--keep", [0.01, 1], [0, -0.1, 1.1, math.nan]),
     (SaliencyHistogramConfig, "thr", "--thr", [0.001, 3, 20], [0, -1, 20.1, math.nan]),
     (SaliencyHistogramConfig, "alpha", "--alpha", [0.001, 1], [0, -0.1, 1.01, math.nan]),
     (SaliencyHistogramConfig, "split", "--split", ["test", "train", "all"], ["val"]),
@@ -113,8 +121,8 @@ RANGES = [  # configuration, field, flag, values at the borders, values beyond
     (TrainConfig, "clip", "--clip", [0], [-1, math.nan]),
     (TrainConfig, "mask_radius", "--mask-radius", [0, 20], [-1, 21]),
     (TrainConfig, "val_fraction", "--val-fraction", [0, 0.5], [-0.1, 0.6]),
-    (DiscoverConfig, "chunk", "--chunk", [None, 1, 1024], [0, 1_000_001]),
-    (DiscoverConfig, "actors", "--actors", [None], [0, 100_001, 2]),
+    (DiscoverConfig, "chunk", "--chunk", [None, 1, 1_000_000], [0, 1_000_001]),
+    (DiscoverConfig, "actors", "--actors", [None], [0, 100_001]),
     (TrainConfig, "background", "--background", [0, 0.5], [-0.1, 0.6]),
 ]
 
@@ -131,22 +139,27 @@ def test_every_range_is_checked_with_an_error_that_names_the_flag(config, field,
         assert caught.value.exit_code == 2
 
 
+def test_an_interval_of_frames_is_checked_with_a_video():
+    assert DiscoverConfig(images="clip.mp4").every == 1
+    for value in (0, 1_000_001):
+        with pytest.raises(OptionError, match=r"^--every "):
+            DiscoverConfig(images="clip.mp4", every=value)
+
+
 @pytest.mark.parametrize("config", EVERY)
-def test_every_number_of_a_command_is_checked(config):
-    """No number of a configuration is left without a range."""
-    checked = {field for owner, field, *_ in RANGES if issubclass(config, owner)}
-    unchecked = {"output_stride"}  # by the backbone, which knows what it can do
-    fields = asdict(build(config))
-    numbers = {name for name, value in fields.items() if isinstance(value, int | float) and not isinstance(value, bool)}
-    assert numbers <= checked | unchecked
+def test_every_number_of_a_command_has_a_range(config):
+    unlimited = {"output_stride"}  # the backbone checks it, since it knows what it can do
+    for each in fields(config):
+        if shape_of(each.type).item in (int, float) and each.name not in unlimited:
+            assert each.metadata["option"].range, each.name
 
 
 def test_messages_show_value_and_range():
-    with pytest.raises(OptionError, match=r"^--k 101 is out of range: it must lie between 1 and 100\.$"):
+    with pytest.raises(OptionError, match=r"^--k 101 is out of range; allowed: 1 to 100\.$"):
         KeypointConfig(k=101)
-    with pytest.raises(OptionError, match=r"between 0 and 4294967295\.$"):
+    with pytest.raises(OptionError, match=r"^--seed 4294967296 is out of range; allowed: 0 to 4294967295\.$"):
         RunConfig(seed=2**32)
-    with pytest.raises(OptionError, match=r"^--thr 21 is out of range: .* 14 x 14 grid, above 0 and at most 20\.$"):
+    with pytest.raises(OptionError, match=r"^--thr 21 is out of range; allowed: above 0, at most 20\.$"):
         build(DiscoverConfig, thr=21)
     with pytest.raises(OptionError, match=r"^--split val is unknown: choose one of test, train, all\.$"):
         EvaluateConfig(split="val")
@@ -200,22 +213,42 @@ def test_the_replica_trains_as_long_as_the_network_unless_told():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("config", "options", "message"),
     [
-        ({"panels": True}, "--panels belongs to --method saliency"),
-        ({"target_class": "heron"}, "--target-class belongs to --method saliency"),
-        ({"patch": 8, "coarse_stride": 8}, "--patch belongs"),
-        ({"coarse_stride": 16}, "--coarse-stride belongs"),
-        ({"draws": 2}, "--draws belongs"),
-        ({"nms_radius": 4}, "--nms-radius belongs"),
-        ({"keep": 0.5}, "--keep belongs"),
-        ({"coarse_weight": 0}, "--coarse-weight belongs"),
-        ({"classifier": "resnet18"}, "--classifier belongs to --method saliency"),
-        ({"method": "saliency", "classifier_weights": Path("a")}, "name it with --classifier"),
-        ({"method": "saliency", "classifier": "vgg16", "checkpoint": Path("a")}, "give one of them"),
+        (DiscoverConfig, {"images": "s3://bucket/x"}, "^s3://bucket/x is not a local path"),
+        (DiscoverConfig, {"out": "s3://bucket/x"}, "^--out must be a local path"),
+        (EvaluateConfig, {"out": "s3://bucket/x"}, "^--out must be a local path"),
+        (DiscoverConfig, {"report": True}, "^--report and --export need an output folder: pass --out"),
+        (DiscoverConfig, {"shard": "x"}, r"^Invalid --shard x: use I/N, for example 1/4\.$"),
+        (DiscoverConfig, {"shard": "5/4"}, "^Invalid --shard 5/4"),
+        (DiscoverConfig, {"images": ["a.mp4", "b"]}, "^a.mp4 is a video: pass it alone"),
+        (DiscoverConfig, {"images": "a.mp4", "shard": "1/2"}, "^--shard cannot be combined with a video"),
+        (DiscoverConfig, {"images": "a.mp4", "out": "o", "export": "cvat"}, None),
+        (
+            DiscoverConfig,
+            {"images": "a.mp4", "out": "o", "export": "yolo-pose"},
+            "^--export yolo-pose needs image files",
+        ),
+        (DiscoverConfig, {"backend": "ray", "shard": "1/2"}, "^--shard cannot be combined with --backend ray"),
+        (DiscoverConfig, {"backend": "ray", "device": "cuda:1"}, "^--device cuda:1 cannot be combined with"),
+        (DiscoverConfig, {"backend": "ray", "resume": True, "overwrite": True}, "^--resume cannot be combined with"),
+        (DiscoverConfig, {"backend": "ray", "out": "s3://bucket/x", "images": "s3://bucket/y"}, None),
+        (EvaluateConfig, {"stability": True, "parts": False}, "^--no-parts cannot be combined with --stability"),
+        (EvaluateConfig, {"stability": True, "predictions": "x"}, "^--predictions cannot be combined with --stability"),
+        (EvaluateConfig, {"stability": True, "method": "saliency"}, "^--method saliency cannot be combined with"),
+        (PartsConfig, {"names": "beak,,wing"}, "^--names beak,,wing: give each part its own name"),
+        (PartsConfig, {"names": "beak,wing", "k": 3}, "^--names gives 2 names, but --k is 3"),
+        (PartsConfig, {"names": "beak, wing", "k": 2}, None),
+        (PartsConfig, {"data": None}, "^Nothing to do: pass DATA"),
+        (ExportConfig, {"out": "model"}, "must end in .onnx"),
+        (ExportConfig, {"out": "a.onnx", "checkpoint": "b.onnx"}, "^b.onnx is already an ONNX model"),
+        (ExportConfig, {"out": "a.onnx", "method": "saliency"}, "^--method saliency is unknown"),
     ],
 )
-def test_options_that_do_not_go_together(options, message):
-    for config in (DiscoverConfig, EvaluateConfig, SaliencyHistogramConfig):
-        with pytest.raises(OptionError, match=message):
-            build(config, **{"method": "lmpnet"} | options)
+def test_options_that_do_not_go_together(config, options, message):
+    given = NEEDED.get(config, {}) | options
+    if message is None:
+        config(**given)
+        return
+    with pytest.raises(OptionError, match=message):
+        config(**given)

@@ -50,7 +50,7 @@ def test_cub_splits(tmp_path):
     assert len(read_annotations(tmp_path / "birds").images) == 2
 
 
-def test_drawn_birds_have_their_parts_inside_the_picture(birds):
+def test_drawn_birds_have_their_landmarks_inside_the_image(birds):
     from lmpnet_cli.data.images import image_size
 
     images = read_annotations(birds, "all").images
@@ -66,12 +66,12 @@ def test_drawn_birds_have_their_parts_inside_the_picture(birds):
         ({"train_test_split": "1 1\n2 1\n3 1\n"}, "no images in its test split. Use --split train or --split all"),
         ({"parts": None}, r"Cannot read .*parts\.txt"),
         ({"part_locs": "1 1 1 1\n"}, r"part_locs\.txt, line 1: expected 5 columns, found 4"),
-        ({"part_locs": "1 1 x 1 1\n"}, r"part_locs\.txt: image 1 has a value that is no number"),
+        ({"part_locs": "1 1 x 1 1\n"}, r"part_locs\.txt: image 1 has a value that is not a number"),
         ({"part_locs": "1 1 nan 1 1\n"}, r"part_locs\.txt: image 1 has a value that is not finite \(1 nan 1 1\)"),
-        ({"part_locs": "1 0 5 5 1\n"}, "image 1 has a part 0 of 2"),
-        ({"part_locs": "1 3 5 5 1\n"}, "image 1 has a part 3 of 2"),
-        ({"bounding_boxes": "1 1 1 wide 1\n"}, r"bounding_boxes\.txt: image 1 has a value that is no number"),
-        ({"images": "1 ../x.jpg\n"}, "lies outside the data set"),
+        ({"part_locs": "1 0 5 5 1\n"}, "image 1 has part number 0, but there are 2 parts"),
+        ({"part_locs": "1 3 5 5 1\n"}, "image 1 has part number 3, but there are 2 parts"),
+        ({"bounding_boxes": "1 1 1 wide 1\n"}, r"bounding_boxes\.txt: image 1 has a value that is not a number"),
+        ({"images": "1 ../x.jpg\n"}, "is located outside the data set"),
         ({"images": "1 a/x.jpg\n1 a/y.jpg\n"}, r"images\.txt lists 1 twice"),
         ({"images": "1 a/x.jpg\n2 a/x.jpg\n"}, r"images\.txt lists a/x\.jpg twice"),
     ],
@@ -146,21 +146,21 @@ def change(at, value):
         (lambda d: d.pop("categories"), "not a COCO keypoint annotation file"),
         (change(["categories"], []), "not a COCO keypoint annotation file"),
         (change(["categories"], [{"id": 1, "name": "ball"}]), "not a COCO keypoint annotation file"),
-        (change(["categories", 1, "keypoints"], [1, 2, 3]), "names of keypoints must be strings"),
-        (change(["categories", 1, "keypoints"], ["a", "b", "a"]), "keypoint a stands there more than once"),
+        (change(["categories", 1, "keypoints"], [1, 2, 3]), r"Expected `str`, got `int` - at `\$\.categories"),
+        (change(["categories", 1, "keypoints"], ["a", "b", "a"]), "keypoint a occurs more than once"),
         (lambda d: d["images"][0].update(width=math.inf, height=9), "not a COCO keypoint annotation file"),
         (change(["annotations", 0, "keypoints"], [1, 1, 2]), "annotation 1 has 1 keypoints, expected 3"),
         (change(["annotations", 0, "keypoints"], [1, 1]), "not a COCO keypoint annotation file"),
         (change(["annotations", 0, "keypoints"], ["x"] * 9), "not a COCO keypoint annotation file"),
         (change(["annotations", 0, "bbox"], [1, 2]), "not a COCO keypoint annotation file"),
         (change(["annotations", 0, "bbox"], list("abcd")), "not a COCO keypoint annotation file"),
-        (change(["annotations"], []), "holds no annotations"),
-        (change(["images", 1, "id"], 7), "image id 7 stands there more than once"),
-        (change(["images", 1, "file_name"], "b.jpg"), "file_name b.jpg stands there more than once"),
-        (change(["annotations", 1, "id"], 1), "annotation id 1 stands there more than once"),
-        (change(["images", 0, "file_name"], "../b.jpg"), r"names .\.\./b\.jpg., which lies outside"),
-        (change(["images", 0, "file_name"], "sub/../../b.jpg"), "lies outside"),
-        (change(["images", 0, "file_name"], "/etc/b.jpg"), "lies outside"),
+        (change(["annotations"], []), "contains no annotations"),
+        (change(["images", 1, "id"], 7), "image id 7 occurs more than once"),
+        (change(["images", 1, "file_name"], "b.jpg"), "file_name b.jpg occurs more than once"),
+        (change(["annotations", 1, "id"], 1), "annotation id 1 occurs more than once"),
+        (change(["images", 0, "file_name"], "../b.jpg"), r"names .\.\./b\.jpg., which is located outside"),
+        (change(["images", 0, "file_name"], "sub/../../b.jpg"), "is located outside"),
+        (change(["images", 0, "file_name"], "/etc/b.jpg"), "is located outside"),
         (change(["images", 0, "file_name"], 5), "not a COCO keypoint annotation file"),
     ],
 )
@@ -171,7 +171,7 @@ def test_a_damaged_coco_file_is_refused_by_name(tmp_path, damage, message):
         read_annotations(write_coco(tmp_path / "birds.json", document))
 
 
-def test_pictures_without_keypoints_or_with_two_objects_are_kept_without_visible_parts(tmp_path):
+def test_images_without_keypoints_or_with_two_objects_are_kept_without_visible_landmarks(tmp_path):
     document = coco()
     document["annotations"][0].pop("keypoints")
     images = {image.name: image for image in read_annotations(write_coco(tmp_path / "one.json", document)).images}
@@ -181,7 +181,7 @@ def test_pictures_without_keypoints_or_with_two_objects_are_kept_without_visible
     document["annotations"][1]["image_id"] = 7
     two = read_annotations(write_coco(tmp_path / "two.json", document))
     assert [len(image.visible) for image in two.images] == [0, 0]
-    assert two.left_out == {"pictures with several objects": 1}
+    assert two.left_out == {"images with several objects": 1}
 
 
 def test_objects_without_labelled_points_hide_no_other_and_boxes_need_an_extent(tmp_path):
@@ -201,24 +201,24 @@ def test_what_cannot_be_used_is_counted(tmp_path):
     document["annotations"].append({"id": 3, "image_id": 99, "category_id": 2, "keypoints": [1, 1, 2] * 3})
     document["annotations"][0]["bbox"] = [0, 0, math.inf, 5]
     annotations = read_annotations(write_coco(tmp_path / "birds.json", document))
-    assert annotations.left_out == {"annotations of no listed image": 1, "points that are no finite numbers": 1}
+    assert annotations.left_out == {"annotations of no listed image": 1, "points that are not finite numbers": 1}
     assert annotations.images[0].bbox is None
     assert [image.id for image in annotations.images] == ["7", "8"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xd8\xff"])
-def test_a_file_that_is_no_json_document_is_refused(tmp_path, content):
+def test_a_file_that_is_not_json_is_refused(tmp_path, content):
     (tmp_path / "birds.json").write_bytes(content)
     with pytest.raises(DatasetError, match=r"birds\.json is not a COCO keypoint annotation file"):
         read_annotations(tmp_path / "birds.json")
 
 
-def test_a_place_without_annotations_is_refused(tmp_path):
+def test_a_path_without_annotations_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"There is no data set .*none"):
         read_annotations(tmp_path / "none")
-    with pytest.raises(DatasetError, match="holds no annotations: neither"):
+    with pytest.raises(DatasetError, match="contains no annotations: neither"):
         read_annotations(tmp_path)
     for name in ("a.json", "b.json"):
         write_coco(tmp_path / name, coco())
-    with pytest.raises(DatasetError, match=r"Name the \.json itself if there are several"):
+    with pytest.raises(DatasetError, match=r"If there are several \.json files, specify one"):
         read_annotations(tmp_path)

@@ -45,7 +45,7 @@ def test_an_annotation_file_is_matched_by_name(tmp_path):
     [
         ("x.jpg", "a.heron/x.jpg"),  # made inside a folder
         ("images/a.heron/y.jpg", "a.heron/y.jpg"),  # made a folder higher
-        ("y.jpg", None),  # two pictures of this name
+        ("y.jpg", None),  # two images of this name
         ("c.stork/x.jpg", None),
         ("z.jpg", None),
     ],
@@ -54,8 +54,8 @@ def test_names_may_start_at_another_folder_but_not_be_ambiguous(tmp_path, name, 
     path = write(tmp_path / "p.json", document("b.egret/y.jpg", name))
     given = read(path)
     assert set(given.of) - {"b.egret/y.jpg"} == ({match} if match else set())
-    reasons = {"predictions for pictures that are not scored": 1} if not match else {}
-    assert given.left_out == reasons | ({"predicted pictures whose name fits several": 1} if name == "y.jpg" else {})
+    reasons = {"predictions for images that are not scored": 1} if not match else {}
+    assert given.left_out == reasons | ({"predicted images whose name fits several": 1} if name == "y.jpg" else {})
 
 
 def test_an_exact_name_counts_before_one_that_ends_alike(tmp_path):
@@ -63,10 +63,10 @@ def test_an_exact_name_counts_before_one_that_ends_alike(tmp_path):
     path = write(tmp_path / "p.json", document("b/x.jpg", "x.jpg", "a/y.jpg", "b/y.jpg"))
     given = read_predictions(path, listed, ["x.jpg", "y.jpg"])
     assert {name: each.xy[0].tolist() for name, each in given.of.items()} == {"x.jpg": [2, 5]}
-    assert given.left_out["predicted pictures whose name fits several"] == 3
+    assert given.left_out["predicted images whose name fits several"] == 3
 
 
-def test_a_name_is_not_taken_for_a_picture_of_another_split(tmp_path):
+def test_a_name_is_not_taken_for_a_image_of_another_split(tmp_path):
     path = write(tmp_path / "p.json", document("y.jpg", "a.heron/x.jpg"))
     assert set(read(path, scored=["a.heron/x.jpg", "b.egret/y.jpg"]).of) == {"a.heron/x.jpg"}
 
@@ -90,7 +90,7 @@ def test_a_result_list_goes_by_image_id_and_keeps_the_best_object(tmp_path):
     given = read(write(tmp_path / "results.json", entries))
     assert (given.method, given.threshold, given.k) == ("results", None, 1)
     assert {name: each.xy.tolist() for name, each in given.of.items()} == {"a.heron/y.jpg": [[2.0, 2.0]]}
-    assert given.left_out == {"further objects on a picture": 2, "predictions for pictures that are not scored": 1}
+    assert given.left_out == {"further objects in an image": 2, "predictions for images that are not scored": 1}
 
 
 def test_in_a_result_list_the_third_number_means_nothing(tmp_path):
@@ -99,7 +99,7 @@ def test_in_a_result_list_the_third_number_means_nothing(tmp_path):
         {"image_id": 77, "keypoints": [1, 1, 1] * 21},
     ]
     given = read(write(tmp_path / "results.json", entries))
-    assert given.k == 3  # the entry of a picture that is not scored does not count
+    assert given.k == 3  # the entry of an image that is not scored does not count
     assert np.isnan(given.of["a.heron/x.jpg"].xy[:, 0]).tolist() == [False, False, True]
 
 
@@ -107,7 +107,7 @@ def test_points_that_are_no_numbers_are_missing_and_counted(tmp_path):
     damaged = document("a.heron/x.jpg", "a.heron/y.jpg")
     damaged["annotations"][0]["keypoints"] = [float("nan"), 5, 2, 1, 1, 2, 7, 8, 1]
     given = read(write(tmp_path / "p.json", damaged))
-    assert given.left_out == {"predicted points that are no finite numbers": 1}
+    assert given.left_out == {"predicted points that are not finite numbers": 1}
     assert given.k == 3
     assert np.isnan(given.of["a.heron/x.jpg"].xy[:, 0]).tolist() == [True, False, False]
     assert np.isnan(given.of["a.heron/y.jpg"].xy[:, 0]).tolist() == [False, True, True]
@@ -116,14 +116,17 @@ def test_points_that_are_no_numbers_are_missing_and_counted(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({}, "holds no COCO keypoints"),
-        ({"annotations": [{"keypoints": [1, 2]}], "images": []}, "holds no COCO keypoints"),
-        ([{"image_id": 1, "keypoints": ["x", 1, 1]}], "holds no COCO keypoints"),
-        ([5], "holds no COCO keypoints"),
+        ({}, "contains no COCO keypoints"),
+        ({"annotations": [{"keypoints": [1, 2]}], "images": []}, "contains no COCO keypoints"),
+        ([{"image_id": 1, "keypoints": ["x", 1, 1]}], "contains no COCO keypoints"),
+        ([5], "contains no COCO keypoints"),
         (document("x.jpg", images=[{"id": 10, "file_name": ""}]), "no keypoints for any"),
-        (document("x.jpg", images=[{"id": 10, "file_name": "x.jpg", "width": float("inf"), "height": 1}]), "holds no"),
-        ([], "no keypoints for any of the 3 annotated pictures"),
-        (document("elsewhere.jpg"), "no keypoints for any of the 3 annotated pictures"),
+        (
+            document("x.jpg", images=[{"id": 10, "file_name": "x.jpg", "width": float("inf"), "height": 1}]),
+            "contains no",
+        ),
+        ([], "no keypoints for any of the 3 annotated images"),
+        (document("elsewhere.jpg"), "no keypoints for any of the 3 annotated images"),
     ],
 )
 def test_a_file_without_usable_keypoints_is_one_clear_error(tmp_path, content, message):

@@ -23,7 +23,7 @@ def write_cub(folder, **changed):
 
 
 def write_classes(folder, *names):
-    """Names of picture files; one that ends in a slash is an empty folder."""
+    """Names of image files; one that ends in a slash is an empty folder."""
     for name in names:
         path = folder / name
         (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
@@ -66,8 +66,8 @@ def test_line_ends_of_windows_blanks_and_empty_lines_change_nothing(tmp_path):
         ({"image_class_labels": "1 1\n2 1\n"}, r"image 3 \(002\.heron/d\.jpg\) has no class or no split"),
         ({"image_class_labels": "1 1\n2 1\n3 9\n"}, r"image 3 .* has no class"),
         ({"train_test_split": "1 1\n3 1\n"}, r"image 2 .* no split"),
-        ({"images": "1 ../secret.jpg\n"}, r"images\.txt names .\.\./secret\.jpg., which lies outside"),
-        ({"images": "1 /etc/secret.jpg\n"}, "lies outside the data set"),
+        ({"images": "1 ../secret.jpg\n"}, r"images\.txt names .\.\./secret\.jpg., which is located outside"),
+        ({"images": "1 /etc/secret.jpg\n"}, "is located outside the data set"),
     ],
 )
 def test_a_broken_cub_folder_is_refused_by_file_and_line(tmp_path, changed, message):
@@ -108,7 +108,7 @@ def test_a_lone_train_folder_brings_no_split(tmp_path):
 @pytest.mark.parametrize(
     ("files", "error", "message"),
     [
-        (["a/1.jpg", "b/"], DatasetError, "two classes or more, and there is only a here"),
+        (["a/1.jpg", "b/"], DatasetError, "at least two classes, but there is only a"),
         (["1.jpg", "2.jpg"], DatasetError, "data has no class folders with images.*data/heron"),
         (["a/", "b/x.txt"], DatasetError, "has no class folders with images"),
         (None, InputError, "There is no folder .*data"),
@@ -134,14 +134,14 @@ def test_one_class_each_makes_two(tmp_path):
     assert read_classes([tmp_path / "first", tmp_path / "second"]).classes == ("a", "b")
 
 
-def pictures(tmp_path, *names, split="train"):
+def samples(tmp_path, *names, split="train"):
     """Names are data set/class/file."""
     return tuple(Sample(tmp_path / name, name.split("/")[1], split, name) for name in names)
 
 
 def many(tmp_path, **sizes):
     names = [f"cub/{name}/{i:02d}.jpg" for name, size in sizes.items() for i in range(size)]
-    return ClassData(pictures(tmp_path, *names), tuple(sizes), official=False)
+    return ClassData(samples(tmp_path, *names), tuple(sizes), official=False)
 
 
 def held(data):
@@ -166,16 +166,16 @@ def test_the_seed_alone_decides(tmp_path):
     assert sorted(held(hold_out(backwards, 0.2, seed=1))) == sorted(held(hold_out(data, 0.2, seed=1)))
 
 
-def test_pictures_of_one_file_name_stay_on_one_side(tmp_path):
+def test_images_of_one_file_name_stay_on_one_side(tmp_path):
     names = [f"{base}/a/{i}.jpg" for base in ("crops", "whole") for i in range(10)]
-    result = hold_out(ClassData(pictures(tmp_path, *names), ("a",), official=False), 0.5, seed=0)
+    result = hold_out(ClassData(samples(tmp_path, *names), ("a",), official=False), 0.5, seed=0)
     sides = {(sample.path.name, sample.split) for sample in result.samples}
     assert len(sides) == 10 and len(result.of("val")) == 10
 
 
-def test_a_val_that_is_there_is_respected_and_test_pictures_never_move(tmp_path):
-    train = pictures(tmp_path, *[f"x/a/{i}.jpg" for i in range(10)])
-    val, test = pictures(tmp_path, "x/a/v.jpg", split="val"), pictures(tmp_path, "x/a/0.jpg", split="test")
+def test_a_val_that_is_there_is_respected_and_test_images_never_move(tmp_path):
+    train = samples(tmp_path, *[f"x/a/{i}.jpg" for i in range(10)])
+    val, test = samples(tmp_path, "x/a/v.jpg", split="val"), samples(tmp_path, "x/a/0.jpg", split="test")
     with_val = ClassData(train + val, ("a",), official=True)
     assert hold_out(with_val, 0.5, seed=0) == with_val
     result = hold_out(ClassData(train + test, ("a",), official=True), 0.5, seed=0)

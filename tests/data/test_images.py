@@ -1,4 +1,6 @@
 import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -81,10 +83,10 @@ def test_a_missing_input_and_a_folder_without_images_are_refused_by_name(tmp_pat
 def test_orientation_is_applied(tmp_path, orientation, suffix):
     options = {"lossless": True} if suffix == "webp" else {}
     path = save(tmp_path / f"a.{suffix}", RANDOM, orientation=orientation, **options)
-    picture, expected = read_image(path), ORIENTED[orientation](RANDOM)
-    np.testing.assert_array_equal(picture.rgb, expected)
-    assert (picture.height, picture.width) == expected.shape[:2]
-    assert image_size(path) == (picture.width, picture.height)
+    decoded, expected = read_image(path), ORIENTED[orientation](RANDOM)
+    np.testing.assert_array_equal(decoded.rgb, expected)
+    assert (decoded.height, decoded.width) == expected.shape[:2]
+    assert image_size(path) == (decoded.width, decoded.height)
 
 
 @pytest.mark.parametrize("at_least", [400, 100])  # by the decoder alone, and by whole steps after it
@@ -93,22 +95,22 @@ def test_reduced_decoding_keeps_size_and_orientation(tmp_path, orientation, at_l
     stored = np.zeros((2000, 3000, 3), np.uint8)
     stored[:1000, :1500], stored[:1000, 1500:], stored[1000:, :1500] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
     path = save(tmp_path / "a.jpg", stored, orientation=orientation)
-    picture, expected = read_image(path, at_least=at_least), ORIENTED[orientation](stored)
-    assert (picture.height, picture.width) == expected.shape[:2]
-    assert image_size(path) == (picture.width, picture.height)
-    height, width = picture.rgb.shape[:2]
+    decoded, expected = read_image(path, at_least=at_least), ORIENTED[orientation](stored)
+    assert (decoded.height, decoded.width) == expected.shape[:2]
+    assert image_size(path) == (decoded.width, decoded.height)
+    height, width = decoded.rgb.shape[:2]
     assert at_least <= min(height, width) < 2 * at_least
-    assert width / height == pytest.approx(picture.width / picture.height, rel=0.01)
+    assert width / height == pytest.approx(decoded.width / decoded.height, rel=0.01)
     for y, x in ((0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75)):
-        full = expected[int(y * picture.height), int(x * picture.width)]
-        np.testing.assert_allclose(picture.rgb[int(y * height), int(x * width)], full, atol=8)
+        full = expected[int(y * decoded.height), int(x * decoded.width)]
+        np.testing.assert_allclose(decoded.rgb[int(y * height), int(x * width)], full, atol=8)
 
 
 @pytest.mark.parametrize(("at_least", "longer"), [(16, 30), (11, 30), (10, 15), (7, 15), (4, 6), (1, 2)])
 def test_files_of_other_formats_are_reduced_by_whole_steps(tmp_path, at_least, longer):
-    picture = read_image(save(tmp_path / "a.png", RANDOM), at_least=at_least)
-    assert (picture.width, picture.height) == (30, 20)
-    assert max(picture.rgb.shape[:2]) == longer
+    decoded = read_image(save(tmp_path / "a.png", RANDOM), at_least=at_least)
+    assert (decoded.width, decoded.height) == (30, 20)
+    assert max(decoded.rgb.shape[:2]) == longer
 
 
 RAMP = np.arange(0, 250, 10, dtype=np.uint8).reshape(5, 5)
@@ -146,9 +148,9 @@ MODES = {
 @pytest.mark.parametrize("name", MODES)
 def test_every_kind_of_pixel_becomes_rgb(tmp_path, name):
     write, expected = MODES[name]
-    picture = read_image(write(tmp_path / name))
-    assert picture.rgb.dtype == np.uint8 and picture.rgb.flags.c_contiguous
-    np.testing.assert_allclose(picture.rgb, np.asarray(expected), atol=1)
+    decoded = read_image(write(tmp_path / name))
+    assert decoded.rgb.dtype == np.uint8 and decoded.rgb.flags.c_contiguous
+    np.testing.assert_allclose(decoded.rgb, np.asarray(expected), atol=1)
 
 
 def test_the_first_frame_of_an_animation_is_taken(tmp_path):
@@ -160,22 +162,22 @@ def test_the_first_frame_of_an_animation_is_taken(tmp_path):
 @pytest.mark.parametrize(("mode", "at_least"), [("RGB", None), ("RGB", 128), ("L", 128), ("CMYK", None), ("CMYK", 128)])
 def test_a_photograph_looks_the_same_in_every_jpeg(tmp_path, mode, at_least):
     photograph = skimage.data.astronaut()
-    picture = read_image(save(tmp_path / "a.jpg", photograph, mode, quality=95), at_least=at_least)
+    decoded = read_image(save(tmp_path / "a.jpg", photograph, mode, quality=95), at_least=at_least)
     expected = np.asarray(Image.fromarray(photograph).convert("L" if mode == "L" else "RGB").convert("RGB"))
-    difference = np.abs(to_input(picture.rgb, 64).astype(int) - to_input(expected, 64))
-    assert (picture.width, picture.height) == (512, 512)
+    difference = np.abs(to_input(decoded.rgb, 64).astype(int) - to_input(expected, 64))
+    assert (decoded.width, decoded.height) == (512, 512)
     assert difference.mean() < 3
 
 
 @pytest.mark.parametrize("name", ["camera", "chelsea", "coins", "rocket", "logo", "horse"])
-def test_real_pictures_are_read(tmp_path, name):
+def test_real_images_are_read(tmp_path, name):
     pixels = getattr(skimage.data, name)()
     path = save(tmp_path / f"{name}.png", pixels)
-    picture = read_image(path, at_least=100)
-    assert (picture.height, picture.width) == pixels.shape[:2]
-    assert image_size(path) == (picture.width, picture.height)
-    assert to_input(picture.rgb, 64).shape == (64, 64, 3)
-    assert picture.rgb.std() > 10
+    decoded = read_image(path, at_least=100)
+    assert (decoded.height, decoded.width) == pixels.shape[:2]
+    assert image_size(path) == (decoded.width, decoded.height)
+    assert to_input(decoded.rgb, 64).shape == (64, 64, 3)
+    assert decoded.rgb.std() > 10
 
 
 def test_a_colour_profile_does_no_harm(tmp_path):
@@ -189,6 +191,24 @@ def test_damaged_exif_does_no_harm(tmp_path):
     assert image_size(path) == (30, 20)
 
 
+def test_the_limits_and_warnings_of_the_process_stay_as_they_are(tmp_path, monkeypatch):
+    """Decoding in threads neither changes nor depends on what belongs to the whole process."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # smaller than the image: `Image.open` would refuse it
+    path = save(tmp_path / "a.png", RANDOM)
+    filters = list(warnings.filters)
+    seen = set()
+
+    def read(_):
+        decoded = read_image(path)
+        seen.add((Image.MAX_IMAGE_PIXELS, warnings.filters == filters))
+        return decoded.rgb
+
+    with ThreadPoolExecutor(8) as pool:
+        for rgb in pool.map(read, range(200)):
+            np.testing.assert_array_equal(rgb, RANDOM)
+    assert seen == {(100, True)}
+
+
 def truncated(path):
     data = save(path, skimage.data.astronaut()).read_bytes()
     path.write_bytes(data[: len(data) // 2])
@@ -198,7 +218,7 @@ DAMAGE = {
     "truncated.jpg": (truncated, "truncated"),
     "truncated.png": (truncated, "truncated"),
     "empty.jpg": (lambda path: path.touch(), "not a JPEG, PNG"),
-    "text.jpg": (lambda path: path.write_text("no picture"), "not a JPEG, PNG"),
+    "text.jpg": (lambda path: path.write_text("no image"), "not a JPEG, PNG"),
     "folder.jpg": (lambda path: path.mkdir(), "not a regular file"),
     "fifo.jpg": (os.mkfifo, "not a regular file"),
     "link.jpg": (lambda path: path.symlink_to("nowhere.jpg"), "No such file or directory"),
@@ -223,7 +243,7 @@ def test_a_folder_with_the_name_of_an_image_is_searched(tmp_path):
     assert names(tmp_path) == ["x.jpg/y.png"]
 
 
-def test_larger_pictures_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
+def test_larger_images_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
     path = save(tmp_path / "a.png", RANDOM)
     assert read_image(path, max_pixels=600).width == 30
     monkeypatch.setattr(Image.Image, "load", lambda image: pytest.fail("decoded"))
@@ -231,7 +251,7 @@ def test_larger_pictures_are_refused_before_they_are_decoded(tmp_path, monkeypat
         read_image(path, max_pixels=599)
 
 
-def test_the_input_is_the_whole_picture_warped():
+def test_the_input_is_the_whole_image_warped():
     rgb = np.zeros((100, 300, 3), np.uint8)
     rgb[:50, 150:] = 200
     warped = to_input(rgb, 40)

@@ -1,4 +1,4 @@
-"""Video: frames by number and time, keypoints as on the same pictures, and an overlay video."""
+"""Video: frames by number and time, keypoints as on the same images, and an overlay video."""
 
 import json
 from dataclasses import replace
@@ -25,9 +25,9 @@ def clip(birds, tmp_path_factory):
     """Drawn birds one after the other, without loss; each frame's first pixels tell its number."""
     path = tmp_path_factory.mktemp("clip") / "birds.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), RATE, (SIDE, SIDE))
-    pictures = sorted((birds / "images").rglob("*.jpg"))[:FRAMES]
-    for number, picture in enumerate(pictures):
-        frame = np.asarray(Image.open(picture).convert("RGB").resize((SIDE, SIDE)))[..., ::-1].copy()
+    images = sorted((birds / "images").rglob("*.jpg"))[:FRAMES]
+    for number, image in enumerate(images):
+        frame = np.asarray(Image.open(image).convert("RGB").resize((SIDE, SIDE)))[..., ::-1].copy()
         frame[:8, :8] = 10 * number
         writer.write(frame)
     writer.release()
@@ -48,17 +48,17 @@ def test_every_nth_frame_with_its_number_and_time(clip, every, numbers):
     assert all((a.rgb == b.rgb).all() for a, b in zip(batched, frames, strict=True))
 
 
-def test_keypoints_are_those_of_the_same_frames_as_pictures(clip, checkpoint, tmp_path):
-    options = {"checkpoint": checkpoint, "workers": 0, "device": "cpu"}
+def test_keypoints_are_those_of_the_same_frames_as_images(clip, checkpoint, tmp_path):
+    options = {"checkpoint": checkpoint, "method": "lmpnet", "workers": 0, "device": "cpu"}
     out = tmp_path / "out"
     video = discover(clip, every=4, out=out, **options, report=True, export="csv")
     stills = tmp_path / "stills"
     stills.mkdir()
     for frame in Video(clip, 4).frames():
         Image.fromarray(frame.rgb).save(stills / f"frame_{frame.index:06d}.png")
-    pictures = discover(stills, **options)
+    images = discover(stills, **options)
     assert [each.frame for each in video.keypoints] == [0, 4, 8, 12, 16, 20]
-    for one, other in zip(video.keypoints, pictures.keypoints, strict=True):
+    for one, other in zip(video.keypoints, images.keypoints, strict=True):
         np.testing.assert_array_equal(one.xy, other.xy)
         np.testing.assert_array_equal(one.scores, other.scores)
     document = json.loads((out / "keypoints.json").read_text())
@@ -83,7 +83,14 @@ def test_keypoints_are_those_of_the_same_frames_as_pictures(clip, checkpoint, tm
 
 
 def test_no_overlays_leaves_no_video(clip, checkpoint, tmp_path):
-    options = {"checkpoint": checkpoint, "workers": 0, "device": "cpu", "every": 10, "out": tmp_path}
+    options = {
+        "checkpoint": checkpoint,
+        "method": "lmpnet",
+        "workers": 0,
+        "device": "cpu",
+        "every": 10,
+        "out": tmp_path,
+    }
     discover(clip, **options)
     discover(clip, **options, overwrite=True, overlays=False)
     assert not (tmp_path / "overlays").exists() and not (tmp_path / "overview.jpg").exists()
@@ -91,17 +98,17 @@ def test_no_overlays_leaves_no_video(clip, checkpoint, tmp_path):
 
 def test_what_does_not_go_together_is_refused(clip, tmp_path):
     for given, message in (
-        ({"images": ("photos",), "every": 2}, "--every belongs to a video"),
-        ({"images": (clip, "photos")}, "name it alone"),
-        ({"images": (clip,), "shard": "1/2"}, "in one go"),
-        ({"images": (clip,), "out": "x", "export": "fiftyone"}, "names picture files"),
+        ({"images": ("photos",), "every": 2}, "--every cannot be combined with"),
+        ({"images": (clip, "photos")}, "pass it alone"),
+        ({"images": (clip,), "shard": "1/2"}, "--shard cannot be combined with a video"),
+        ({"images": (clip,), "out": "x", "export": "fiftyone"}, "needs image files"),
         ({"images": (clip,), "every": 0}, "--every 0 is out of range"),
     ):
         with pytest.raises(OptionError, match=message):
             DiscoverConfig(**given)
     with pytest.raises(InputError, match="There is no video"):
         Video(tmp_path / "none.mp4")
-    (tmp_path / "text.mp4").write_text("no film")
+    (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(InputError, match="cannot be read as a video"):
         Video(tmp_path / "text.mp4")
 
@@ -114,13 +121,17 @@ class Told(Progress):
         self.warnings.append(message)
 
 
-def test_a_film_that_is_cut_off_ends_where_it_ends_and_says_so(clip, checkpoint, tmp_path):
+def test_a_truncated_video_ends_early_with_a_warning(clip, checkpoint, tmp_path):
     cut = tmp_path / "cut.avi"
     cut.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
     callback = Told()
-    result = discover(cut, checkpoint=checkpoint, workers=0, device="cpu", out=tmp_path / "out", progress=callback)
+    result = discover(
+        cut, checkpoint=checkpoint, method="lmpnet", workers=0, device="cpu", out=tmp_path / "out", progress=callback
+    )
     assert 0 < len(result.keypoints) < FRAMES
-    assert callback.warnings == [f"{cut} ends after {len(result.keypoints)} of the {FRAMES} frames that it announces."]
+    assert callback.warnings == [
+        f"{cut} contains only {len(result.keypoints)} of the {FRAMES} frames stated in its header."
+    ]
 
 
 def test_frames_that_cannot_be_decoded_are_skipped_and_named(clip, checkpoint, monkeypatch):
@@ -131,7 +142,7 @@ def test_frames_that_cannot_be_decoded_are_skipped_and_named(clip, checkpoint, m
             yield replace(frame, rgb=None) if frame.number in broken else frame
 
     monkeypatch.setattr(Video, "frames", damaged)
-    options = {"checkpoint": checkpoint, "workers": 0, "device": "cpu", "every": 5}
+    options = {"checkpoint": checkpoint, "method": "lmpnet", "workers": 0, "device": "cpu", "every": 5}
     broken = {5, 15}
     result = discover(clip, **options)
     assert [each.frame for each in result.keypoints] == [0, 10, 20]
@@ -145,7 +156,7 @@ def test_frames_that_cannot_be_decoded_are_skipped_and_named(clip, checkpoint, m
 
 
 def test_a_page_of_frames_needs_the_video_where_it_was(clip, checkpoint, tmp_path):
-    discover(clip, every=10, out=tmp_path / "out", checkpoint=checkpoint, workers=0, device="cpu")
+    discover(clip, every=10, out=tmp_path / "out", checkpoint=checkpoint, method="lmpnet", workers=0, device="cpu")
     for to in ("label-studio", "fiftyone", "yolo-pose"):
         with pytest.raises(DatasetError, match="frames of a video are not"):
             convert(tmp_path / "out", to=to, out=tmp_path / "x")

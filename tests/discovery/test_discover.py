@@ -80,14 +80,7 @@ def test_same_bytes_for_any_batch_size_and_number_of_workers(folder, checkpoint,
     for number, (batch, workers) in enumerate(((1, 0), (3, 0), (2, 2))):
         out = tmp_path / str(number)
         discover(
-            folder,
-            out=out,
-            checkpoint=checkpoint,
-            batch_size=batch,
-            workers=workers,
-            method="lmpnet",
-            device="cpu",
-            overlays=False,
+            folder, out=out, checkpoint=checkpoint, batch_size=batch, **OPTIONS | {"workers": workers}, overlays=False
         )
         lines = (out / "keypoints.json").read_text().splitlines()
         texts.append([line for line in lines if "date_created" not in line])
@@ -133,14 +126,14 @@ def test_errors_come_before_any_work(folder, checkpoint, tmp_path):
     out = tmp_path / "out"
     discover(folder / "b.jpg", out=out, checkpoint=checkpoint, **OPTIONS)
     with pytest.raises(OutputError, match=r"keypoints\.json.*--overwrite"):
-        discover(tmp_path / "no such folder", out=out, checkpoint=checkpoint)
+        discover(tmp_path / "no such folder", out=out, checkpoint=checkpoint, method="lmpnet")
     with pytest.raises(InputError, match="no such folder"):
         discover(tmp_path / "no such folder", checkpoint=checkpoint)
     with pytest.raises(DeviceError):
-        discover(folder, checkpoint=checkpoint, device="cuda:17")
+        discover(folder, checkpoint=checkpoint, method="lmpnet", device="cuda:17")
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="Choose another"):
-        discover(folder, out=tmp_path / "file", checkpoint=checkpoint)
+        discover(folder, out=tmp_path / "file", checkpoint=checkpoint, method="lmpnet")
 
 
 def test_overwriting_leaves_no_old_overlay(folder, checkpoint, tmp_path):

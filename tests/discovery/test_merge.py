@@ -17,7 +17,7 @@ from lmpnet_cli.discovery.provenance import names_sha256, take_shard
 from lmpnet_cli.errors import InputError, OptionError, OutputError
 from lmpnet_cli.progress import Progress
 
-OPTIONS = {"workers": 0, "device": "cpu", "precision": "32", "method": "lmpnet", "overlays": False}
+OPTIONS = {"workers": 0, "device": "cpu", "method": "lmpnet", "precision": "32", "overlays": False}
 
 
 @pytest.fixture(scope="module")

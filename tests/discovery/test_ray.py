@@ -30,7 +30,7 @@ from lmpnet_cli.io.storage import open_folder
 from lmpnet_cli.progress import Progress
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
-OPTIONS = {"device": "cpu", "precision": "32", "method": "lmpnet"}
+OPTIONS = {"device": "cpu", "method": "lmpnet", "precision": "32"}
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of all kinds
 
 
@@ -337,13 +337,13 @@ def test_folders_that_cannot_be_reached_are_one_message(bucket, tmp_path, monkey
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"images": "s3://bucket/x"}, "s3://bucket/x is no local place"),
-        ({"out": "s3://bucket/x"}, "s3://bucket/x is no local place"),
-        ({"actors": 5}, "--actors belongs to --backend ray"),
-        ({"backend": "ray", "shard": "1/2"}, "--shard does not go with"),
-        ({"backend": "ray", "method": "saliency"}, "--method does not go with"),
-        ({"backend": "ray", "device": "cuda:1"}, "--device cuda:1 does not go with"),
-        ({"backend": "ray", "resume": True, "overwrite": True}, "leave one of them out"),
+        ({"images": "s3://bucket/x"}, "s3://bucket/x is not a local path"),
+        ({"out": "s3://bucket/x"}, "--out must be a local path, not s3://bucket/x"),
+        ({"actors": 2}, "--actors cannot be combined with --backend torch"),
+        ({"backend": "ray", "shard": "1/2"}, "--shard cannot be combined with"),
+        ({"backend": "ray", "method": "saliency"}, "--method saliency cannot be combined with"),
+        ({"backend": "ray", "device": "cuda:1"}, "--device cuda:1 cannot be combined with"),
+        ({"backend": "ray", "resume": True, "overwrite": True}, "--resume cannot be combined with --overwrite"),
     ],
 )
 def test_what_does_not_go_together_is_refused(given, message):

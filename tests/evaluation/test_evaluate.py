@@ -159,7 +159,7 @@ def test_pictures_that_a_file_leaves_out_are_wrong_and_counted(birds, checkpoint
     path.write_text(json.dumps(document | {"annotations": kept}))
     metrics = evaluate(birds, predictions=path).metrics
     assert metrics["left_out_because"]["pictures without predictions, scored as wrong"] == 12
-    assert metrics["left_out_because"]["predictions for pictures that are not scored"] == 48  # of the training split
+    assert metrics["left_out_because"]["predictions for images that are not scored"] == 48  # of the training split
     assert metrics["results"][0]["found"] == pytest.approx(2 * 36 / 48, abs=0.01)
     kept[-1]["image_id"] = test_ids[-1]
     document["images"][test_ids[-1] - 1]["width"] += 40

@@ -18,9 +18,10 @@ from lmpnet_cli.errors import CheckpointError, DeviceError, OptionError, OutputE
 from lmpnet_cli.export.onnx import export_onnx
 from lmpnet_cli.io import onnx_file
 from lmpnet_cli.io.checkpoints import load_checkpoint
-from lmpnet_cli.io.onnx_file import _traced
-from lmpnet_cli.model.lmpnet import LMPNetOutput
-from lmpnet_cli.model.onnx_module import OnnxModule, OnnxSpec
+from lmpnet_cli.io.onnx_file import trace
+from lmpnet_cli.model.backbone import BackboneSpec
+from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput, NetworkSpec
+from lmpnet_cli.model.onnx_module import OnnxModule
 
 OPTIONS = {"workers": 0, "device": "cpu", "overlays": False}
 
@@ -28,46 +29,47 @@ OPTIONS = {"workers": 0, "device": "cpu", "overlays": False}
 @pytest.fixture(scope="module")
 def exported(checkpoint, named, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("exported")
-    for name, source in (("prominence", checkpoint), ("identity", named)):
-        result = export_onnx(folder / f"{name}.onnx", checkpoint=source)
-        assert result.header.order == name and result.bytes == result.path.stat().st_size
-    return {name: folder / f"{name}.onnx" for name in ("prominence", "identity")}
+    for name, source in (("lmpnet", checkpoint), ("parts", named)):
+        result = export_onnx(folder / f"{name}.onnx", checkpoint=source, method=name)
+        assert result.header.method == name and result.bytes == result.path.stat().st_size
+    return {name: folder / f"{name}.onnx" for name in ("lmpnet", "parts")}
 
 
-@pytest.mark.parametrize("order", ["prominence", "identity"])
-def test_the_onnx_model_gives_the_keypoints_of_torch(exported, checkpoint, named, birds, order):
-    source = {"prominence": checkpoint, "identity": named}[order]
-    expected = discover(birds / "images", checkpoint=source, **OPTIONS)
-    found = discover(birds / "images", checkpoint=exported[order], batch_size=7, **OPTIONS)
-    assert (found.order, found.names) == (expected.order, expected.names) and len(found.keypoints) == 96
+@pytest.mark.parametrize("method", ["lmpnet", "parts"])
+def test_the_onnx_model_gives_the_keypoints_of_torch(exported, checkpoint, named, birds, method):
+    source = {"lmpnet": checkpoint, "parts": named}[method]
+    expected = discover(birds / "images", checkpoint=source, method=method, **OPTIONS)
+    found = discover(birds / "images", checkpoint=exported[method], batch_size=7, **OPTIONS)
+    assert (found.method, found.names) == (expected.method, expected.names) and len(found.keypoints) == 96
     for one, other in zip(expected.keypoints, found.keypoints, strict=True):
         assert (one.file_name, one.width, one.class_name) == (other.file_name, other.width, other.class_name)
         np.testing.assert_allclose(one.xy, other.xy, atol=0.01)
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
         assert one.class_score == pytest.approx(other.class_score, abs=1e-4)
-        if order == "prominence":
+        if method == "lmpnet":
             np.testing.assert_allclose(one.replica_shares, other.replica_shares, atol=1e-4)
         else:
             assert one.replica_shares is other.replica_shares is None
 
 
 def test_the_onnx_model_is_valid_for_any_batch_size(exported):
-    model = onnx.load(exported["prominence"])
+    model = onnx.load(exported["lmpnet"])
     onnx.checker.check_model(model)
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
-    session = onnxruntime.InferenceSession(exported["prominence"])
+    session = onnxruntime.InferenceSession(exported["lmpnet"])
     for count in (1, 5):
         outputs = session.run(None, {"pixels": np.zeros((count, 3, 64, 64), np.uint8)})
         assert [each.shape[0] for each in outputs] == [count] * 4
     assert [each.name for each in session.get_outputs()] == list(OnnxModule.OUTPUTS)
     header = json.loads(session.get_modelmeta().custom_metadata_map["lmpnet"])
-    assert (header["input_size"], header["order"], header["names"][0]) == (64, "prominence", "kp1")
+    assert (header["input_size"], header["method"], header["names"][0]) == (64, "lmpnet", "kp1")
 
 
-class Maps(torch.nn.Module):
+class Maps(LMPNet):
     """Stands in for the networks: its maps contain a few whole numbers, so that rounding makes no difference."""
 
-    spec = SimpleNamespace(classes=("a", "b", "c"))
+    def __init__(self):
+        super().__init__(NetworkSpec(BackboneSpec(), ("a", "b", "c")), torch.nn.Identity())
 
     def normalize(self, pixels):
         return (pixels % 3).float()
@@ -78,19 +80,27 @@ class Maps(torch.nn.Module):
 
 
 def test_ties_and_empty_maps_give_the_same_result_as_torch():
-    module = OnnxModule(Maps(), OnnxSpec(k=4, filters=9)).eval()
+    module = OnnxModule(Maps(), "lmpnet", k=4, filters=9).eval()
     pixels = torch.randint(0, 256, (12, 3, 14, 14), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     pixels[0], pixels[1, 1:], pixels[2, 0] = 0, 0, 2
     with torch.inference_mode():
         expected = module(pixels)
     assert expected[0][0].isnan().all()  # nothing is active
-    session = onnxruntime.InferenceSession(_traced(module, 14).model_proto.SerializeToString())
+    session = onnxruntime.InferenceSession(trace(module, 14).model_proto.SerializeToString())
     for one, other in zip(expected, session.run(None, {"pixels": pixels.numpy()}), strict=True):
         np.testing.assert_allclose(one.numpy(), other, atol=1e-5)
 
 
 def test_the_onnx_backend_exports_a_checkpoint_for_the_run(checkpoint, birds):
-    options = OPTIONS | {"checkpoint": checkpoint, "k": 3, "thr": 2.0, "replica": False, "filters": 20, "margin": 1}
+    options = OPTIONS | {
+        "checkpoint": checkpoint,
+        "method": "lmpnet",
+        "k": 3,
+        "thr": 2.0,
+        "replica": False,
+        "filters": 20,
+        "margin": 1,
+    }
     expected = discover(birds / "images", **options)
     found = discover(birds / "images", backend="onnx", **options)
     for one, other in zip(expected.keypoints, found.keypoints, strict=True):
@@ -100,9 +110,9 @@ def test_the_onnx_backend_exports_a_checkpoint_for_the_run(checkpoint, birds):
 def test_results_name_the_weights_of_the_checkpoint(exported, checkpoint, birds, tmp_path):
     images = sorted((birds / "images").rglob("*.jpg"))[:3]
     documents = []
-    for source in (checkpoint, exported["prominence"]):
+    for source in (checkpoint, exported["lmpnet"]):
         out = tmp_path / source.suffix
-        discover(images, checkpoint=source, out=out, **OPTIONS)
+        discover(images, checkpoint=source, method="lmpnet", out=out, **OPTIONS)
         documents.append(json.loads((out / "keypoints.json").read_text()))
     for document in documents:
         document["info"].pop("date_created")
@@ -110,20 +120,20 @@ def test_results_name_the_weights_of_the_checkpoint(exported, checkpoint, birds,
 
 
 def test_options_that_are_fixed_in_an_onnx_model_cannot_change(exported, birds):
-    for given in ({"k": 7}, {"thr": 2.0}, {"size": 96}, {"margin": 1}, {"identity": True}):
+    for given in ({"k": 7}, {"thr": 2.0}, {"size": 96}, {"margin": 1}, {"method": "parts"}):
         name = next(iter(given))
         with pytest.raises(OptionError, match=f"--{name} .* differs from .* was exported"):
-            discover(birds / "images", checkpoint=exported["prominence"], **OPTIONS | given)
-    discover(birds / "images", checkpoint=exported["prominence"], **OPTIONS | {"k": 5, "thr": 3})
+            discover(birds / "images", checkpoint=exported["lmpnet"], **OPTIONS | given)
+    discover(birds / "images", checkpoint=exported["lmpnet"], **OPTIONS | {"k": 5, "thr": 3})
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"backend": "onnx", "method": "saliency"}, "runs LMPNets only"),
-        ({"backend": "onnx", "precision": "bf16"}, "computes in float32"),
-        ({"backend": "onnx", "iterations": 3}, "--iterations changes maps"),
-        ({"backend": "torch", "checkpoint": "model.onnx"}, "model.onnx is"),
+        ({"backend": "onnx", "method": "saliency"}, "--method saliency cannot be combined with"),
+        ({"backend": "onnx", "precision": "bf16"}, "--precision bf16 cannot be combined with"),
+        ({"backend": "onnx", "method": "lmpnet", "iterations": 3}, "--iterations cannot be combined with"),
+        ({"backend": "torch", "checkpoint": "model.onnx"}, "is an ONNX model"),
         ({"backend": "jax"}, "--backend jax is unknown"),
     ],
 )
@@ -135,30 +145,29 @@ def test_incompatible_options_are_refused(given, message):
 def test_damaged_and_foreign_onnx_files_are_refused(exported, checkpoint, birds, tmp_path):
     with pytest.raises(CheckpointError, match=r"none\.onnx"):
         discover(birds, checkpoint=tmp_path / "none.onnx", **OPTIONS)
-    (tmp_path / "cut.onnx").write_bytes(exported["identity"].read_bytes()[:5000])
+    (tmp_path / "cut.onnx").write_bytes(exported["parts"].read_bytes()[:5000])
     with pytest.raises(CheckpointError, match="onnxruntime cannot read"):
         discover(birds, checkpoint=tmp_path / "cut.onnx", **OPTIONS)
-    foreign = onnx.load(exported["identity"])
+    foreign = onnx.load(exported["parts"])
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / "foreign.onnx")
     with pytest.raises(CheckpointError, match="was not written by `lmpnet export`"):
         discover(birds, checkpoint=tmp_path / "foreign.onnx", **OPTIONS)
-    with pytest.raises(OptionError, match="Both a model and"):
-        discover(birds, checkpoint=exported["identity"], model=load_checkpoint(checkpoint), **OPTIONS)
+    with pytest.raises(OptionError, match="Both a model and the ONNX model"):
+        discover(birds, checkpoint=exported["parts"], model=load_checkpoint(checkpoint), **OPTIONS)
     with pytest.raises(DeviceError, match="runs on the CPU"):
-        discover(birds, checkpoint=exported["identity"], **OPTIONS | {"device": "cuda"})
+        discover(birds, checkpoint=exported["parts"], **OPTIONS | {"device": "cuda"})
     with pytest.raises(OptionError, match="must end in"):
         ExportConfig(out=tmp_path / "model")
     with pytest.raises(OutputError, match="already exists"):
-        export_onnx(exported["identity"], checkpoint=checkpoint)
+        export_onnx(exported["parts"], checkpoint=checkpoint)
 
 
 def test_the_command(checkpoint, tmp_path, monkeypatch):
     path = tmp_path / "model.onnx"
-    monkeypatch.setattr(
-        onnx_file, "_traced", lambda *_: SimpleNamespace(model_proto=onnx.ModelProto())
-    )  # the export is slow
-    result = CliRunner().invoke(app, ["export", "-o", str(path), "-c", str(checkpoint), "--k", "2", "--json"])
+    monkeypatch.setattr(onnx_file, "trace", lambda *_: SimpleNamespace(model_proto=onnx.ModelProto()))  # the slow part
+    options = ["-c", str(checkpoint), "--method", "lmpnet", "--k", "2", "--json"]
+    result = CliRunner().invoke(app, ["export", "-o", str(path), *options])
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["names"] == ["kp1", "kp2"] and path.exists()
     assert CliRunner().invoke(app, ["export"]).exit_code == 2

@@ -91,7 +91,7 @@ def test_images_beyond_the_limit_are_chosen_evenly(found, tmp_path):
 
 def test_a_report_without_any_image_is_not_written(found, tmp_path):
     shutil.copy(found / "keypoints.json", tmp_path)
-    with pytest.raises(InputError, match=r"does not say where its.* --images"):
+    with pytest.raises(InputError, match=r"does not record where its images are.* --images"):
         report(tmp_path)
     assert not (tmp_path / "report.html").exists()
     assert report(tmp_path / "keypoints.json", images=found.parent / "photos").images == 130

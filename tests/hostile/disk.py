@@ -1,8 +1,7 @@
-"""Disks that fill up, and folders that cannot be written: `make disk`, as root (it mounts small file systems).
+"""Run every command on full disks and in read-only folders: `make disk`, as root (it mounts small file systems).
 
-Every command runs on disks of growing size, from one that holds nothing to one that holds all. Where the disk is full
-it must say so in one message, leave whole files only, and go on with `--resume` once there is room. Exit code 1 when
-anything was not so.
+Every command runs on disks of growing size. Where the disk is full it must report that in one message, leave whole
+files only, and resume with `--resume` once there is space. The exit code is 1 when anything differs.
 """
 
 import os
@@ -20,7 +19,7 @@ SHARES = (0.02, 0.1, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97)
 
 @contextmanager
 def disk(place: Path, size: int):
-    """A file system of so many bytes at `place`."""
+    """Mount a file system of `size` bytes at `place`."""
     place.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={max(size // 4096, 1) * 4096}", "tmpfs", place], check=True)
     try:
@@ -40,7 +39,7 @@ def size_of(folder: Path) -> int:
 
 
 def try_sizes(name: str, command: list[str], folder: Path) -> list[str]:
-    """The command on disks too small for its results; what was found wrong."""
+    """Run the command on disks too small for its results, and return the faults."""
     faults, refused, resumed, whole = [], 0, 0, 0
     code, message = attempt([*command, "--out", str(folder / "whole")])
     assert code == 0, message
@@ -73,7 +72,7 @@ def try_sizes(name: str, command: list[str], folder: Path) -> list[str]:
 
 
 def try_closed(name: str, command: list[str], folder: Path) -> list[str]:
-    """The command on a disk that is mounted read-only."""
+    """Run the command on a disk that is mounted read-only, and return the faults."""
     place = folder / "closed"
     with disk(place, 2**20):
         subprocess.run(["mount", "-o", "remount,ro", place], check=True)

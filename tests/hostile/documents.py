@@ -1,4 +1,4 @@
-"""Checkpoints, annotations and results of strangers: whole ones, damaged in every way, and what reads them."""
+"""Damage checkpoints, annotations and results in every way, and read them as the commands do."""
 
 import copy
 import json
@@ -27,7 +27,7 @@ def _places(document: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def damaged(document: Any, random: Random) -> Any:
-    """The document with one to three of its parts replaced, taken out, or put in twice."""
+    """Return the document with one to three of its parts replaced, removed or duplicated."""
     document = json.loads(json.dumps(document))
     for _ in range(int(random.choice([1, 1, 2, 3]))):
         places = [place for place in _places(document) if place]
@@ -57,7 +57,7 @@ def _bytes(data: bytes, random: Random) -> bytes:
 
 
 class Documents:
-    """Whole files in a folder, and for each kind how to damage and to read it."""
+    """Writes whole files into a folder; damages and reads each kind of them."""
 
     def __init__(self, folder: Path) -> None:
         from draw_birds import write_cub
@@ -83,9 +83,9 @@ class Documents:
         state.write()
         self.state = folder / STATE
         self.model = model
-        pictures = [folder / "cub" / "images"]
-        options = {"checkpoint": self.checkpoint, "device": "cpu", "workers": 0, "identity": False}
-        discover(pictures, out=folder / "found", shard="1/1", **options)
+        images = [folder / "cub" / "images"]
+        options = {"checkpoint": self.checkpoint, "device": "cpu", "workers": 0, "method": "lmpnet"}
+        discover(images, out=folder / "found", shard="1/1", **options)
         self.found = json.loads((folder / "found" / "keypoints.json").read_text())
         self.run = json.loads((folder / "found" / "run.json").read_text())
         shutil.rmtree(folder / "found" / "overlays")
@@ -96,13 +96,13 @@ class Documents:
         )  # fmt: skip
 
     def attempt(self, number: int) -> str:
-        """Damages and reads one file; its kind."""
+        """Damage and read one file, and return its kind."""
         kind, read = self.kinds[number % len(self.kinds)]
         read(np.random.default_rng(number))
         return kind
 
     def _tensors(self, source: Path, random: Random) -> Path:
-        """A safetensors file whose bytes, whose header or whose own description is damaged."""
+        """Write a safetensors file whose bytes, header or own description is damaged."""
         data = source.read_bytes()
         place = self.folder / f"damaged{source.suffix}"
         length = int.from_bytes(data[:8], "little")

@@ -1,8 +1,8 @@
-"""Damaged files by the ten thousand: `make fuzz`, or `python tests/hostile/fuzz.py pictures --count 20000`.
+"""Read tens of thousands of damaged files: `make fuzz`, or `python tests/hostile/fuzz.py images --count 20000`.
 
-Pictures are read as `discover` reads them; documents are checkpoints, annotations and results. All are read in
-processes of their own, so that a crash, a hang and memory beyond the bound are seen and counted, and the picture that
-did it is kept in `build/fuzz`. Exit code 1 when there was any.
+Images are read as `discover` reads them; documents are checkpoints, annotations and results. Separate processes read
+them, so that a crash, a hang and memory beyond the bound are detected and counted; the image that caused it is kept in
+`build/fuzz`. The exit code is 1 when there was any.
 """
 
 import argparse
@@ -25,11 +25,11 @@ SECONDS = 20.0  # for one file; longer is a hang
 ROOT = Path(__file__).parent.parent.parent
 
 
-class Pictures:
-    """Each is read at the size that discover needs; what is no picture must be refused with a reason."""
+class Images:
+    """Reads each image at the size that discover needs; what is not an image must be refused with a reason."""
 
     def __init__(self, folder: Path) -> None:
-        self.whole, self.place = seeds(), folder / "picture.jpg"
+        self.whole, self.place = seeds(), folder / "image.jpg"
         folder.mkdir(parents=True, exist_ok=True)
 
     def attempt(self, number: int) -> str:
@@ -38,28 +38,28 @@ class Pictures:
         kind, data = mutated(self.whole, number)
         self.place.write_bytes(data)
         try:
-            picture = read_image(self.place, MAX_PIXELS, at_least=448)
+            decoded = read_image(self.place, MAX_PIXELS, at_least=448)
         except Exception as error:
             error.add_note(kind.split()[0])
             raise
-        assert picture.rgb.ndim == 3 and picture.rgb.shape[2] == 3 and picture.rgb.size > 0
-        assert 0 < picture.width * picture.height <= MAX_PIXELS
-        to_input(picture.rgb, 224)
-        assert image_size(self.place, MAX_PIXELS) == (picture.width, picture.height)
+        assert decoded.rgb.ndim == 3 and decoded.rgb.shape[2] == 3 and decoded.rgb.size > 0
+        assert 0 < decoded.width * decoded.height <= MAX_PIXELS
+        to_input(decoded.rgb, 224)
+        assert image_size(self.place, MAX_PIXELS) == (decoded.width, decoded.height)
         return kind.split()[0]
 
 
 def work(what: str, start: int, stop: int, step: int, state: Path) -> None:
-    """Reads its part and says at the end what happened; `state` always holds the number in work."""
+    """Read a share of the files and print what happened; `state` always contains the number of the current file."""
     sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
     from documents import Documents
 
-    from lmpnet_cli.data.images import BYTES_A_PIXEL
+    from lmpnet_cli.data.images import BYTES_PER_PIXEL
     from lmpnet_cli.data.listing import UnreadableImage
     from lmpnet_cli.errors import LmpnetError
 
     folder = state.with_name(f"{state.name}-files")
-    target = Pictures(folder) if what == "pictures" else Documents(folder)
+    target = Images(folder) if what == "images" else Documents(folder)
     resource.setrlimit(resource.RLIMIT_AS, (16 * 2**30, 16 * 2**30))
     counts: collections.Counter[str] = collections.Counter()
     reasons: collections.Counter[str] = collections.Counter()
@@ -85,18 +85,18 @@ def work(what: str, start: int, stop: int, step: int, state: Path) -> None:
             slowest = max(slowest, (time.perf_counter() - began, number))
     shutil.rmtree(folder, ignore_errors=True)
     grown = peak() - before
-    if grown > (BYTES_A_PIXEL * MAX_PIXELS + 64 * 2**20):
+    if grown > (BYTES_PER_PIXEL * MAX_PIXELS + 64 * 2**20):
         faults.append((-1, f"{grown / 1e6:.0f} MB of memory"))
     print(json.dumps({"counts": counts, "reasons": reasons, "faults": faults, "slowest": slowest, "grown": grown}))
 
 
 def peak() -> int:
-    """Bytes of memory that this process had at most."""
+    """Return the peak memory of this process in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def watch(what: str, first: int, count: int, processes: int, folder: Path) -> dict[str, object]:
-    """Runs the parts, begins again behind a picture that crashed or hung its process, and adds up."""
+    """Run the shares, continue behind an image that crashed or hung its process, and add up the results."""
     folder.mkdir(parents=True, exist_ok=True)
     total: dict[str, collections.Counter[str]] = {"counts": collections.Counter(), "reasons": collections.Counter()}
     faults: list[object] = []
@@ -140,14 +140,14 @@ def watch(what: str, first: int, count: int, processes: int, folder: Path) -> di
             last_told = time.monotonic()
             print("at", [number for _, number, _ in running.values()], file=sys.stderr, flush=True)
     for fault in faults:
-        if what == "pictures" and fault[0] >= 0:  # type: ignore[index]
+        if what == "images" and fault[0] >= 0:  # type: ignore[index]
             (folder / f"{fault[0]}.bin").write_bytes(mutated(seeds(), fault[0])[1])  # type: ignore[index]
     return {**total, "faults": faults, "slowest": slowest, "grown": grown}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("pictures", "documents"))
+    parser.add_argument("what", choices=("images", "documents"))
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--first", type=int, default=0, help="number of the first; others are other files")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)

@@ -1,4 +1,4 @@
-"""Pictures in every format that is read, and thousands of ways to damage a file."""
+"""Make images in every format that is read, and damage files in thousands of ways."""
 
 import io
 import zlib
@@ -32,12 +32,12 @@ def _exif() -> Image.Exif:
 
 
 def _others() -> list[Image.Image]:
-    """Further pages: new ones each time, since Pillow leaves the settings of a format in what it has saved."""
+    """Return further pages, new ones each time, since Pillow stores the settings of a format in what it has saved."""
     return [_photo(61, 43).rotate(90 * warp) for warp in (1, 2)]
 
 
 def seeds() -> dict[str, bytes]:
-    """Whole pictures, by format and kind."""
+    """Return whole images, by format and kind."""
     small, large = _photo(61, 43), _photo(2000, 1500)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     grey16 = Image.fromarray(np.arange(61 * 43, dtype=np.uint16).reshape(43, 61) * 20)
@@ -79,7 +79,7 @@ def seeds() -> dict[str, bytes]:
 
 
 def _place(data: bytearray, random: Random) -> int:
-    """Headers are worth more tries than pixels."""
+    """Choose a position, more often in the header than among the pixels."""
     near = min(len(data), 64 if random.random() < 0.15 else 700)
     return int(random.integers(near if random.random() < 0.7 else len(data)))
 
@@ -137,8 +137,8 @@ CHANGES: tuple[Callable[[bytearray, Random, bytes], bytearray], ...] = (
 )  # fmt: skip
 
 
-def _mend_png(data: bytes) -> bytes:
-    """Checksums that fit the damage, so that it gets further than the check of them."""
+def _fix_png(data: bytes) -> bytes:
+    """Recompute the checksums, so that the damage gets past the check of them."""
     out, place = bytearray(data[:8]), 8
     while place + 12 <= len(data):
         length = int.from_bytes(data[place : place + 4], "big")
@@ -149,7 +149,7 @@ def _mend_png(data: bytes) -> bytes:
 
 
 def mutated(whole: dict[str, bytes], number: int) -> tuple[str, bytes]:
-    """The same damaged file for the same number: its kind and its bytes."""
+    """Return the kind and the bytes of a damaged file, the same for the same number."""
     random = np.random.default_rng(number)
     names = list(whole)
     name = names[number % len(names)]
@@ -160,4 +160,4 @@ def mutated(whole: dict[str, bytes], number: int) -> tuple[str, bytes]:
         if not data:
             break
     result = bytes(data)
-    return name, _mend_png(result) if name.startswith("png") and random.random() < 0.7 else result
+    return name, _fix_png(result) if name.startswith("png") and random.random() < 0.7 else result

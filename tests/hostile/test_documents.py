@@ -1,4 +1,4 @@
-"""Checkpoints, annotations and results of strangers: one clear error, no code, and no memory for what they promise."""
+"""Untrusted checkpoints, annotations and results give one clear error, run no code and take no memory in advance."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def documents(tmp_path_factory):
 
 
 def test_damaged_documents_are_read_or_refused_in_one_message(documents):
-    """The first of those that `make fuzz` tries by the ten thousand."""
+    """These are the first of the tens of thousands that `make fuzz` tries."""
     refused = 0
     for number in range(400):
         try:
@@ -54,8 +54,8 @@ def written(path: Path, header: dict, rest: bytes, length: int | None = None) ->
     return path
 
 
-def of_own_words(documents: Documents, path: Path, **changed: object) -> Path:
-    """A checkpoint that describes itself otherwise."""
+def redescribed(documents: Documents, path: Path, **changed: object) -> Path:
+    """Write the checkpoint with a changed description of itself."""
     header, rest = parts(documents.checkpoint)
     own = json.loads(header["__metadata__"]["lmpnet"])
     for key, value in changed.items():
@@ -80,9 +80,10 @@ LYING = {
     "a division by zero": {"spec__std": [0, 0, 0]},
     "a mean of none": {"spec__mean": [float("nan")] * 3},
     "a leak": {"spec__epsilon": float("inf")},
-    "a vocabulary without end": {"parts__directions": 10**9},
-    "a vocabulary of windows": {"parts__windows": [10**9]},
-    "a vocabulary of nothing": {"parts__names": []},
+    "a part head without end": {"parts__directions": 10**9},
+    "a part head of windows": {"parts__windows": [10**9]},
+    "a part head beyond counting": {"parts__directions": 10**30},
+    "a part head of nothing": {"parts__names": []},
     "a second network": {"replica": True},
     "no description": {"spec": None},
 }
@@ -90,7 +91,7 @@ LYING = {
 
 @pytest.mark.parametrize("what", LYING)
 def test_what_a_checkpoint_promises_must_be_in_it(what, documents, tmp_path):
-    path = of_own_words(documents, tmp_path / "a.safetensors", **LYING[what])
+    path = redescribed(documents, tmp_path / "a.safetensors", **LYING[what])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(CheckpointError, match="does not fit its own description") as caught:
         load_checkpoint(path)
@@ -100,7 +101,7 @@ def test_what_a_checkpoint_promises_must_be_in_it(what, documents, tmp_path):
 
 def test_another_version_is_said(documents, tmp_path):
     with pytest.raises(CheckpointError, match="has format version 99, this lmpnet reads 1"):
-        load_checkpoint(of_own_words(documents, tmp_path / "a.safetensors", format_version=99))
+        load_checkpoint(redescribed(documents, tmp_path / "a.safetensors", format_version=99))
 
 
 def broken(documents: Documents, path: Path, how: str) -> Path:
@@ -168,7 +169,7 @@ def test_names_in_annotations_cannot_leave_the_folder(name, tmp_path):
     document = {"images": [image], "annotations": [points], "categories": [{"id": 1, "name": "x", "keypoints": ["a"]}]}
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "a.json").write_text(json.dumps(document))
-    with pytest.raises(DatasetError, match="lies outside"):
+    with pytest.raises(DatasetError, match="is located outside"):
         read_annotations(tmp_path / "set" / "a.json")
 
 
@@ -196,7 +197,7 @@ def test_no_format_writes_outside_its_folder(to, name, documents, tmp_path):
     document = json.loads((documents.folder / "found" / "keypoints.json").read_text())
     document["images"][0]["file_name"] = f"{name}.jpg"
     (tmp_path / "keypoints.json").write_text(json.dumps(document))
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     (tmp_path / "outside.jpg").write_bytes(b"secret")
     before = set(tmp_path.rglob("*"))
     try:
@@ -234,7 +235,7 @@ def test_a_checkpoint_brings_no_code_and_asks_for_no_network(documents, tmp_path
     load_checkpoint(documents.checkpoint)
     for name in ("hf-hub:stranger/network", "hf_hub:stranger/network", "local-dir:/tmp"):
         with pytest.raises(CheckpointError):
-            load_checkpoint(of_own_words(documents, tmp_path / "a.safetensors", spec__backbone__name=name))
+            load_checkpoint(redescribed(documents, tmp_path / "a.safetensors", spec__backbone__name=name))
 
 
 def coco(names: int, images: int) -> dict:
@@ -249,7 +250,7 @@ def test_annotations_take_no_more_memory_than_they_have_text(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(coco(8000, 8000)))
     tracemalloc.start()
     assert len(read_annotations(tmp_path / "a.json").images) == 8000
-    assert tracemalloc.get_traced_memory()[1] < 50e6  # an array for each picture would be a gigabyte
+    assert tracemalloc.get_traced_memory()[1] < 50e6  # an array for each image would be a gigabyte
     tracemalloc.stop()
 
 
@@ -259,14 +260,14 @@ def test_cub_folders_of_links_and_devices(birds, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "CUB_200_2011").symlink_to(birds)
     for read in (lambda data: read_classes([data]), read_annotations, lambda data: training_images([data])):
-        with pytest.raises(DatasetError, match=r"images.txt is a link that leads out of the folder"):
+        with pytest.raises(DatasetError, match=r"images.txt is a link that points outside the folder"):
             read(tmp_path / "data")
     assert read_annotations(tmp_path / "data", "all", follow_links=True).images
     assert read_annotations(tmp_path / "data" / "CUB_200_2011", "all").images  # named by itself it is no link out
     copytree(birds, tmp_path / "cub")
     (tmp_path / "cub" / "classes.txt").unlink()
     (tmp_path / "cub" / "classes.txt").symlink_to("/dev/zero")
-    for follow, message in ((False, "leads out"), (True, "not a regular file")):
+    for follow, message in ((False, "points outside"), (True, "not a regular file")):
         with pytest.raises(DatasetError, match=message):
             read_annotations(tmp_path / "cub", "all", follow)
 
@@ -277,23 +278,23 @@ def result(documents, tmp_path):
     return tmp_path / "result"
 
 
-def test_a_strangers_result_does_not_decide_what_is_followed(documents, result, tmp_path):
-    pictures = tmp_path / "pictures"
-    copytree(documents.folder / "cub" / "images", pictures)
-    first = min(pictures.rglob("*.jpg"))
+def test_an_untrusted_result_does_not_decide_what_is_followed(documents, result, tmp_path):
+    images = tmp_path / "images"
+    copytree(documents.folder / "cub" / "images", images)
+    first = min(images.rglob("*.jpg"))
     first.rename(tmp_path / "secret.jpg")
     first.symlink_to(tmp_path / "secret.jpg")
     run = json.loads((result / "run.json").read_text())
-    run["options"] |= {"follow_links": True, "images": [str(pictures)]}
+    run["options"] |= {"follow_links": True, "images": [str(images)]}
     (result / "run.json").write_text(json.dumps(run))
     count = report(result).path.read_text().count('type="text/plain" id="p')
     assert (
-        report(result, images=[pictures], overwrite=True).path.read_text().count('type="text/plain" id="p') == count - 1
+        report(result, images=[images], overwrite=True).path.read_text().count('type="text/plain" id="p') == count - 1
     )
 
 
-@pytest.mark.parametrize("data", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"no picture"])
-def test_drawings_of_a_strangers_result_are_read_with_care(data, result):
+@pytest.mark.parametrize("data", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"no image"])
+def test_drawings_of_an_untrusted_result_are_read_with_care(data, result):
     metrics = {"dataset": "x", "images": 1, "results": [], "baselines": {}, "alpha": 0.1}
     (result / "metrics.json").write_text(json.dumps(metrics))
     (result / "metrics.png").write_bytes(data)

@@ -10,7 +10,7 @@ from lmpnet_cli.inference.runner import open_runner
 from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
 
-OPTIONS = {"workers": 0, "device": "cpu", "precision": "32"}
+OPTIONS = {"workers": 0, "device": "cpu", "method": "lmpnet", "precision": "32"}
 
 
 class Told(Progress):

@@ -19,7 +19,6 @@ from lmpnet_cli.errors import CheckpointError, OptionError
 from lmpnet_cli.evaluation.evaluate import evaluate
 from lmpnet_cli.inference import saliency as saliency_finder
 from lmpnet_cli.inference.predictor import open_predictor
-from lmpnet_cli.inference.saliency import SaliencyPredictor
 from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.coco import read_keypoints
 from lmpnet_cli.progress import Progress
@@ -120,7 +119,7 @@ def test_pictures_share_a_pass_where_patches_are_few(pictures, checkpoint):
 
 
 def test_eval_has_one_row_and_the_same_table(birds, checkpoint, tmp_path):
-    result = evaluate(birds, out=tmp_path / "out", checkpoint=checkpoint, thr=(1, 3), k=4, panels=True, **OPTIONS)
+    result = evaluate(birds, out=tmp_path / "out", checkpoint=checkpoint, k=4, panels=True, **OPTIONS)
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert metrics == result.metrics
     assert (metrics["method"], metrics["images"], metrics["k"], metrics["map_size"]) == ("saliency", 48, 4, None)
@@ -169,7 +168,11 @@ def test_any_timm_classifier(pictures, timm_weights, tmp_path):
         ({"patch": 65, "coarse_stride": 65}, OptionError, "--patch 65 is larger than the input of 64 pixels"),
         ({"size": 1024, "patch": 600, "coarse_stride": 1}, OptionError, "use a larger --coarse-stride"),
         ({"classifier": "test_resnet"}, CheckpointError, "could not be downloaded"),
-        ({"classifier": "test_resnet", "classifier_weights": Path("none")}, CheckpointError, "Weight file none not found"),
+        (
+            {"classifier": "test_resnet", "classifier_weights": Path("none")},
+            CheckpointError,
+            "Weight file none not found",
+        ),
         ({"classifier": "resnet18", "classifier_weights": "own"}, CheckpointError, "does not fit resnet18"),
         ({"classifier": "vgg11", "classifier_weights": "own"}, CheckpointError, r"no tensor head\.fc\.weight"),
         ({"classifier": "test_resnet", "classifier_weights": "text"}, CheckpointError, "not a safetensors file"),
@@ -310,8 +313,8 @@ def test_whole_copies_find_the_same_points(pictures, checkpoint, monkeypatch):
     """What a network gets that cannot be shown patches, and what every network gets on a GPU."""
     options = OPTIONS | {"checkpoint": checkpoint, "precision": "32", "coarse_weight": 0.9, "coarse_stride": 8}
     local = discover(pictures, **options).keypoints
-    monkeypatch.setattr(saliency_finder, "works_locally", lambda classify, size: False)
-    monkeypatch.setattr(pipeline, "local_occlusion_scores", None)  # would fail if it were called
+    monkeypatch.setattr(saliency_finder, "fast_occlusion_works", lambda classify, size, device: False)
+    monkeypatch.setattr(pipeline.sparse, "score_batches", None)  # would fail if it were called
     whole = discover(pictures, **options).keypoints
     for one, other in zip(local, whole, strict=True):
         np.testing.assert_allclose(one.xy, other.xy, atol=1e-3)

@@ -1,4 +1,4 @@
-"""What a wheel must carry: the bundled model and the example pictures."""
+"""What a wheel must carry: the bundled model and the example images."""
 
 import zipfile
 
@@ -18,7 +18,7 @@ def test_the_bundled_model_is_whole_and_says_where_it_comes_from():
     assert bundled_checkpoint().stat().st_size < 40_000_000
 
 
-def test_the_examples_are_drawn_pictures_with_parts():
+def test_the_examples_are_drawn_images_with_parts():
     annotations = read_annotations(bundled_examples(), "all")
     assert len(annotations.images) == 24
     assert len(annotations.landmark_names) == 15

@@ -1,6 +1,8 @@
+import contextlib
 import json
 import os
 import random
+import stat
 import sys
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import torch
 from lmpnet_cli.errors import DeviceError, OutputError
 from lmpnet_cli.io.files import write_atomically, write_json, write_text
 from lmpnet_cli.io.run_record import versions, write_run
-from lmpnet_cli.io.runtime import fast_bfloat16, resolve_device, resolve_workers, seed_everything
+from lmpnet_cli.io.runtime import fast_bfloat16, resolve_device, resolve_workers, seed_everything, seeded
 
 
 def contents(folder):
@@ -24,7 +26,7 @@ def refuse(*_, **__):
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Sets what PyTorch sees: so many GPUs, with or without Apple's."""
+    """Set what PyTorch sees: a number of GPUs, with or without Apple's."""
 
     def build(cuda=0, mps=False):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
@@ -90,6 +92,24 @@ def test_a_seed_repeats_every_generator(seed):
     assert random.random() != first[0]
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_callers_generators_continue_after_a_seeded_part(fails):
+    def draw():
+        return random.random(), np.random.random(), torch.rand(3).tolist()
+
+    seed_everything(5)
+    expected = [draw(), draw()]
+    seed_everything(5)
+    first = draw()
+    with contextlib.suppress(ZeroDivisionError), seeded(7):
+        inside = draw()
+        if fails:
+            raise ZeroDivisionError
+    assert [first, draw()] == expected
+    with seeded(7):
+        assert draw() == inside
+
+
 def test_versions_name_the_libraries_that_decide_numbers():
     found = versions()
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
@@ -111,8 +131,8 @@ def test_a_writer_that_raises_leaves_the_old_file_and_no_other(tmp_path, error, 
     if old:
         path.write_text(old)
 
-    def write(aside):
-        aside.write_text("half")
+    def write(temporary):
+        temporary.write_text("half")
         raise error("stop")
 
     with pytest.raises(OutputError if error is OSError else error, match="stop"):
@@ -121,9 +141,25 @@ def test_a_writer_that_raises_leaves_the_old_file_and_no_other(tmp_path, error, 
     assert not old or path.read_text() == old
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_permissions_follow_the_umask_whatever_the_writer_does(tmp_path, umask):
+    def private(temporary):
+        temporary.unlink()
+        temporary.touch(mode=0o600)
+
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "a.txt", "text")
+        write_atomically(tmp_path / "b.txt", private)
+        assert os.umask(umask) == umask  # nothing changed it
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a.txt", "b.txt")] == [0o666 & ~umask] * 2
+
+
 def test_the_writer_keeps_the_suffix_and_never_sees_the_name(tmp_path):
     seen = []
-    write_atomically(tmp_path / "a.b.png", lambda aside: (seen.append(aside), aside.touch()))
+    write_atomically(tmp_path / "a.b.png", lambda temporary: (seen.append(temporary), temporary.touch()))
     assert seen[0].suffix == ".png" and seen[0].parent == tmp_path and seen[0].name != "a.b.png"
 
 

@@ -44,5 +44,5 @@ def test_weak_maps_count_as_much_as_strong_ones():
 
 
 def test_shapes_are_checked():
-    with pytest.raises(ValueError, match="expected two maps of one shape"):
+    with pytest.raises(ValueError, match="expected two maps of the same shape"):
         combine(torch.zeros(1, 4, 4), torch.zeros(1, 4, 5), 0.5)

@@ -159,7 +159,7 @@ def test_relu6_closes_at_six():
     for classify in (network, again):
         with GuidedReLUs() as relus:
             logits = classify(x)
-        assert relus.met == 1 and torch.equal(logits, torch.tensor([[0.0, 3.0, 6.0]]))
+        assert relus.relu_calls == 1 and torch.equal(logits, torch.tensor([[0.0, 3.0, 6.0]]))
         assert guided_gradients(classify, x, torch.tensor([1])).item() > 0
         assert guided_gradients(classify, x, torch.tensor([2])).item() == 0  # open nowhere that gains
 

@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from lmpnet_cli.saliency.occlusion import occlusion_scores, patch_corners, random_colors, show_through, spread
+from lmpnet_cli.saliency.occlusion import (
+    colors_from_image,
+    occlusion_scores,
+    patch_corners,
+    random_colors,
+    scores_to_pixels,
+)
 
 
 def tiny_classifier(size=24, classes=3):
@@ -19,7 +25,7 @@ def tiny_classifier(size=24, classes=3):
     return lambda images: network(images.float() / 64 - 2)
 
 
-def pictures(count=2, height=24, width=24):
+def random_images(count=2, height=24, width=24):
     return torch.randint(
         0, 256, (count, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     )
@@ -49,7 +55,7 @@ def test_the_papers_grid_has_729_patches_and_inner_pixels_lie_under_four():
 
 
 @pytest.mark.parametrize(("length", "patch", "stride"), [(20, 8, 8), (17, 4, 3), (5, 5, 5), (224, 16, 12), (9, 4, 1)])
-def test_every_pixel_lies_under_a_patch_inside_the_picture(length, patch, stride):
+def test_every_pixel_lies_under_a_patch_inside_the_image(length, patch, stride):
     corners = patch_corners(length, patch, stride).tolist()
     assert corners == sorted(set(corners)) and corners[0] == 0 and corners[-1] == length - patch
     assert all(b - a <= stride for a, b in itertools.pairwise(corners))
@@ -74,7 +80,7 @@ def test_colors_are_fresh_for_every_patch_and_follow_the_seed():
 @pytest.mark.parametrize(("height", "width"), [(24, 24), (21, 30)])
 def test_scores_are_the_papers(height, width, batch_size):
     classify = tiny_classifier()
-    images = pictures(2, height, width)
+    images = random_images(2, height, width)
     target = torch.tensor([0, 2])
     count = len(patch_corners(height, 8, 4)) * len(patch_corners(width, 8, 4))
     colors = random_colors(count, 8, seed=0)
@@ -104,7 +110,7 @@ def test_a_classifier_that_looks_at_one_pixel():
     torch.testing.assert_close(scores[0], expected)
     # the other class only gains, so nothing counts
     assert occlusion_scores(classify, images, torch.tensor([0]), colors, 4, 32).eq(0).all()
-    assert int(spread(scores, (16, 16), 8, 4)[0].argmax()) // 16 in range(8, 12)
+    assert int(scores_to_pixels(scores, (16, 16), 8, 4)[0].argmax()) // 16 in range(8, 12)
 
 
 @pytest.mark.parametrize("gap", [2.0, 20.0, 60.0])
@@ -123,39 +129,41 @@ def test_a_sure_classifier_still_shows_what_it_needs(gap):
     assert scores[0, 0, 0] == 0
 
 
-def test_spread_is_the_mean_over_covering_patches():
+def test_a_pixel_gets_the_mean_of_the_patches_that_cover_it():
     """4 x 4 pixels, patches of 2 with stride 1, scores 1 to 9 row by row."""
     scores = torch.arange(1.0, 10).view(1, 3, 3)
     expected = torch.tensor(
         [[1, 1.5, 2.5, 3], [2.5, 3, 4, 4.5], [5.5, 6, 7, 7.5], [7, 7.5, 8.5, 9]]
     )  # the corner has one patch, the edge two, the inside four
-    torch.testing.assert_close(spread(scores, (4, 4), 2, 1)[0], expected)
+    torch.testing.assert_close(scores_to_pixels(scores, (4, 4), 2, 1)[0], expected)
 
 
-def test_colors_of_a_picture_show_through():
+def test_patches_are_cut_out_of_an_image():
     fill = torch.arange(3 * 6 * 6, dtype=torch.uint8).view(3, 6, 6)
-    colors = show_through(fill, 4, 2)
+    colors = colors_from_image(fill, 4, 2)
     assert len(colors) == 4
     assert torch.equal(colors[1], fill[:, 0:4, 2:6])
 
 
 def test_the_number_of_colors_is_checked():
     with pytest.raises(ValueError, match="expected colours for 3 x 3 patches, received 4"):
-        occlusion_scores(tiny_classifier(), pictures(1, 16, 16), torch.tensor([0]), random_colors(4, 8, 0), 4, 32)
+        occlusion_scores(tiny_classifier(), random_images(1, 16, 16), torch.tensor([0]), random_colors(4, 8, 0), 4, 32)
 
 
 @pytest.mark.parametrize("stride", [8, 4])
 def test_captum_agrees_with_the_same_colors(stride):
-    """captum keeps the sign of a change and fills from one picture: told the clamped drop, it gives the same map."""
+    """captum keeps the sign of a change and fills from one image: given the clamped drop, it gives the same map."""
     from captum.attr import Occlusion
 
     classify = tiny_classifier()
-    images, fill = pictures(1), pictures(2)[1]
+    images, fill = random_images(1), random_images(2)[1]
     target = torch.tensor([1])
     whole = classify(images).softmax(1)[0, 1]
     minus_drop = lambda batch: (classify(batch).softmax(1)[:, 1] - whole).clamp(max=0)  # noqa: E731
     oracle = Occlusion(minus_drop).attribute(
         images.float(), sliding_window_shapes=(3, 8, 8), strides=(3, stride, stride), baselines=fill[None].float()
     )
-    scores = occlusion_scores(classify, images, target, show_through(fill, 8, stride), stride, 32)
-    torch.testing.assert_close(spread(scores, (24, 24), 8, stride)[0], oracle[0, 0].float(), atol=1e-6, rtol=1e-4)
+    scores = occlusion_scores(classify, images, target, colors_from_image(fill, 8, stride), stride, 32)
+    torch.testing.assert_close(
+        scores_to_pixels(scores, (24, 24), 8, stride)[0], oracle[0, 0].float(), atol=1e-6, rtol=1e-4
+    )

@@ -7,7 +7,7 @@ from lmpnet_cli.training.augmentation import Augmentation, corner_background, pa
 SHAPES = [(40, 60), (1, 1), (1, 300), (300, 1), (2, 500), (7, 5)]
 
 
-def picture(height, width):
+def noise_image(height, width):
     rgb = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     rgb.setflags(write=False)  # as Pillow hands them out
     return rgb
@@ -18,8 +18,8 @@ def generator(seed=0):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_step_takes_any_picture(shape):
-    rgb, augmentation = picture(*shape), Augmentation(32)
+def test_every_step_takes_any_image(shape):
+    rgb, augmentation = noise_image(*shape), Augmentation(32)
     cropped = augmentation.crop(rgb, generator())
     assert cropped.shape == (3, 32, 32) and cropped.dtype == torch.uint8
     ground = corner_background(rgb, 32, generator())
@@ -32,7 +32,7 @@ def test_every_step_takes_any_picture(shape):
 
 @pytest.mark.parametrize("step", ["crop", "whole"])
 def test_the_generator_alone_decides_and_the_global_state_is_left_alone(step):
-    rgb, apply = picture(32, 32), getattr(Augmentation(32), step)
+    rgb, apply = noise_image(32, 32), getattr(Augmentation(32), step)
     torch.manual_seed(1)
     first = apply(rgb, generator(5))
     torch.manual_seed(2)
@@ -44,11 +44,11 @@ def test_the_generator_alone_decides_and_the_global_state_is_left_alone(step):
 
 
 def test_draws_of_one_generator_differ():
-    random, augmentation, rgb = generator(), Augmentation(32), picture(64, 64)
+    random, augmentation, rgb = generator(), Augmentation(32), noise_image(64, 64)
     assert not torch.equal(augmentation.crop(rgb, random), augmentation.crop(rgb, random))
 
 
-def test_a_whole_picture_is_flipped_and_recoloured_but_not_moved():
+def test_a_whole_image_is_flipped_and_recoloured_but_not_moved():
     rgb = np.full((32, 32, 3), 20, np.uint8)
     rgb[:8, :8] = 200  # top left
     sides = set()
@@ -91,7 +91,7 @@ def test_a_background_comes_from_a_corner():
 
 
 @pytest.mark.parametrize("shape", [(60, 60), (20, 90), (90, 20)])
-def test_paste_keeps_the_picture_inside_and_the_background_outside(shape):
+def test_paste_keeps_the_image_inside_and_the_background_outside(shape):
     red, blue = np.full((*shape, 3), (255, 0, 0), np.uint8), np.full((128, 128, 3), (0, 0, 255), np.uint8)
     for seed in range(10):
         result = paste(red, blue, generator(seed), area=(0.2, 0.4))
@@ -109,7 +109,7 @@ def test_paste_keeps_the_picture_inside_and_the_background_outside(shape):
     assert (blue == (0, 0, 255)).all()
 
 
-def test_paste_shows_the_whole_picture_upright():
+def test_paste_shows_the_whole_image_upright():
     rgb = np.zeros((64, 64, 3), np.uint8)
     rgb[:32, :32], rgb[:32, 32:], rgb[32:, :32], rgb[32:, 32:] = 60, 120, 180, 240
     result = paste(rgb, np.zeros((96, 96, 3), np.uint8), generator(1), area=(0.5, 0.5))[..., 0]
@@ -121,6 +121,6 @@ def test_paste_shows_the_whole_picture_upright():
 
 
 def test_paste_is_seeded():
-    rgb, ground = picture(30, 40), np.zeros((64, 64, 3), np.uint8)
+    rgb, ground = noise_image(30, 40), np.zeros((64, 64, 3), np.uint8)
     assert (paste(rgb, ground, generator(3)) == paste(rgb, ground, generator(3))).all()
     assert (paste(rgb, ground, generator(3)) != paste(rgb, ground, generator(4))).any()

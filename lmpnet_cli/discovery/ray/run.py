@@ -77,7 +77,7 @@ def discover_on_ray(images: Any, *, progress: Progress | None = None, **options:
     started = time.perf_counter()
 
     sources = list_sources(config.images, config.follow_links)
-    predictor = open_predictor(replace(config.of_a_worker, device="cpu"))  # it does not run, but describes the run
+    predictor = open_predictor(replace(config.worker_config, device="cpu"))  # it does not run, but describes the run
     manifest = _manifest(config, predictor, sources)
     chunks = cut_into_chunks(sources, manifest.chunk)
 

@@ -77,5 +77,5 @@ class Worker:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / self.weights[0]
                 path.write_bytes(self.weights[1])
-                self.predictor = open_predictor(replace(self.config.of_a_worker, workers=workers, checkpoint=path))
+                self.predictor = open_predictor(replace(self.config.worker_config, workers=workers, checkpoint=path))
         return self.predictor

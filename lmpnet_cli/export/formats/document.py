@@ -1,17 +1,21 @@
 """Read the keypoint file that every format is written from: COCO annotations with at most one object per image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta, Struct
 
-from lmpnet_cli.errors import DatasetError, reading_document
+from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.io.coco import parse_coco, to_coco
-from lmpnet_cli.io.json_input import read_json
+from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoCategory, CocoImage
+from lmpnet_cli.io.json_input import SchemaError, check, dict_in
+from lmpnet_cli.io.json_input import read_document as read_schema
 from lmpnet_cli.keypoints import Keypoints, keypoint_names
 
+NO_COCO = "is not a COCO keypoint annotation file"
 ADVICE = "Pass the keypoints.json of `lmpnet discover`."
 RANKING_METHODS = ("lmpnet", "saliency")  # their keypoints are ranks in each image (docs/papers.md L11)
 
@@ -46,6 +50,28 @@ class Document:
         return self.method in RANKING_METHODS
 
 
+class _Image(CocoImage, kw_only=True):
+    width: Annotated[float, Meta(ge=1)]
+    height: Annotated[float, Meta(ge=1)]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.file_name or not str(self.id).isdecimal():
+            raise ValueError("an image needs a file name and a number as its id")
+
+
+class _Category(CocoCategory, kw_only=True):
+    id: int
+    name: str
+
+
+class _File(Struct, kw_only=True):
+    images: list[_Image]
+    annotations: list[CocoAnnotation]
+    categories: Annotated[list[_Category], Meta(min_length=1)]
+    info: Any = None
+
+
 def read_document(path: Path) -> Document:
     """Read `keypoints.json`, or another COCO keypoint file with one category and at most one object per image.
 
@@ -53,72 +79,71 @@ def read_document(path: Path) -> Document:
         InputError: when the file cannot be read.
         DatasetError: when it is not such a file.
     """
-    with reading_document(path, "is not a COCO keypoint annotation file", ADVICE):
-        content = read_json(path)
-        annotated = {result.file_name: result for result in parse_coco(content)}
-        categories, annotations = content["categories"], content["annotations"]
-        category = categories[0]
-        names = _keypoint_names(category, annotated)
+    raw = read_schema(path, Any, NO_COCO, ADVICE)
+    try:
+        file = check(raw, _File)
+        annotated = {result.file_name: result for result in parse_coco(raw)}
+        skeleton = tuple(check(file.categories[0].skeleton or [], list[tuple[int, int]]))
+    except SchemaError as error:
+        raise DatasetError(f"{path} {NO_COCO} ({error}). {ADVICE}") from error
 
-        document = Document(
-            results=[_result(image, annotated, len(names)) for image in content["images"]],
-            names=names,
-            category=str(category["name"]),
-            skeleton=_skeleton(category, len(names)),
-            image_ids=[int(image["id"]) for image in content["images"]],
-            category_id=int(category["id"]),
-            source=_source(content),
-            method=_method(content),
+    category = file.categories[0]
+    k = max((len(result.scores) for result in annotated.values()), default=0)
+    names = tuple(category.keypoints or keypoint_names(k))
+    _check(path, file, annotated, names, skeleton)
+
+    results = [
+        annotated.get(image.file_name)
+        or Keypoints(
+            image.file_name,
+            int(image.width),
+            int(image.height),
+            np.full((len(names), 2), np.nan),
+            np.full(len(names), np.nan),
         )
+        for image in file.images
+    ]
+    info = dict_in(file.info)
+    weights = dict_in(info.get("checkpoint")).get("name")
+    source = " ".join(str(part) for part in ("lmpnet", info.get("lmpnet_version"), weights) if part)
+    image_ids = [int(image.id) for image in file.images]
+    method = info.get("method")
+    return Document(
+        results,
+        names,
+        category.name,
+        skeleton,
+        image_ids,
+        category.id,
+        source,
+        method if isinstance(method, str) else None,
+    )
 
-    if len(categories) > 1 or len(annotations) > len(annotated):
+
+def _check(
+    path: Path,
+    file: _File,
+    annotated: dict[str, Keypoints],
+    names: Sequence[str],
+    skeleton: Sequence[tuple[int, int]],
+) -> None:
+    """Raise `DatasetError` where the parts of a file do not fit together."""
+    for result in annotated.values():
+        if not np.isfinite(np.column_stack([result.xy, result.scores])[result.found]).all():
+            raise DatasetError(
+                f"{path} has a keypoint of {result.file_name} whose position or score is not a number. {ADVICE}"
+            )
+    if any(not 1 <= end <= len(names) for pair in skeleton for end in pair):
+        raise DatasetError(f"{path} has a skeleton with keypoints that do not exist: it counts from 1. {ADVICE}")
+    if len(file.categories) > 1 or len(file.annotations) > len(annotated):
         raise DatasetError(
-            f"{path} has {len(categories)} categories and {len(annotations)} objects on {len(annotated)} images. "
-            "Only one category, and at most one object per image, can be converted."
+            f"{path} has {len(file.categories)} categories and {len(file.annotations)} objects on {len(annotated)} "
+            "images. Only one category, and at most one object per image, can be converted."
         )
     if len(set(names)) < len(names):
         raise DatasetError(f"{path} gives the same name to several keypoints: {', '.join(names)}. Rename them.")
     if any(len(result.scores) != len(names) for result in annotated.values()):
         raise DatasetError(f"{path} names {len(names)} keypoints, but its annotations have another number. {ADVICE}")
-    return document
-
-
-def _keypoint_names(category: Mapping[str, Any], annotated: Mapping[str, Keypoints]) -> tuple[str, ...]:
-    count = max((len(result.scores) for result in annotated.values()), default=0)
-    return tuple(str(name) for name in category.get("keypoints") or keypoint_names(count))
-
-
-def _skeleton(category: Mapping[str, Any], count: int) -> tuple[tuple[int, int], ...]:
-    pairs = tuple((int(first), int(second)) for first, second in category.get("skeleton") or ())
-    if any(not 1 <= end <= count for pair in pairs for end in pair):
-        raise ValueError(f"the skeleton joins keypoints outside 1 to {count}")
-    return pairs
-
-
-def _result(image: Mapping[str, Any], annotated: Mapping[str, Keypoints], count: int) -> Keypoints:
-    """Return the keypoints of an image, all missing where it has no annotation."""
-    name, width, height = str(image["file_name"]), int(image["width"]), int(image["height"])
-    if not name or width < 1 or height < 1:
-        raise ValueError(f"image {name!r} of {width} x {height} pixels")
-
-    result = annotated.get(name)
-    if result is None:
-        return Keypoints(name, width, height, np.full((count, 2), np.nan), np.full(count, np.nan))
-    if not np.isfinite(np.column_stack([result.xy, result.scores])[result.found]).all():
-        raise ValueError(f"a keypoint or score of {name} is not a finite number")
-    return result
-
-
-def _source(content: Mapping[str, Any]) -> str:
-    info = dict(content.get("info") or {})
-    weights = (info.get("checkpoint") or {}).get("name")
-    words: Sequence[Any] = ("lmpnet", info.get("lmpnet_version"), weights)
-    return " ".join(str(word) for word in words if word)
-
-
-def _method(content: Mapping[str, Any]) -> str | None:
-    method = dict(content.get("info") or {}).get("method")
-    return method if isinstance(method, str) else None
 
 
 def as_coco(document: Document) -> dict[str, Any]:

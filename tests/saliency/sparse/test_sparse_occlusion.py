@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn import functional
 
 from lmpnet_cli.saliency.occlusion import occlusion_scores, patch_corners, random_colors
-from lmpnet_cli.saliency.sparse import occlusion
-from lmpnet_cli.saliency.sparse.occlusion import local_occlusion_scores, patched_logits, works_locally
+from lmpnet_cli.saliency.sparse import is_supported, occlusion, score_batches
+from lmpnet_cli.saliency.sparse.occlusion import patched_logits
 from lmpnet_cli.saliency.sparse.patched_tensor import PatchedTensor
-from lmpnet_cli.saliency.sparse.walk import Walk
+from lmpnet_cli.saliency.sparse.recording import Recording
 
 
 class Net(nn.Module):
@@ -143,42 +143,42 @@ def classifier(body, height=29, width=33):
     return lambda images: head(body((images.float() - 120) / torch.full((1, 3, 1, 1), 60.0)))
 
 
-def picture(height=29, width=33, count=1):
+def image_bytes(height=29, width=33, count=1):
     generator = torch.Generator().manual_seed(2)
     return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=generator)
 
 
-def whole_copies(image, colors, places):
-    copies = image.repeat(len(places), 1, 1, 1)
+def whole_copies(image, colors, positions):
+    copies = image.repeat(len(positions), 1, 1, 1)
     patch = colors.shape[-1]
-    for copy, color, (row, column) in zip(copies, colors, places.tolist(), strict=True):
+    for copy, color, (row, column) in zip(copies, colors, positions.tolist(), strict=True):
         copy[:, row : row + patch, column : column + patch] = color
     return copies
 
 
-PLACES = torch.tensor([[0, 0], [23, 27], [11, 4], [0, 27], [12, 13], [7, 0]])
+POSITIONS = torch.tensor([[0, 0], [23, 27], [11, 4], [0, 27], [12, 13], [7, 0]])
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_logits_are_those_of_whole_copies(name):
     classify = classifier(NETWORKS[name])
-    image, walk = picture(), Walk()
+    image, recording = image_bytes(), Recording()
     for seed in range(3):  # what the first way keeps is read by the others
-        colors, places = random_colors(6, 6, seed), PLACES.roll(seed, 0)
-        expected = classify(whole_copies(image, colors, places))
+        colors, positions = random_colors(6, 6, seed), POSITIONS.roll(seed, 0)
+        expected = classify(whole_copies(image, colors, positions))
         assert (expected - classify(image)).abs().max() > 1e-3  # the patches make a difference
-        torch.testing.assert_close(patched_logits(classify, image, walk, colors, places), expected)
+        torch.testing.assert_close(patched_logits(classify, image, recording, colors, positions), expected)
 
 
 @pytest.mark.parametrize("name", ["gate", "residual", "norm"])
 def test_one_copy_alone(name):
     """A factor of one copy has the shape of a factor of all copies."""
     classify = classifier(NETWORKS[name])
-    image, walk = picture(), Walk()
-    for place in PLACES:
+    image, recording = image_bytes(), Recording()
+    for position in POSITIONS:
         colors = random_colors(1, 6, 0)
-        expected = classify(whole_copies(image, colors, place[None]))
-        torch.testing.assert_close(patched_logits(classify, image, walk, colors, place[None]), expected)
+        expected = classify(whole_copies(image, colors, position[None]))
+        torch.testing.assert_close(patched_logits(classify, image, recording, colors, position[None]), expected)
 
 
 TIMM = [
@@ -195,31 +195,31 @@ TIMM = [
 @pytest.mark.parametrize("name", TIMM)
 def test_networks_of_timm(name, monkeypatch):
     torch.manual_seed(0)
-    options = {"img_size": 64} if name.startswith("vit") else {}
+    options = {"img_size": 64} if name.startswith("vit") else {"mlp_ratio": 0.01} if name.startswith("vgg") else {}
     network = lively(timm.create_model(name, num_classes=4, **options)).eval().requires_grad_(False)
 
     def classify(images):
         return network(images.float() / 128 - 1)
 
-    assert works_locally(classify, 64)
+    assert is_supported(classify, 64)
 
-    def forgets_patches(classify, image, walk, colors, places):
-        return classify(image).expand(len(places), -1)
+    def forgets_patches(classify, image, recording, colors, positions):
+        return classify(image).expand(len(positions), -1)
 
     monkeypatch.setattr(occlusion, "patched_logits", forgets_patches)
-    assert not works_locally(classify, 64)
+    assert not is_supported(classify, 64)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 @pytest.mark.parametrize(("height", "width"), [(24, 24), (21, 30)])
 def test_scores_are_those_of_whole_copies(height, width, batch_size):
     classify = classifier(NETWORKS["residual"], height, width)
-    images, target = picture(height, width, 2), torch.tensor([0, 2])
+    images, target = image_bytes(height, width, 2), torch.tensor([0, 2])
     count = len(patch_corners(height, 8, 4)) * len(patch_corners(width, 8, 4))
     colors, before = random_colors(count, 8, seed=0), images.clone()
     expected = occlusion_scores(classify, images, target, colors, 4, batch_size)
     with torch.inference_mode():
-        found = local_occlusion_scores(classify, images, target, colors, 4, batch_size)
+        found = occlusion_scores(classify, images, target, colors, 4, batch_size, score_batches)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
     assert expected.max() > 1e-3
     assert torch.equal(images, before)
@@ -227,26 +227,30 @@ def test_scores_are_those_of_whole_copies(height, width, batch_size):
 
 def test_only_the_windows_are_computed(monkeypatch):
     """A 3 x 3 convolution of 100 x 100 pixels sees 8 x 8 of them for a patch of 4, and its successor 10 x 10."""
-    cuts = []
-    real = PatchedTensor.cut
+    crops = []
+    real = PatchedTensor.crop
 
-    def cut(self, *args):
-        cuts.append(real(self, *args))
-        return cuts[-1]
+    def crop(self, *args):
+        crops.append(real(self, *args))
+        return crops[-1]
 
-    monkeypatch.setattr(PatchedTensor, "cut", cut)
+    monkeypatch.setattr(PatchedTensor, "crop", crop)
     first, second = (conv(3, 3, 3, padding=1).requires_grad_(False) for _ in range(2))
-    places = torch.tensor([[50, 50], [20, 70]])
+    positions = torch.tensor([[50, 50], [20, 70]])
 
     def body(images):
         return second(first(images.float()))
 
     with torch.inference_mode():
         patched_logits(
-            lambda images: body(images).amax((2, 3)), picture(100, 100), Walk(), random_colors(2, 4, 0), places
+            lambda images: body(images).amax((2, 3)),
+            image_bytes(100, 100),
+            Recording(),
+            random_colors(2, 4, 0),
+            positions,
         )
     # of the pixels by `float`, before both convolutions, and of the result as a whole
-    assert [tuple(each.shape[2:]) for each in cuts] == [(4, 4), (8, 8), (10, 10), (100, 100)]
+    assert [tuple(each.shape[2:]) for each in crops] == [(4, 4), (8, 8), (10, 10), (100, 100)]
 
 
 def changes_a_part(x, a):
@@ -260,16 +264,16 @@ def norm_and_input(x, a, norm):
     return norm(y) + y
 
 
-def without_place(x, a):
-    y, places = functional.max_pool2d(a(x), 2, 2, return_indices=True)
-    return functional.max_unpool2d(y, places, 2)
+def without_position(x, a):
+    y, positions = functional.max_pool2d(a(x), 2, 2, return_indices=True)
+    return functional.max_unpool2d(y, positions, 2)
 
 
 STRANGE = {
     "changes a part in place": lambda: Net(changes_a_part, a=conv(3, 4, 3)),
     "changes a part of a small map in place": lambda: Net(changes_a_part, a=conv(3, 4, 14)),
     "uses what is normed twice": lambda: Net(norm_and_input, a=conv(3, 4, 3), norm=nn.BatchNorm2d(4)),
-    "wants the places of maxima": lambda: Net(without_place, a=conv(3, 4, 13)),
+    "wants the positions of maxima": lambda: Net(without_position, a=conv(3, 4, 13)),
     "looks at the type": lambda: Net(lambda x, a: a(x) if type(x) is torch.Tensor else {}["x"], a=conv(3, 4, 3)),
     "looks into the memory": lambda: Net(lambda x, a: a(torch.from_numpy(x.numpy())), a=conv(3, 4, 3)),
 }
@@ -277,25 +281,25 @@ STRANGE = {
 
 @pytest.mark.parametrize("name", STRANGE)
 def test_networks_that_need_whole_copies_are_recognised(name):
-    assert not works_locally(classifier(STRANGE[name], 28, 28), 28)
+    assert not is_supported(classifier(STRANGE[name], 28, 28), 28)
 
 
 def test_networks_that_do_not_are_not_refused():
     for name in ("residual", "norm", "gate", "max pooling up", "depthwise"):
-        assert works_locally(classifier(NETWORKS[name], 28, 28), 28)
+        assert is_supported(classifier(NETWORKS[name], 28, 28), 28)
 
 
 def test_a_norm_in_training_is_not_folded():
     body = nn.Sequential(conv(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).requires_grad_(False)
     body.train()
-    image, colors = picture(), random_colors(6, 6, 0)
-    expected = body(whole_copies(image, colors, PLACES).float()).amax((2, 3))
-    found = patched_logits(lambda images: body(images.float()).amax((2, 3)), image, Walk(), colors, PLACES)
+    image, colors = image_bytes(), random_colors(6, 6, 0)
+    expected = body(whole_copies(image, colors, POSITIONS).float()).amax((2, 3))
+    found = patched_logits(lambda images: body(images.float()).amax((2, 3)), image, Recording(), colors, POSITIONS)
     torch.testing.assert_close(found, expected)
 
 
 def test_the_number_of_colors_is_checked():
-    classify, images = classifier(NETWORKS["padded"], 16, 16), picture(16, 16)
+    classify, images = classifier(NETWORKS["padded"], 16, 16), image_bytes(16, 16)
     for count in (4, 10):
         with pytest.raises(ValueError, match=f"expected colours for 3 x 3 patches, received {count}"):
-            local_occlusion_scores(classify, images, torch.tensor([0]), random_colors(count, 8, 0), 4, 32)
+            next(score_batches(classify, images, torch.tensor([0]), random_colors(count, 8, 0), 4, 32))

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from lmpnet_cli.saliency.sparse.windows import Kernel, Span, covering, reached, seen, union
+from lmpnet_cli.saliency.sparse.windows import Kernel, Span, covering, input_span, output_span, union
 
 KERNELS = [
     Kernel(*values)
@@ -25,13 +25,13 @@ def outputs_seeing(start, size, kernel, length):
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=str)
-def test_reached_holds_every_output_that_sees_the_window_and_hardly_more(kernel):
+def test_the_output_span_holds_every_output_that_sees_the_window_and_hardly_more(kernel):
     length = 23
     for size in (1, 4, 9):
         starts = range(length - size + 1)
         by_start = {start: outputs_seeing(start, size, kernel, length) for start in starts}
         outputs = by_start[0][0]
-        span = reached(Span(tuple(starts), size, length), kernel, outputs)
+        span = output_span(Span(tuple(starts), size, length), kernel, outputs)
         assert span.length == outputs
         needed = max(1, *(seeing[-1] - seeing[0] + 1 for _, seeing in by_start.values() if seeing))
         assert span.size == needed or (kernel.dilation > 1 and needed < span.size)  # holes are not told apart
@@ -41,11 +41,11 @@ def test_reached_holds_every_output_that_sees_the_window_and_hardly_more(kernel)
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=str)
-def test_seen_is_what_the_outputs_are_made_of(kernel):
+def test_the_input_span_is_what_the_outputs_are_computed_from(kernel):
     length = 23
-    outputs = (length + 2 * kernel.pad - kernel.reach) // kernel.stride + 1
+    outputs = (length + 2 * kernel.pad - kernel.extent) // kernel.stride + 1
     span = Span((0, outputs - 2), 2, outputs)
-    found = seen(span, kernel)
+    found = input_span(span, kernel)
     cells = torch.arange(1.0, length + 1)[None, None]
     whole = torch.nn.functional.conv1d(
         cells, torch.ones(1, 1, kernel.size), None, kernel.stride, kernel.pad, kernel.dilation

@@ -16,35 +16,35 @@ from hypothesis import strategies as st
 from mutations import mutated, seeds
 from PIL import Image
 
-from lmpnet_cli.data.images import BYTES_A_PIXEL, SCANS, image_size, read_image, to_input
+from lmpnet_cli.data.images import BYTES_PER_PIXEL, MAX_SCANS, image_size, read_image, to_input
 from lmpnet_cli.data.listing import LEADS_OUT, LEADS_TO_HIDDEN, UnreadableImage, list_images
 from lmpnet_cli.discovery.discover import discover
 from lmpnet_cli.errors import InputError
 
 WHOLE = seeds()
-OPTIONS = {"workers": 0, "device": "cpu", "identity": False}
+OPTIONS = {"workers": 0, "device": "cpu", "method": "lmpnet"}
 
 
 def outcome(path: Path) -> str:
-    """Reads as discover does: "read", or the reason why not; anything else raised is a failure of the test."""
+    """Read a file as discover does and return "read" or the reason why not; any other exception fails the test."""
     try:
-        picture = read_image(path, 20_000_000, at_least=448)
+        decoded = read_image(path, 20_000_000, at_least=448)
     except UnreadableImage as error:
         assert str(error) and str(path) not in str(error)
         return str(error)
-    assert to_input(picture.rgb, 32).shape == (32, 32, 3)
-    assert image_size(path) == (picture.width, picture.height)
+    assert to_input(decoded.rgb, 32).shape == (32, 32, 3)
+    assert image_size(path) == (decoded.width, decoded.height)
     return "read"
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_every_kind_of_whole_picture_is_read(name, tmp_path):
+def test_every_kind_of_whole_image_is_read(name, tmp_path):
     (tmp_path / "a.jpg").write_bytes(WHOLE[name])
     assert outcome(tmp_path / "a.jpg") == "read"
 
 
-def test_damaged_pictures_are_read_or_refused(tmp_path):
-    """The first of those that `make fuzz` tries by the ten thousand."""
+def test_damaged_images_are_read_or_refused(tmp_path):
+    """These are the first of the tens of thousands that `make fuzz` tries."""
     outcomes = []
     for number in range(500):
         (tmp_path / "a.jpg").write_bytes(mutated(WHOLE, number)[1])
@@ -56,7 +56,7 @@ def test_damaged_pictures_are_read_or_refused(tmp_path):
 @given(
     name=st.sampled_from(sorted(WHOLE)), edits=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=8)), max_size=6)
 )
-def test_any_edit_of_any_picture_is_read_or_refused(tmp_path, name, edits):
+def test_any_edit_of_any_image_is_read_or_refused(tmp_path, name, edits):
     data = bytearray(WHOLE[name])
     for where, new in edits:
         place = int(where**3 * len(data))  # headers are worth more tries than pixels
@@ -117,8 +117,8 @@ BOMBS = {
     "giant gif": (gif(65_535, 65_535), "65535 x 65535 pixels"),
     "giant jpeg": (jpeg().replace(struct.pack(">HH", 48, 64), struct.pack(">HH", 65_000, 65_000), 1), "65000 x 65000 pixels"),
     "empty jpeg": (jpeg().replace(struct.pack(">HH", 48, 64), struct.pack(">HH", 0, 64), 1), "."),
-    "scans jpeg": (scans(SCANS), "scans, which would take very long"),
-    "passes jpeg": (passes(SCANS), "201 scans, which would take very long"),
+    "scans jpeg": (scans(MAX_SCANS), "scans, which would take very long"),
+    "passes jpeg": (passes(MAX_SCANS), "201 scans, which would take very long"),
     "giant bmp": (WHOLE["bmp"][:18] + struct.pack("<ii", 2**31 - 1, 2**31 - 1) + WHOLE["bmp"][26:], "."),
     "script": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%touch /tmp/x) (w) file\n", "not a JPEG, PNG"),
     "vector": (b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>', "not a JPEG, PNG"),
@@ -164,7 +164,7 @@ def test_memory_stays_within_the_stated_bound(mode, kind, size, tmp_path):
     Path("/proc/self/clear_refs").write_text("5")
     before = peak()
     assert read_image(tmp_path / "a.jpg", at_least=448).width == size[0]
-    assert peak() - before < BYTES_A_PIXEL * size[0] * size[1]
+    assert peak() - before < BYTES_PER_PIXEL * size[0] * size[1]
 
 
 def plain(path: Path, data: bytes | None = None) -> Path:
@@ -175,14 +175,14 @@ def plain(path: Path, data: bytes | None = None) -> Path:
 
 @pytest.fixture
 def strange(tmp_path: Path) -> Path:
-    """Two good pictures among everything that a file system can hold."""
+    """Two good images among everything that a file system can hold."""
     folder, outside = tmp_path / "in", tmp_path / "outside"
     plain(outside / "secret.jpg")
     plain(folder / "good.jpg")
     plain(folder / "sub" / "good too.jpg", WHOLE["png"])  # by its content, whatever its name
-    plain(folder / "a\nb\t'\"<b>&%s.jpg", b"no picture")
-    plain(Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.jpg")), b"no picture")
-    plain(folder / f"{'n' * 251}.jpg", b"no picture")
+    plain(folder / "a\nb\t'\"<b>&%s.jpg", b"no image")
+    plain(Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.jpg")), b"no image")
+    plain(folder / f"{'n' * 251}.jpg", b"no image")
     for name, (data, _) in BOMBS.items():
         plain(folder / "bombs" / f"{name}.jpg", data)
     (folder / "empty.jpg").touch()
@@ -297,15 +297,15 @@ def test_a_folder_that_cannot_be_read_at_all_is_one_message(tmp_path, monkeypatc
 
 
 def test_names_that_no_system_takes_are_one_line(tmp_path):
-    with pytest.raises(InputError, match=r"Cannot look at x+: File name too long"):
+    with pytest.raises(InputError, match=r"Cannot access x+: File name too long"):
         list_images(["x" * 5000])
 
 
 def test_a_folder_that_changes_while_it_is_read(birds, checkpoint, tmp_path):
     folder = tmp_path / "in"
-    pictures = sorted((birds / "images").rglob("*.jpg"))[:8]
-    for number, picture in enumerate(pictures):
-        plain(folder / f"{number}.jpg", picture.read_bytes())
+    images = sorted((birds / "images").rglob("*.jpg"))[:8]
+    for number, image in enumerate(images):
+        plain(folder / f"{number}.jpg", image.read_bytes())
     from lmpnet_cli.progress import Progress
 
     class Meddler(Progress):
@@ -321,7 +321,7 @@ def test_a_folder_that_changes_while_it_is_read(birds, checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("value", [0, 255, 128])
-def test_pictures_of_one_colour_give_finite_numbers(value, checkpoint, tmp_path):
+def test_images_of_one_colour_give_finite_numbers(value, checkpoint, tmp_path):
     from lmpnet_cli.filters.visualize import visualize_filters
 
     for number, colour in enumerate([(value,) * 3, (value, 0, 0)]):

@@ -1,0 +1,83 @@
+"""View and export the results: `lmpnet report`, `lmpnet convert`, `lmpnet export`."""
+
+from typing import Any
+
+from lmpnet_cli.commands.console import Terminal, method_line, model_line
+from lmpnet_cli.commands.parameters import takes
+from lmpnet_cli.config import ConvertConfig, ExportConfig, ReportConfig
+
+
+@takes(ReportConfig)
+def report(config: ReportConfig, terminal: Terminal) -> None:
+    """Write one HTML page with results: a gallery, the filters or the scores. It works offline.
+
+    \b
+    lmpnet report results/discover
+    lmpnet report results/viz-filters -o filters.html
+    lmpnet report all --images photos/ --limit 2000
+    """
+    from lmpnet_cli.export.report.report import report as run
+
+    with terminal.progress() as progress:
+        result = run(**vars(config), progress=progress)
+
+    facts = {
+        "images": result.images,
+        "sections": ", ".join(result.sections),
+        "size": f"{result.bytes / 1e6:.1f} MB",
+        "written": result.path,
+    }
+    document = {"out": result.path, "images": result.images, "sections": result.sections, "bytes": result.bytes}
+    terminal.finish("report", facts, document)
+
+
+@takes(ConvertConfig)
+def convert(config: ConvertConfig, terminal: Terminal) -> None:
+    """Write keypoints in the format of another tool.
+
+    \b
+    lmpnet convert results/discover --to csv -o keypoints.csv
+    lmpnet convert results/discover/keypoints.json --to cvat -o for-cvat
+    lmpnet convert results/discover --to yolo-pose --images photos/
+    """
+    from lmpnet_cli.export.convert import convert as run
+
+    result = run(**vars(config))
+
+    facts = {
+        "images": result.images,
+        "keypoints": ", ".join(result.names),
+        "written": ", ".join(map(str, result.files)),
+        "next": result.next,
+    }
+    terminal.finish("convert", facts, {"images": result.images, "names": result.names, "files": result.files})
+
+
+@takes(ExportConfig)
+def export(config: ExportConfig, terminal: Terminal) -> None:
+    """Write everything from image to keypoints as one ONNX model.
+
+    The model takes RGB bytes (B, 3, S, S) and returns positions in map cells, scores and class probabilities. With it,
+    discover runs on onnxruntime, which is faster on a CPU.
+
+    \b
+    lmpnet export --out model.onnx
+    lmpnet discover photos/ -c model.onnx
+    """
+    from lmpnet_cli.export.onnx import export_onnx as run
+
+    with terminal.progress() as progress:
+        result: Any = run(**vars(config), progress=progress)
+
+    header = result.header
+    facts = {
+        "input": f"pixels, (B, 3, {header.input_size}, {header.input_size}) RGB bytes",
+        "keypoints": ", ".join(header.names),
+        "method": method_line(config.method, header.names),
+        "checkpoint": model_line(config),
+        "size": f"{result.bytes / 1e6:.0f} MB",
+        "time": f"{result.seconds:.1f} s",
+        "written": config.out,
+    }
+    document = {"out": config.out, "bytes": result.bytes, "method": config.method, "names": header.names}
+    terminal.finish("export", facts, document)

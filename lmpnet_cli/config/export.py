@@ -1,0 +1,44 @@
+"""`lmpnet export`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lmpnet_cli.config.discover import ONNX_SUFFIX, DiscoverConfig
+from lmpnet_cli.config.method import MethodConfig
+from lmpnet_cli.config.options import REQUIRED, documented, same_as
+from lmpnet_cli.config.run import OutputConfig
+from lmpnet_cli.errors import OptionError
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(OutputConfig, MethodConfig):
+    """Options of `lmpnet export`. The ONNX model finds keypoints as `discover` does with the same options."""
+
+    out: Path = same_as(OutputConfig, "out", default=REQUIRED, help="ONNX file to write, NAME.onnx.")
+    checkpoint: Path | None = same_as(DiscoverConfig, "checkpoint")
+    size: int | None = same_as(DiscoverConfig, "size")
+    method: Literal["lmpnet", "parts"] | None = same_as(
+        DiscoverConfig,
+        "method",
+        help="How the model finds keypoints: lmpnet (the paper's order, ranks in each image) or parts (the learned "
+        "parts, the same in every image).",
+    )
+    thr: float | None = same_as(DiscoverConfig, "thr")
+    filters: int | None = same_as(DiscoverConfig, "filters")
+    margin: int | None = same_as(DiscoverConfig, "margin")
+    replica: bool | None = same_as(DiscoverConfig, "replica")
+
+    def _check(self) -> None:
+        super()._check()
+        if self.out.suffix != ONNX_SUFFIX or self.out.is_dir():
+            raise OptionError(f"--out {self.out} is not the name of an ONNX file: it must end in {ONNX_SUFFIX}.")
+        if self.checkpoint is not None and self.checkpoint.suffix == ONNX_SUFFIX:
+            raise OptionError(f"{self.checkpoint} is already an ONNX model: pass a checkpoint of `lmpnet train`.")
+
+    @property
+    def as_discover(self) -> DiscoverConfig:
+        """Return the options of the `discover` run that the ONNX model reproduces."""
+        chosen = {"checkpoint": self.checkpoint, "size": self.size, "method": self.method, **self.method_options()}
+        return DiscoverConfig(images=(), device="cpu", backend="torch", **chosen)

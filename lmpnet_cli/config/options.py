@@ -1,0 +1,232 @@
+"""Declare each option once, in the frozen dataclass that uses it.
+
+`option()` and `argument()` describe a field: default, range, help text, panel, method. Everything else is derived from
+them: the signature and `--help` of the command (`commands/parameters.py`), the checks below with their messages, the
+record in `run.json` and the comparison of two runs.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from functools import partial
+from numbers import Integral, Real
+from pathlib import Path, PurePath
+from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+
+from lmpnet_cli.errors import OptionError
+
+INPUT, METHOD, LMPNET, SALIENCY = "Input", "Method", "Method lmpnet", "Method saliency"
+NETWORK, RECIPE, OUTPUT, RUN, RAY = "Network", "Recipe", "Output", "Run", "Backend ray"
+REQUIRED: Any = MISSING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option of a command.
+
+    Attributes:
+        help: sentence for `--help`, without default and range.
+        default: value that is used when the option is not given; `REQUIRED` for none.
+        default_text: what `--help` shows in place of `default`.
+        panel: heading in `--help` that the option stands under.
+        short: second spelling, such as -o.
+        low, high: smallest and largest allowed number.
+        above: largest number that is too small, in place of `low`.
+        methods: methods that the option belongs to; for an option of no method in particular it is empty.
+        shared: the other methods also accept the option; their default is None.
+        filled_in: the dataclass default is None ("not given"), which is replaced by `default` where the option is used.
+        decides: keypoints depend on the value.
+        commas: several values are written as one text with commas between them.
+        positional: the value is given by its position, without --NAME.
+    """
+
+    help: str
+    default: Any
+    default_text: str | None = None
+    panel: str = METHOD
+    short: str | None = None
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    methods: tuple[str, ...] = ()
+    shared: bool = False
+    filled_in: bool = False
+    decides: bool = False
+    commas: bool = False
+    positional: bool = False
+
+    @property
+    def range(self) -> str:
+        """Return the allowed numbers in words; empty where every number is allowed."""
+        if self.above is not None:
+            return f"above {self.above:.10g}" + ("" if self.high is None else f", at most {self.high:.10g}")
+        if self.low is None:
+            return ""
+        return f"at least {self.low:.10g}" if self.high is None else f"{self.low:.10g} to {self.high:.10g}"
+
+    def allows(self, value: Any) -> bool:
+        """Return whether a number is finite and within the range."""
+        return (
+            -math.inf < value < math.inf
+            and (self.above is None or value > self.above)
+            and (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+        )
+
+
+def option(default: Any, help: str, **details: Any) -> Any:
+    """Return a dataclass field for an option; `details` are further attributes of `Option`.
+
+    The dataclass default of an option that belongs to a method is None, so that it is known whether it was given.
+    """
+    filled_in = bool(details.get("methods"))
+    return _field(Option(default=default, help=help, **{"filled_in": filled_in} | details))
+
+
+# options of one method, on which its keypoints depend unless `decides` says otherwise, and of one panel
+of_lmpnet = partial(option, methods=("lmpnet",), panel=LMPNET, decides=True)
+of_saliency = partial(option, methods=("saliency",), panel=SALIENCY, decides=True)
+of_network, of_recipe = partial(option, panel=NETWORK), partial(option, panel=RECIPE)
+
+
+def argument(default: Any, help: str, **details: Any) -> Any:
+    """Return a dataclass field for a positional argument."""
+    return option(default, help, panel=INPUT, positional=True, **details)
+
+
+def same_as(owner: type, name: str, **changes: Any) -> Any:
+    """Return a dataclass field for the same option as in another configuration, with some attributes changed."""
+    return _field(replace(options_of(owner)[name], **changes))
+
+
+def _field(described: Option) -> Any:
+    return field(default=None if described.filled_in else described.default, metadata={"option": described})
+
+
+def options_of(config: Any) -> dict[str, Option]:
+    """Return the declared options of a configuration, class or instance, by name."""
+    return {each.name: each.metadata["option"] for each in fields(config)}
+
+
+Config = TypeVar("Config", bound=type)
+
+
+def documented(config: Config) -> Config:
+    """Append the options, with their help texts, to the docstring of a configuration."""
+    lines = [f"        {name}: {each.help}" for name, each in options_of(config).items()]
+    config.__doc__ = f"{(config.__doc__ or '').rstrip()}\n\n    Attributes:\n" + "\n".join(lines) + "\n    "
+    return config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The base of all configurations: it converts and checks every value by its declaration."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            self._set(each.name, _converted(each, getattr(self, each.name)))
+        self._fill_in()
+        self._check()
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _fill_in(self) -> None:
+        """Give the options that are used, but were not given, their defaults."""
+
+    def _check(self) -> None:
+        """Check what several options must satisfy together; every override calls the one of its base."""
+
+    def options(self) -> dict[str, Any]:
+        """Return all options with plain values, for `run.json`; None stands for an option that was not used."""
+        return {each.name: plain(getattr(self, each.name)) for each in fields(self)}
+
+    def deciding_options(self) -> dict[str, Any]:
+        """Return the options that change keypoints; with the same weights and images they make it the same run."""
+        return {name: plain(getattr(self, name)) for name, each in options_of(self).items() if each.decides}
+
+
+class Shape(NamedTuple):
+    """What the type of a field allows: items of one type, one or several, None or not."""
+
+    item: Any
+    several: bool
+    optional: bool
+
+
+def shape_of(hint: Any) -> Shape:
+    """Return the shape of a field type, for example of `tuple[Path, ...] | None`."""
+    members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    (inner,) = (member for member in members if member is not NoneType)
+    several = get_origin(inner) is tuple
+    return Shape(get_args(inner)[0] if several else inner, several, NoneType in members)
+
+
+def flag_of(name: str, value: Any = None) -> str:
+    """Return how an option is written on the command line; `value` False gives the form that turns it off."""
+    return f"--{'no-' if value is False else ''}{name.replace('_', '-')}"
+
+
+def _converted(declared: Field[Any], value: Any) -> Any:
+    described: Option = declared.metadata["option"]
+    item, several, optional = shape_of(declared.type)
+    flag = declared.name.upper() if described.positional else flag_of(declared.name)
+    if value is None:
+        if optional:
+            return None
+        raise OptionError(f"{flag} needs a value.")
+    if several:
+        return tuple(_converted_item(flag, described, item, each) for each in _items(described, value))
+    return _converted_item(flag, described, item, value)
+
+
+def _items(described: Option, value: Any) -> Iterator[Any]:
+    if described.commas and isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    yield from [value] if isinstance(value, str | PurePath | Real) else value
+
+
+def _converted_item(flag: str, described: Option, item: Any, value: Any) -> Any:
+    if item is Path:
+        return Path(value)
+    if get_origin(item) is Literal:
+        if value not in get_args(item):
+            raise OptionError(f"{flag} {value} is unknown: choose one of {', '.join(get_args(item))}.")
+        return value
+    if item in (int, float):
+        return _number(flag, described, item, value)
+    return value
+
+
+def _number(flag: str, described: Option, kind: type[int] | type[float], value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or (kind is int and not isinstance(value, Integral)):
+        raise OptionError(f"{flag} {value!r} is not a {'whole ' if kind is int else ''}number.")
+    if not described.allows(value):
+        allowed = described.range or "every finite number"
+        raise OptionError(f"{flag} {value} is out of range; allowed: {allowed}.")
+    return int(value) if isinstance(value, Integral) and kind is int else float(value)
+
+
+def url_of(path: Path) -> str | None:
+    """Return the address of a remote folder that was given as a path, such as s3://bucket/folder, or None.
+
+    `Path` turns two slashes into one, so an address without a host looks the same as one with a host.
+    """
+    found = re.fullmatch(r"([a-z][a-z0-9+.-]+):/+(.*)", path.as_posix())
+    return f"{found[1]}://{found[2]}" if found else None
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: paths as text, tuples as lists."""
+    if isinstance(value, Path):
+        return url_of(value) or value.as_posix()
+    return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def refuse_together(given: Mapping[str, Any], other: str) -> None:
+    """Raise `OptionError` for the first of the `given` options that has a value: it cannot be combined with `other`."""
+    for flag, value in given.items():
+        if value not in (None, False, ()):
+            raise OptionError(f"{flag} cannot be combined with {other}; remove one of them.")

@@ -1,0 +1,138 @@
+"""Both phases, Ctrl-C and resuming."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from runs import TINY, history, same, weights
+
+from lmpnet_cli.errors import TrainingError
+from lmpnet_cli.io.checkpoints import load_checkpoint, read_header
+from lmpnet_cli.progress import Progress
+from lmpnet_cli.training.train import train
+from lmpnet_cli.training.trainer import Trainer, deterministic_cudnn
+
+pytestmark = pytest.mark.usefixtures("no_curves")
+
+
+class Interrupt(Progress):
+    """Interrupts a training after some batches of a phase, as Ctrl-C does."""
+
+    def __init__(self, phase: str, batches: int) -> None:
+        self.phase, self.left, self.current = phase, batches, ""
+
+    def start(self, task: str, total: int, unit: str = "images") -> None:
+        self.current = task
+        self._stop_if_due()
+
+    def advance(self, count: int, note: str = "") -> None:
+        if note and self.current == self.phase:  # notes come with batches
+            self.left -= 1
+        self._stop_if_due()
+
+    def _stop_if_due(self) -> None:
+        if self.current == self.phase and self.left <= 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("phase", "batches"), [("network", 0), ("network", 4), ("replica", 1), ("replica", 4)])
+def test_resuming_gives_the_same_weights(few_birds, whole, tmp_path, phase, batches):
+    """Two epochs of each network, three batches each; interrupted in the first, second, third and fourth epoch."""
+    stopped = train(few_birds, out=tmp_path / "run", progress=Interrupt(phase, batches), **TINY | {"epochs": 2})
+    assert not stopped.complete
+    load_checkpoint(tmp_path / "run/lmpnet.safetensors")
+    resumed = train(few_birds, out=tmp_path / "run", resume=True, device="cpu", workers=0)
+    assert resumed.complete
+    assert resumed.epochs == 4
+    assert same(whole / "last.safetensors", tmp_path / "run/last.safetensors")
+    assert same(whole / "lmpnet.safetensors", tmp_path / "run/lmpnet.safetensors")
+
+
+def test_resuming_with_validation_and_half_size_weights(few_birds, tmp_path):
+    options = TINY | {"epochs": 2, "val_fraction": 0.25, "half": True}
+    train(few_birds, out=tmp_path / "whole", **options)
+    train(few_birds, out=tmp_path / "run", progress=Interrupt("replica", 4), **options)
+    assert len(history(tmp_path / "run")) == 3
+    train(few_birds, out=tmp_path / "run", resume=True, device="cpu", workers=0)
+    assert same(tmp_path / "whole/last.safetensors", tmp_path / "run/last.safetensors")
+    assert same(tmp_path / "whole/lmpnet.safetensors", tmp_path / "run/lmpnet.safetensors")
+
+
+def test_the_replica_learns_beside_the_best_network(few_birds, tmp_path, monkeypatch):
+    """The first epoch of the network is the best, the second one of the replica is not."""
+
+    def validate_as(*accuracies: float) -> None:
+        scores = iter(accuracies)
+        monkeypatch.setattr(Trainer, "validate", lambda *_: {"val_loss": 1.0, "val_accuracy": next(scores)})
+
+    validate_as(0.9, 0.1)
+    train(few_birds, out=tmp_path / "one", **TINY | {"epochs": 2, "replica_epochs": 0})
+    validate_as(0.9, 0.1, 0.5, 0.2)
+    train(few_birds, out=tmp_path / "both", **TINY | {"epochs": 2})
+    assert read_header(tmp_path / "one/lmpnet.safetensors")["position"] == ["network", 1]
+    assert read_header(tmp_path / "both/lmpnet.safetensors")["position"] == ["replica", 1]
+    best, last = weights(tmp_path / "one/lmpnet.safetensors"), weights(tmp_path / "one/last.safetensors")
+    output = weights(tmp_path / "both/lmpnet.safetensors")
+    assert all(torch.equal(best[key], output[key]) for key in best)
+    assert not all(torch.equal(last[key], output[key]) for key in last)
+
+
+def test_the_network_is_frozen_while_the_replica_learns(few_birds, whole, tmp_path):
+    train(few_birds, out=tmp_path, **TINY | {"epochs": 2, "replica_epochs": 0})
+    one, both = weights(tmp_path / "last.safetensors"), weights(whole / "last.safetensors")
+    assert all(torch.equal(one[key], both[key]) for key in one)
+    assert any(key.startswith("replica.") for key in both)
+
+
+def test_a_replica_that_starts_from_the_network(few_birds, tmp_path):
+    options = TINY | {"replica_from_network": True, "learning_rate": 1e-12, "freeze": "layer2"}
+    train(few_birds, out=tmp_path, **options)
+    tensors = weights(tmp_path / "last.safetensors")
+    for key in tensors:
+        if key.startswith("network.") and "running" not in key and "tracked" not in key:
+            torch.testing.assert_close(tensors[key], tensors["replica" + key.removeprefix("network")])
+
+
+def test_an_interrupted_new_training_leaves_nothing_of_the_old_one(few_birds, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    stopped = train(few_birds, out=tmp_path / "run", overwrite=True, progress=Interrupt("network", 0), **TINY)
+    assert not stopped.complete
+    assert read_header(tmp_path / "run/lmpnet.safetensors")["position"] == ["network", 0]
+    assert not (tmp_path / "run/history.csv").exists()
+
+
+def test_other_data_cannot_be_resumed(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    for name in "abcd":
+        (tmp_path / "other" / name).mkdir(parents=True)
+        Image.new("RGB", (30, 30)).save(tmp_path / "other" / name / "1.png")
+    with pytest.raises(TrainingError, match="started with other images"):
+        train(tmp_path / "other", out=tmp_path / "run", resume=True, workers=0)
+
+
+def test_resuming_a_finished_training_changes_nothing(few_birds, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    assert train(few_birds, out=tmp_path / "run", resume=True, workers=0).complete
+    for name in ("last.safetensors", "lmpnet.safetensors", "last.state", "history.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_nothing_to_resume(few_birds, tmp_path):
+    with pytest.raises(TrainingError, match="no training to resume"):
+        train(few_birds, out=tmp_path / "run", resume=True)
+
+
+def test_a_diverged_training_stops_with_advice(few_birds, tmp_path: Path):
+    with pytest.raises(TrainingError, match="--learning-rate"):
+        train(few_birds, out=tmp_path / "run", **TINY | {"learning_rate": 1e30, "clip": 0.0, "epochs": 3})
+
+
+@pytest.mark.parametrize("setting", [False, True])
+def test_the_cudnn_setting_is_restored(setting, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", setting)
+    with pytest.raises(RuntimeError, match="inside"), deterministic_cudnn():
+        assert torch.backends.cudnn.deterministic
+        raise RuntimeError("inside")
+    assert torch.backends.cudnn.deterministic == setting
