@@ -21,14 +21,15 @@ def evaluate(config: EvaluateConfig, terminal: Terminal) -> None:
     lmpnet eval photos/annotations.json --predictions results/discover/keypoints.json
     """
     from lmpnet_cli.evaluation.evaluate import evaluate as run
-    from lmpnet_cli.export.report.metric_tables import metric_tables, or_dash
+    from lmpnet_cli.export.report.metric_tables import Metrics, metric_tables, or_dash
+    from lmpnet_cli.io.json_input import check
 
     with terminal.progress() as progress:
         result = run(**vars(config), progress=progress)
 
     metrics = result.metrics
     if terminal.shows_summary:
-        for table in metric_tables(metrics):
+        for table in metric_tables(check(metrics, Metrics)):
             print_table(table.title, table.head, table.rows)
 
     map_size = metrics["map_size"]

@@ -310,5 +310,5 @@ def _write_exports(out: Path, config: DiscoverConfig, files: Sequence[ListedImag
         document = read_document(out / "keypoints.json")  # as `lmpnet convert` would read it
         paths = {file.name: file.path for file in files}
         for name in config.export:
-            write_format(document, name, out / "exports" / name, paths, inputs=config.images)
+            write_format(document, name, out / "exports" / name, paths, inputs=config.images, progress=progress)
     update_report(out, config.report, progress)

@@ -1,20 +1,21 @@
 """`lmpnet merge`: one keypoints.json of the shards of a run, or of the chunks of a cluster, as of a run in one go."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
 
 from lmpnet_cli.config import MergeConfig
 from lmpnet_cli.data.listing import real
 from lmpnet_cli.discovery.provenance import Shard, names_sha256
-from lmpnet_cli.discovery.store import ChunkStore, Skipped, chunk_name
-from lmpnet_cli.errors import WRONG_SHAPE, InputError
+from lmpnet_cli.discovery.store import ChunkStore, Skipped, SkippedImage, chunk_name
+from lmpnet_cli.errors import InputError
 from lmpnet_cli.io.coco import coco_text, read_keypoints, to_coco
 from lmpnet_cli.io.files import write_pieces
-from lmpnet_cli.io.json_input import read_json
+from lmpnet_cli.io.json_input import SchemaError, check, read_json, refuse_nan
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import now, write_run
 from lmpnet_cli.io.storage import open_folder
@@ -132,13 +133,13 @@ def _merge_chunks(store: ChunkStore, config: MergeConfig, progress: Progress) ->
 
     keypoints: list[Keypoints] = []
     skipped: Skipped = []
-    progress.start("merge", manifest.images["count"])
+    progress.start("merge", manifest.images.count)
     for number in range(manifest.chunks):
         chunk = store.read(number)
         keypoints += chunk.keypoints
         skipped += chunk.skipped
         progress.advance(len(chunk))
-    _check_names(keypoints, skipped, manifest.images["names_sha256"])
+    _check_names(keypoints, skipped, manifest.images.names_sha256)
 
     result = MergeResult(keypoints, skipped, manifest.chunks, [], config.out)
     _write(result, manifest.info, manifest.keypoints, [store.folder.address], started)
@@ -162,29 +163,35 @@ def _list_shard_files(results: Sequence[Path], out: Path | None) -> list[Path]:
     return list(found.values())
 
 
+class _ShardInfo(Struct):
+    shard: Shard
+
+
+class _ShardCategory(Struct):
+    keypoints: list[str]
+
+
+class _ShardDocument(Struct):
+    """What a keypoints.json of `discover --shard` has beside its images and annotations."""
+
+    info: dict[str, Any]
+    categories: Annotated[list[_ShardCategory], Meta(min_length=1)]
+    skipped: list[SkippedImage]
+
+
 def _read_shard_file(path: Path) -> _ShardFile:
     keypoints = read_keypoints(path)
-    document = read_json(path)
     try:
-        info = document["info"]
-        json.dumps(info, allow_nan=False)  # as it will be written
-        names = [str(name) for name in document["categories"][0]["keypoints"]]
-        skipped = [(str(entry["file_name"]), str(entry["reason"])) for entry in document["skipped"]]
-        return _ShardFile(path, _read_shard(info["shard"]), info, names, keypoints, skipped)
-    except WRONG_SHAPE as error:
+        document = check(read_json(path), _ShardDocument)
+        shard = check(document.info, _ShardInfo).shard
+        refuse_nan(document.info)  # it will be written again
+    except SchemaError as error:
         raise InputError(
-            f"{path} is not a shard: `lmpnet discover --shard` did not write it ({error!r}). Remove it from the inputs."
+            f"{path} is not a shard: `lmpnet discover --shard` did not write it ({error}). Remove it from the inputs."
         ) from error
 
-
-def _read_shard(shard: Any) -> Shard:
-    """Return `info.shard` of a keypoints.json.
-
-    Raises:
-        one of `WRONG_SHAPE`: when it has another shape.
-    """
-    index, of, images = (int(shard[name]) for name in ("index", "of", "images"))
-    return Shard(index, of, images, str(shard["names_sha256"]), dict(shard["options"]))
+    skipped = [(image.file_name, image.reason) for image in document.skipped]
+    return _ShardFile(path, shard, document.info, document.categories[0].keypoints, keypoints, skipped)
 
 
 def _check_same_content(known: _ShardFile, other: _ShardFile) -> None:

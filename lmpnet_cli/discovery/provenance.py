@@ -4,13 +4,16 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from msgspec import Meta
 
 from lmpnet_cli.config import DiscoverConfig, url_of
 from lmpnet_cli.data.listing import ListedImage, absolute
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.inference.predictor import Predictor
 from lmpnet_cli.io.coco import FORMAT_VERSION
+from lmpnet_cli.io.json_input import check, refuse_nan
 from lmpnet_cli.io.run_record import versions
 
 # options that a resumed run may change, and "images" and "chunk", which the manifest has under its own names
@@ -44,19 +47,28 @@ def settings(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class RunImages:
+    """The images of a run: paths and URLs as they were passed, the number of images, and a checksum of their names."""
+
+    inputs: list[str]
+    count: Annotated[int, Meta(ge=0)]
+    names_sha256: str
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """What a run is. A run is resumed only where its manifest is the same.
+    """What a run is; also the schema of `manifest.json`. A run is resumed only where its manifest is the same.
 
     Attributes:
-        images: `inputs` (paths and URLs), `count`, and `names_sha256` of the listed names.
+        images: the listed images.
         chunk: images per chunk.
         keypoints: names of the keypoints.
         info: `info` of the keypoints.json to be, without its date.
         options: all options that decide the results, with the values that were used.
     """
 
-    images: dict[str, Any]
-    chunk: int
+    images: RunImages
+    chunk: Annotated[int, Meta(ge=1)]
     keypoints: list[str]
     info: dict[str, Any]
     options: dict[str, Any]
@@ -64,11 +76,8 @@ class Manifest:
     @classmethod
     def of_run(cls, predictor: Predictor, config: DiscoverConfig, files: Sequence[ListedImage], chunk: int) -> Self:
         """Return the manifest of a run over `files`, in `chunk` images per chunk."""
-        images = {
-            "inputs": [url_of(path) or str(absolute(path)) for path in config.images],
-            "count": len(files),
-            "names_sha256": names_sha256(file.name for file in files),
-        }
+        inputs = [url_of(path) or str(absolute(path)) for path in config.images]
+        images = RunImages(inputs, len(files), names_sha256(file.name for file in files))
 
         options = {name: value for name, value in config.options().items() if name not in _FREE_OPTIONS}
         options |= settings(predictor, config)
@@ -78,29 +87,15 @@ class Manifest:
             options["device"] = str(predictor.device)
 
         run = cls(images, chunk, list(predictor.names), describe(predictor, config), options)
-        return cls.from_json(json.loads(json.dumps(asdict(run))))  # lists for tuples, as it will be read back
+        return check(json.loads(json.dumps(asdict(run))), cls)  # lists for tuples, as it will be read back
 
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Self:
-        """Return the manifest in a JSON document.
-
-        Raises:
-            one of `WRONG_SHAPE`: when the document has another shape.
-        """
-        listed = document["images"]
-        count, chunk = int(listed["count"]), int(document["chunk"])
-        if count < 0 or chunk < 1:
-            raise ValueError(f"{count} images in chunks of {chunk}")
-        images = {"inputs": list(listed["inputs"]), "count": count, "names_sha256": str(listed["names_sha256"])}
-
-        info, options = dict(document["info"]), dict(document["options"])
-        json.dumps(info, allow_nan=False)  # as it will be written into keypoints.json
-        return cls(images, chunk, [str(name) for name in document["keypoints"]], info, options)
+    def __post_init__(self) -> None:
+        refuse_nan(self.info)  # it will be written into keypoints.json
 
     @property
     def chunks(self) -> int:
         """The number of chunks."""
-        return -(-int(self.images["count"]) // self.chunk)
+        return -(-self.images.count // self.chunk)
 
     def differences(self, other: "Manifest") -> list[str]:
         """Return the names of what differs: of options and of entries of `info` by themselves."""
@@ -112,7 +107,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Shard:
-    """One of several subsets of a list of images, as `info.shard` of its keypoints.json says.
+    """One of several subsets of a list of images; also the schema of `info.shard` in its keypoints.json.
 
     Attributes:
         index: from 1 to `of`.

@@ -11,7 +11,6 @@ removed when its results are written.
 
 import errno
 import json
-import math
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -20,11 +19,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from msgspec import Struct
 
 from lmpnet_cli.discovery.provenance import Manifest
-from lmpnet_cli.errors import WRONG_SHAPE, InputError, OutputError
+from lmpnet_cli.errors import InputError, OutputError
 from lmpnet_cli.io.files import TEMPORARY_PREFIX
-from lmpnet_cli.io.json_input import parse_json
+from lmpnet_cli.io.json_input import SchemaError, check, parse_json, refuse_nan
 from lmpnet_cli.io.storage import Folder, open_folder
 from lmpnet_cli.keypoints import Keypoints
 
@@ -92,45 +92,72 @@ class Chunk:
         """Return the chunk in a file's content.
 
         Raises:
-            one of `WRONG_SHAPE`: when it is not a chunk.
+            SchemaError: when it is not a chunk.
         """
         chunk = cls()
         for line in content.splitlines():
-            entry = parse_json(line)
+            entry = check(parse_json(line), dict[str, Any])
+            refuse_nan(entry)
             if "reason" in entry:
-                chunk.skipped.append((str(entry["file_name"]), str(entry["reason"])))
+                skipped = check(entry, SkippedImage)
+                chunk.skipped.append((skipped.file_name, skipped.reason))
             else:
-                chunk.keypoints.append(_keypoints(entry))
+                chunk.keypoints.append(check(entry, _KeypointsEntry).keypoints)
         return chunk
-
-
-_ARRAYS = ("xy", "scores", "replica_shares")
 
 
 def _entry(keypoints: Keypoints) -> dict[str, Any]:
     """Return the fields as JSON can hold them: lists, null for NaN."""
     entry = dict(vars(keypoints))
-    for name in _ARRAYS:
+    for name in ("xy", "scores", "replica_shares"):
         if entry[name] is not None:
             values: Any = np.where(np.isnan(entry[name]), None, entry[name])
             entry[name] = values.tolist()
     return entry
 
 
-def _keypoints(entry: dict[str, Any]) -> Keypoints:
-    """Return the inverse of `_entry`."""
-    values = dict(entry)
-    for name in _ARRAYS:
-        if values[name] is not None:
-            values[name] = np.array(values[name], dtype=np.float64)
-            if np.isinf(values[name]).any():
-                raise ValueError(f"{name} is not finite")
+class SkippedImage(Struct):
+    """An image that could not be read, as files of results name it."""
 
-    keypoints = Keypoints(**values)
-    score = keypoints.class_score
-    if not isinstance(keypoints.file_name, str) or not (score is None or math.isfinite(score)):
-        raise ValueError("an image without a name, or a score that is not finite")
-    return keypoints
+    file_name: str
+    reason: str
+
+
+class _KeypointsEntry(Struct):
+    """The schema of what `_entry` returns."""
+
+    file_name: str
+    width: int
+    height: int
+    xy: list[tuple[float | None, float | None]]
+    scores: list[float | None]
+    replica_shares: list[float | None] | None
+    class_name: str | None
+    class_score: float | None
+    frame: int | None
+    time: float | None
+
+    def __post_init__(self) -> None:
+        lengths = {len(values) for values in (self.xy, self.scores, self.replica_shares) if values is not None}
+        if len(lengths) > 1:
+            raise ValueError("the numbers of positions, scores and replica shares differ")
+
+    @property
+    def keypoints(self) -> Keypoints:
+        """The keypoints, NaN where the file has null."""
+        shares = None if self.replica_shares is None else np.array(self.replica_shares, np.float64)
+        return Keypoints(
+            self.file_name,
+            self.width,
+            self.height,
+            np.array(self.xy, np.float64).reshape(-1, 2),
+            np.array(self.scores, np.float64),
+            shares,
+            self.class_name,
+            self.class_score,
+            self.frame,
+            self.time,
+        )
 
 
 class ChunkStore:
@@ -169,11 +196,11 @@ class ChunkStore:
         """
         where = f"{self.folder.address}/{MANIFEST}"
         try:
-            document = parse_json(self.folder.read(MANIFEST))
-            if document["format_version"] == FORMAT_VERSION:
-                return Manifest.from_json(document)
-        except WRONG_SHAPE as error:
-            raise InputError(f"{where} is damaged ({error!r:.100}). Start again with --overwrite.") from error
+            document = check(parse_json(self.folder.read(MANIFEST)), dict[str, Any])
+            if document.get("format_version") == FORMAT_VERSION:
+                return check(document, Manifest)
+        except SchemaError as error:
+            raise InputError(f"{where} is damaged ({error!s:.100}). Start again with --overwrite.") from error
         raise InputError(f"{where} was written by another version of lmpnet. Start again with --overwrite.")
 
     def check_same(self, manifest: Manifest) -> None:
@@ -195,9 +222,9 @@ class ChunkStore:
         content = self.folder.read(chunk_name(number))
         try:
             return Chunk.from_bytes(content)
-        except WRONG_SHAPE as error:
+        except SchemaError as error:
             raise InputError(
-                f"{self.folder.address}/{chunk_name(number)} is damaged ({error!r:.100}). Repeat `lmpnet discover` "
+                f"{self.folder.address}/{chunk_name(number)} is damaged ({error!s:.100}). Repeat `lmpnet discover` "
                 "with --resume, which computes it again."
             ) from error
 
@@ -206,7 +233,7 @@ class ChunkStore:
         content = self.folder.read(chunk_name(number))
         try:
             chunk = Chunk.from_bytes(content)
-        except WRONG_SHAPE:
+        except SchemaError:
             return None
         return chunk if chunk.names == sorted(names) else None
 
