@@ -49,9 +49,9 @@ def _discover_on_ray(config: DiscoverConfig, terminal: Terminal) -> None:
         result = run(**vars(config), progress=progress)
 
     out = url_of(result.out) or str(result.out)
+    earlier = f", {result.done_before} of them from an earlier run" if result.done_before else ""
     facts = {
-        "chunks": f"{result.chunks}"
-        + (f", {result.done_before} of them from an earlier run" if result.done_before else ""),
+        "chunks": f"{result.chunks}{earlier}",
         "time": f"{result.seconds:.1f} s",
         "written": f"{out} (`lmpnet merge {out}` makes one keypoints.json)",
     }

@@ -14,7 +14,7 @@ import torch
 from conftest import SMALL
 from PIL import Image
 
-from lmpnet_cli.cli import _stop_like_ctrl_c
+from lmpnet_cli.cli import main
 from lmpnet_cli.discovery.discover import discover
 from lmpnet_cli.discovery.provenance import Manifest
 from lmpnet_cli.discovery.store import LOCAL_CHUNKS, ChunkQueue, local_store
@@ -54,11 +54,17 @@ def test_a_run_that_is_asked_to_stop_cleans_up_and_names_resume(birds, checkpoin
     assert sorted(path.name for path in out.iterdir()) == [LOCAL_CHUNKS, ".overlays-new"]
 
 
-def test_other_processes_are_asked_to_stop_as_well():
+def test_other_processes_are_asked_to_stop_as_well(monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "1")  # which `main` would set for all tests
+    monkeypatch.setattr(sys, "argv", ["lmpnet", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    installed = signal.signal(signal.SIGTERM, before)
     child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     child.start()
     with pytest.raises(KeyboardInterrupt):
-        _stop_like_ctrl_c()
+        installed(signal.SIGTERM, None)
     child.join(10)
     assert child.exitcode == -signal.SIGTERM
 
