@@ -114,7 +114,7 @@ def _print_rates(document: dict[str, Any]) -> None:
     entries = {"all classes": document["all"], **shown}
 
     rows = []
-    for part in document["parts"]:
+    for part in document["landmarks"]:
         rates = [entry["rate"][part] for entry in entries.values()]
         rows.append([part, *("-" if rate is None else f"{100 * rate:.0f}" for rate in rates)])
     rows.append(["most often", *(entry["most_frequent"] or "-" for entry in entries.values())])

@@ -42,7 +42,8 @@ def convert(config: ConvertConfig, terminal: Terminal) -> None:
     """
     from lmpnet_cli.export.convert import convert as run
 
-    result = run(**vars(config))
+    with terminal.progress() as progress:
+        result = run(**vars(config), progress=progress)
 
     facts = {
         "images": result.images,

@@ -35,6 +35,7 @@ class PartsConfig(ModelConfig):
         if self.data is None and self.names is None:
             raise OptionError("Nothing to do: pass DATA to learn parts, or --names to name the existing parts.")
         if self.names is not None:
+            self._set("names", tuple(name.strip() for name in self.names))
             self._check_names(self.names)
 
     def _check_names(self, names: tuple[str, ...]) -> None:

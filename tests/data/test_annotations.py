@@ -35,12 +35,12 @@ def test_cub_positions_count_from_0_and_hidden_parts_are_missing(tmp_path, inner
     assert (annotations.name, annotations.landmark_names) == (root.name, ("beak", "left eye"))
     heron, without, egret = annotations.images
     assert [image.name for image in annotations.images] == ["a.heron/y.jpg", "a.heron/z.jpg", "b.egret/x.jpg"]
-    np.testing.assert_array_equal(egret.parts, [[0, 0], [NAN, NAN]])
+    np.testing.assert_array_equal(egret.landmarks, [[0, 0], [NAN, NAN]])
     np.testing.assert_array_equal(egret.visible, [[0, 0]])
-    np.testing.assert_array_equal(heron.parts, [[9, 19], [29.5, 39.5]])
+    np.testing.assert_array_equal(heron.landmarks, [[9, 19], [29.5, 39.5]])
     assert egret.path == root / "images" / "b.egret" / "x.jpg"
     assert (egret.bbox, egret.class_name) == ((0.0, 0.0, 20.0, 30.0), "b.egret")
-    assert without.bbox is None and np.isnan(without.parts).all() and without.visible.shape == (0, 2)
+    assert without.bbox is None and np.isnan(without.landmarks).all() and without.visible.shape == (0, 2)
 
 
 def test_cub_splits(tmp_path):
@@ -109,8 +109,8 @@ def test_a_coco_file_is_read(tmp_path):
     assert (annotations.name, annotations.landmark_names) == ("birds", ("beak", "tail", "eye"))
     first, second = annotations.images
     assert (first.name, first.path, first.bbox) == ("b.jpg", tmp_path / "b.jpg", (0.0, 1.0, 9.0, 8.0))
-    np.testing.assert_array_equal(first.parts, [[0, 5.5], [NAN, NAN], [3, 4]])
-    np.testing.assert_array_equal(second.parts, [[NAN, NAN], [1, 1], [NAN, NAN]])
+    np.testing.assert_array_equal(first.landmarks, [[0, 5.5], [NAN, NAN], [3, 4]])
+    np.testing.assert_array_equal(second.landmarks, [[NAN, NAN], [1, 1], [NAN, NAN]])
     assert (second.bbox, second.class_name) == (None, None)
     again = read_annotations(tmp_path)  # the folder with one .json
     assert [image.path for image in again.images] == [image.path for image in annotations.images]

@@ -52,7 +52,7 @@ def test_the_table_is_what_discover_finds(metrics, birds, checkpoint):
     annotations = read_annotations(birds, "test")
     found = {
         each.file_name: each
-        for each in discover(birds / "images", checkpoint=checkpoint, thr=3, k=4, **OPTIONS).keypoints
+        for each in discover(birds / "images", checkpoint=checkpoint, method="lmpnet", thr=3, k=4, **OPTIONS).keypoints
     }
     hits = [
         greedy_pck(found[image.name].xy, image.visible, 0.1 * min(found[image.name].width, found[image.name].height))
@@ -71,7 +71,7 @@ def test_the_baselines_are_the_trivial_ones(metrics):
 def test_a_coco_file_made_by_discover_scores_itself_full(birds, checkpoint, tmp_path):
     """Predictions as annotations: every keypoint is right, one-to-one too."""
     out = tmp_path / "out"
-    discover(birds / "images", out=out, checkpoint=checkpoint, overlays=False, **OPTIONS)
+    discover(birds / "images", out=out, checkpoint=checkpoint, method="lmpnet", overlays=False, **OPTIONS)
     (birds / "images" / "keypoints.json").write_bytes((out / "keypoints.json").read_bytes())
     try:
         result = evaluate(birds / "images" / "keypoints.json", checkpoint=checkpoint, **OPTIONS).metrics
@@ -85,7 +85,7 @@ def test_a_coco_file_made_by_discover_scores_itself_full(birds, checkpoint, tmp_
     assert result["baselines"]["mean_shape"]["found"] > 4
 
 
-def test_pictures_without_annotation_are_left_out_and_counted(birds, checkpoint, tmp_path):
+def test_images_without_annotation_are_left_out_and_counted(birds, checkpoint, tmp_path):
     document = {
         "images": [
             {"id": 1, "file_name": "a.jpg"},
@@ -133,7 +133,7 @@ def test_landmark_recall_is_the_coverage_of_each_part(metrics, birds, checkpoint
 
 def test_keypoints_from_a_file_score_what_their_model_scores(metrics, birds, checkpoint, tmp_path):
     out = tmp_path / "found"
-    discover(birds, out=out, checkpoint=checkpoint, thr=3, k=4, overlays=False, **OPTIONS)
+    discover(birds, out=out, checkpoint=checkpoint, method="lmpnet", thr=3, k=4, overlays=False, **OPTIONS)
     again = evaluate(birds, predictions=out / "keypoints.json", out=tmp_path / "out").metrics
     assert again["baselines"] == metrics["baselines"]
     assert (again["method"], again["k"], again["map_size"], again["entropy"]) == ("lmpnet", 4, None, None)
@@ -148,9 +148,9 @@ def test_keypoints_from_a_file_score_what_their_model_scores(metrics, birds, che
     assert json.loads((tmp_path / "out" / "run.json").read_text())["predictions"].endswith("keypoints.json")
 
 
-def test_pictures_that_a_file_leaves_out_are_wrong_and_counted(birds, checkpoint, tmp_path):
+def test_images_that_a_file_leaves_out_are_wrong_and_counted(birds, checkpoint, tmp_path):
     out = tmp_path / "found"
-    discover(birds, out=out, checkpoint=checkpoint, thr=1, k=2, overlays=False, **OPTIONS)
+    discover(birds, out=out, checkpoint=checkpoint, method="lmpnet", thr=1, k=2, overlays=False, **OPTIONS)
     document = json.loads((out / "keypoints.json").read_text())
     scored = {image.name.rpartition("/")[2] for image in read_annotations(birds, "test").images}
     test_ids = [image["id"] for image in document["images"] if image["file_name"].rpartition("/")[2] in scored]
@@ -158,7 +158,7 @@ def test_pictures_that_a_file_leaves_out_are_wrong_and_counted(birds, checkpoint
     path = tmp_path / "half.json"
     path.write_text(json.dumps(document | {"annotations": kept}))
     metrics = evaluate(birds, predictions=path).metrics
-    assert metrics["left_out_because"]["pictures without predictions, scored as wrong"] == 12
+    assert metrics["left_out_because"]["images without predictions, scored as wrong"] == 12
     assert metrics["left_out_because"]["predictions for images that are not scored"] == 48  # of the training split
     assert metrics["results"][0]["found"] == pytest.approx(2 * 36 / 48, abs=0.01)
     kept[-1]["image_id"] = test_ids[-1]
@@ -182,7 +182,7 @@ def annotated(folder, birds, *keypoints):
     return path
 
 
-def test_points_outside_their_picture_are_moved_or_left_out_and_counted(birds, checkpoint, tmp_path):
+def test_landmarks_outside_their_image_are_moved_or_left_out_and_counted(birds, checkpoint, tmp_path):
     path = annotated(tmp_path, birds, [10, 10, 2, -5, 20, 2], [10, 10, 2, 5000, 20, 2], [-9e9, 1, 2, 5, 9e9, 1])
     metrics = evaluate(path, checkpoint=checkpoint, **OPTIONS).metrics
     assert metrics["images"] == 2
@@ -205,12 +205,12 @@ def path_of_one(folder):
     return path
 
 
-def test_annotations_of_a_picture_of_another_size_are_refused(birds, checkpoint, tmp_path):
+def test_annotations_of_an_image_of_another_size_are_refused(birds, checkpoint, tmp_path):
     path = annotated(tmp_path, birds, [10, 10, 2, 5, 20, 2])
     document = json.loads(path.read_text())
     document["images"][0] |= {"width": 1000, "height": 700}
     path.write_text(json.dumps(document))
-    with pytest.raises(DatasetError, match=r"1000 x 700 pixels.*picture of another size"):
+    with pytest.raises(DatasetError, match=r"has 1000 x 700 pixels, but it has 96 x 91 pixels"):
         evaluate(path, checkpoint=checkpoint, **OPTIONS)
 
 

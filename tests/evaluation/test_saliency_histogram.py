@@ -18,7 +18,7 @@ def test_counts_add_up(method, birds, checkpoint, tmp_path):
     document = json.loads((tmp_path / "out/salient.json").read_text())
     assert document == result.document
     assert (document["method"], document["images"], len(document["classes"])) == (method, 48, 4)
-    for part in document["parts"]:
+    for part in document["landmarks"]:
         for key in ("detected", "visible"):
             assert document["all"][key][part] == sum(entry[key][part] for entry in document["classes"].values())
         for entry in (document["all"], *document["classes"].values()):
@@ -39,14 +39,13 @@ def test_detections_on_tails_alone(birds, checkpoint, monkeypatch):
     of = {image.name: image for image in annotations.images}
     real = LMPNetPredictions.keypoints
 
-    def tails(self, thresholds):
-        rows = real(self, thresholds)
-        for row in rows:
-            for each in row:
-                each.xy[:] = np.nan
-                if of[each.file_name].class_name == classes[1]:
-                    each.xy[0] = of[each.file_name].landmarks[tail] + 0.5
-        return rows
+    def tails(self):
+        found = real(self)
+        for each in found:
+            each.xy[:] = np.nan
+            if of[each.file_name].class_name == classes[1]:
+                each.xy[0] = of[each.file_name].landmarks[tail] + 0.5
+        return found
 
     monkeypatch.setattr(LMPNetPredictions, "keypoints", tails)
     document = salient(birds, checkpoint=checkpoint, method="lmpnet", alpha=0.02, **OPTIONS).document

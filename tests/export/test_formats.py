@@ -398,7 +398,7 @@ def test_the_image_prefix_ends_in_a_slash_or_an_equals_sign(found, tmp_path):
 
 
 def test_options_of_other_formats_and_remote_outputs_are_refused(found):
-    with pytest.raises(OptionError, match="--image-prefix belongs to --to label-studio"):
+    with pytest.raises(OptionError, match="--image-prefix cannot be combined with --to csv"):
         convert(found, to="csv", image_prefix="x")
     with pytest.raises(OptionError, match="is no local place"):
         convert(found, to="csv", out="s3://bucket/x")
@@ -511,5 +511,5 @@ def test_discover_exports_its_result(birds, checkpoint, tmp_path):
     assert not (tmp_path / "none").exists()
     with pytest.raises(OptionError, match="--export pdf is unknown"):
         DiscoverConfig(images=("x",), out="x", export="pdf")
-    with pytest.raises(OptionError, match="go into --out"):
+    with pytest.raises(OptionError, match="need an output folder: pass --out"):
         DiscoverConfig(images=("x",), export="csv")

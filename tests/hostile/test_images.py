@@ -321,14 +321,14 @@ def test_a_folder_that_changes_while_it_is_read(birds, checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("value", [0, 255, 128])
-def test_images_of_one_colour_give_finite_numbers(value, checkpoint, tmp_path):
+def test_images_of_one_colour_give_finite_numbers(value, checkpoint, named, tmp_path):
     from lmpnet_cli.filters.visualize import visualize_filters
 
     for number, colour in enumerate([(value,) * 3, (value, 0, 0)]):
         Image.fromarray(np.full((50, 70, 3), colour, np.uint8)).save(tmp_path / f"{number}.png")
-    for identity in (False, None):
-        options = OPTIONS | {"identity": identity}
-        for found in discover(tmp_path, checkpoint=checkpoint, **options).keypoints:
+    for weights, method in ((checkpoint, "lmpnet"), (named, "parts")):
+        options = OPTIONS | {"method": method}
+        for found in discover(tmp_path, checkpoint=weights, **options).keypoints:
             assert np.isfinite(found.xy[found.found]).all() and np.isfinite(found.scores[found.found]).all()
             assert ((found.scores[found.found] >= 0) & (found.scores[found.found] <= 1)).all()
     visualize_filters(tmp_path, checkpoint=checkpoint, out=tmp_path / "out", workers=0, device="cpu", columns=3, rows=2)

@@ -53,7 +53,7 @@ def test_the_batch_is_halved_and_nothing_is_lost_or_doubled(birds, checkpoint, m
 
 
 def test_a_batch_that_does_not_divide_keeps_its_rest(checkpoint, monkeypatch):
-    runner = open_runner(DiscoverConfig(images="x", checkpoint=checkpoint, method="lmpnet", **OPTIONS))
+    runner = open_runner(DiscoverConfig(images="x", checkpoint=checkpoint, **OPTIONS))
     pixels = torch.randint(0, 256, (7, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     expected = runner.run(pixels)
     sizes = small_memory(monkeypatch, 3)

@@ -76,7 +76,7 @@ def test_the_same_files_as_the_first_method(pictures, checkpoint, tmp_path):
                 assert picture.width / picture.height == pytest.approx(panels * aspect, rel=0.1)
     assert read_keypoints(tmp_path / "out/keypoints.json")[0].file_name == result.keypoints[0].file_name
     # 64 pixels, patches of 16 without overlap: 16 copies
-    assert heard.callback[0].startswith("16 occluded copies of each picture: about ") and "for 3." in heard.callback[0]
+    assert heard.callback[0].startswith("16 occluded copies of each image: about ") and "for 3." in heard.callback[0]
     assert heard.advanced == heard.total == 3
 
 
@@ -174,7 +174,7 @@ def test_any_timm_classifier(pictures, timm_weights, tmp_path):
             "Weight file none not found",
         ),
         ({"classifier": "resnet18", "classifier_weights": "own"}, CheckpointError, "does not fit resnet18"),
-        ({"classifier": "vgg11", "classifier_weights": "own"}, CheckpointError, r"no tensor head\.fc\.weight"),
+        ({"classifier": "vgg11", "classifier_weights": "own"}, CheckpointError, r"tensor head\.fc\.weight is missing"),
         ({"classifier": "test_resnet", "classifier_weights": "text"}, CheckpointError, "not a safetensors file"),
     ],
 )

@@ -7,7 +7,7 @@ import torch
 
 from lmpnet_cli.config import PartsConfig
 from lmpnet_cli.data.listing import ListedImage, list_images
-from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.runner import open_runner
 from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.parts.fit import best_examples, gather_features
 from lmpnet_cli.progress import Progress
@@ -30,7 +30,7 @@ def test_features_do_not_depend_on_the_batch_size(birds, checkpoint):
     images = list_images([birds / "images"])[:12]
     banks = []
     for size in (3, 12):
-        runner = ModelRunner(PartsConfig(data=birds, k=2, batch_size=size, workers=0), model, replica=False)
+        runner = open_runner(PartsConfig(data=birds, k=2, batch_size=size, workers=0), model, replica=False)
         banks.append(gather_features(runner, images, 5, Progress()).features)
     torch.testing.assert_close(banks[0].theta, banks[1].theta, rtol=0, atol=0)
     for name in ("original", "flipped", "warped"):

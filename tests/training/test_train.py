@@ -150,7 +150,7 @@ def test_a_vision_transformer_gets_parts(few_birds, tmp_path, short_learning):
     result = discover(
         few_birds / "images", checkpoint=tmp_path / "run/lmpnet.safetensors", device="cpu", workers=0, precision="32"
     )
-    assert result.order == "identity" and len(result.keypoints) == 24
+    assert result.method == "parts" and len(result.keypoints) == 24
 
 
 def test_training_on_images_without_parts_warns_and_is_complete(tmp_path, short_learning):
