@@ -5,11 +5,11 @@
 
 from lmpnet_cli.config.convert import FORMATS as CONVERT_FORMATS
 from lmpnet_cli.config.convert import ConvertConfig, MergeConfig, ReportConfig
-from lmpnet_cli.config.discover import FIXED_IN_ONNX, ONNX_SUFFIX, VIDEOS, DiscoverConfig
+from lmpnet_cli.config.discover import ONNX_SUFFIX, VIDEOS, DiscoverConfig
 from lmpnet_cli.config.evaluate import EvaluateConfig, SaliencyHistogramConfig
 from lmpnet_cli.config.export import ExportConfig
 from lmpnet_cli.config.method import KeypointConfig, Method
-from lmpnet_cli.config.options import options_of, url_of
+from lmpnet_cli.config.options import url_of
 from lmpnet_cli.config.parts import MatchConfig, PartsConfig
 from lmpnet_cli.config.run import MAX_PIXELS, ModelConfig, RunConfig, default_out
 from lmpnet_cli.config.saliency import SaliencyConfig
@@ -18,7 +18,6 @@ from lmpnet_cli.config.visualize import VisualizeConfig
 
 __all__ = [
     "CONVERT_FORMATS",
-    "FIXED_IN_ONNX",
     "MAX_PIXELS",
     "ONNX_SUFFIX",
     "VIDEOS",
@@ -39,6 +38,5 @@ __all__ = [
     "TrainConfig",
     "VisualizeConfig",
     "default_out",
-    "options_of",
     "url_of",
 ]

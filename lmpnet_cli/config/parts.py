@@ -1,33 +1,25 @@
 """`lmpnet parts` and `lmpnet match`."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from lmpnet_cli.config.method import DEFAULT_KEYPOINTS, MAX_KEYPOINTS
-from lmpnet_cli.config.options import INPUT, OUTPUT, REQUIRED, argument, documented, option
+from lmpnet_cli.config.options import INPUT, OUTPUT, REQUIRED, argument, option
 from lmpnet_cli.config.run import ModelConfig
 from lmpnet_cli.errors import InputError, OptionError
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
 class PartsConfig(ModelConfig):
     """Options of `lmpnet parts`. Without `data` nothing is learned: the existing parts get the `names`."""
 
-    data: tuple[Path, ...] | None = argument(
-        None, "Folders with images to learn from, of data sets the training split; no labels are needed."
-    )
+    data: tuple[Path, ...] | None = argument(None, "Folders with images, or data sets, whose training split is used.")
     k: int | None = option(
-        None, "Number of parts.", default_text=f"the number of names, or {DEFAULT_KEYPOINTS}", low=1, high=MAX_KEYPOINTS
+        None, "Number of parts.", shown=f"the number of names, or {DEFAULT_KEYPOINTS}", low=1, high=MAX_KEYPOINTS
     )
     names: tuple[str, ...] | None = option(
-        None,
-        "Names of the parts, separated by commas; without DATA they rename the existing parts.",
-        default_text="kp1, kp2, ...",
-        commas=True,
+        None, "Names of the parts, separated by commas; without DATA they rename parts.", shown="kp1, kp2, ..."
     )
-    images: int = option(3000, "Largest number of images to learn from, drawn at random by --seed.", panel=INPUT, low=2)
-    patches: int = option(12, "Number of examples of each part in parts.png.", panel=OUTPUT, low=1, high=100)
+    images: int = option(3000, "Largest number of images to learn from, drawn by --seed.", INPUT, low=2)
+    patches: int = option(12, "Number of examples of each part in parts.png.", OUTPUT, low=1, high=100)
 
     def _check(self) -> None:
         super()._check()
@@ -50,13 +42,11 @@ class PartsConfig(ModelConfig):
         return self.k or len(self.names or ()) or DEFAULT_KEYPOINTS
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
 class MatchConfig(ModelConfig):
     """Options of `lmpnet match`."""
 
     images: tuple[Path, ...] = argument(REQUIRED, "Two images or more, or folders with images.")
-    columns: int = option(4, "Number of images in a row.", panel=OUTPUT, low=2, high=20)
+    columns: int = option(4, "Number of images in a row.", OUTPUT, low=2, high=20)
 
     def _check(self) -> None:
         super()._check()
