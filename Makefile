@@ -27,10 +27,11 @@ format: $(VENV)/installed ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-check: $(VENV)/installed ## check lint rules, format and types
+check: $(VENV)/installed ## check lint rules, format, types and the order of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 test: $(VENV)/installed ## run the tests (also on photos if LMPNET_DATA names their folder)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
@@ -76,7 +77,7 @@ formats: ## read every export format with the tool it is for (separate environme
 	$(PYTHON) -m venv $(VENV)-formats
 	$(VENV)-formats/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(VENV)-formats/bin/python -m pip install --quiet --group formats --editable .
-	YOLO_OFFLINE=1 $(VENV)-formats/bin/python -m pytest -W ignore tests/test_formats.py
+	YOLO_OFFLINE=1 $(VENV)-formats/bin/python -m pytest -W ignore tests/export/test_formats.py
 
 bench: $(VENV)/installed ## measure speed and memory on this machine (BENCH_IMAGES names a folder of photos)
 	$(BIN)/python benchmarks/speed.py $(BENCH_IMAGES)

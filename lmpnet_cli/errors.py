@@ -12,10 +12,6 @@
 The command line catches `LmpnetError` in one place and prints its message: what, where, what to do next.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 
 class LmpnetError(Exception):
     """Base class of all errors with a message for the user."""
@@ -56,23 +52,3 @@ class TrainingError(LmpnetError):
 def missing_package(error: ImportError, extra: str) -> OptionError:
     """Return the error for a missing optional package; it names the extra to install."""
     return OptionError(f"A package is missing ({error}). Install it: pip install 'lmpnet-cli[{extra}]'")
-
-
-# To be removed with their last users in `discovery` and `export.report`: schemas replace them (`io.json_input`).
-WRONG_SHAPE = (ValueError, LookupError, TypeError, StopIteration, AttributeError, OverflowError)
-
-
-@contextmanager
-def reading_document(path: Path, fault: str, advice: str) -> Iterator[None]:
-    """Turn whatever a damaged document raises into one error: use `io.json_input.read_document` instead.
-
-    Raises:
-        InputError: when the file cannot be read.
-        DatasetError: "{path} {fault} (reason). {advice}"
-    """
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror}.") from error
-    except WRONG_SHAPE as error:
-        raise DatasetError(f"{path} {fault} ({f'{type(error).__name__}: {error}'[:200]}). {advice}") from error

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "examples"))
 
 
-# the slowest files, so that processes side by side end together
+# the slowest files come first, so that processes side by side end together
 FIRST = (
     "test_training.py", "test_cluster.py", "test_photographs.py", "test_exporting.py", "test_golden.py",
     "test_end_to_end.py", "test_vocabularies.py", "test_saliency_finder.py", "test_runs.py",
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def birds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four drawn species in the CUB layout, 24 pictures each, half of them test."""
+    """Four drawn species in the CUB layout, 24 images each, half of them test."""
     from draw_birds import write_cub
 
     folder = tmp_path_factory.mktemp("data") / "birds"
@@ -41,7 +41,7 @@ def birds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def checkpoint(birds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Network and replica after one short epoch each: knows nothing, but is whole."""
+    """Network and replica after one short epoch each: it knows nothing, but it is complete."""
     from lmpnet_cli.training.train import train
 
     out = tmp_path_factory.mktemp("checkpoint") / "run"
@@ -50,18 +50,18 @@ def checkpoint(birds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def copy_some(birds: Path, folder: Path, count: int) -> Path:
-    """So many drawn birds in their folders, and one picture that cannot be read."""
+    """Copy so many drawn birds with their folders, and write one file that is no image."""
     for source in sorted((birds / "images").rglob("*.jpg"))[:count]:
-        place = folder / source.parent.name / source.name
-        place.parent.mkdir(exist_ok=True)
-        shutil.copy(source, place)
-    (folder / "broken.jpg").write_text("no picture")
+        target = folder / source.parent.name / source.name
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(source, target)
+    (folder / "broken.jpg").write_text("no image")
     return folder
 
 
 @pytest.fixture(scope="session")
 def named(birds: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same network with a vocabulary of three named keypoints."""
+    """The same network with three named parts."""
     from lmpnet_cli.parts.learn_parts import learn_parts
 
     out = tmp_path_factory.mktemp("named") / "run"

@@ -189,7 +189,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     """Print a table of results to stderr; numbers are aligned to the right."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
+        table.add_column(Text(printable(column)), justify="left" if index == 0 else "right", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     _stderr().print(table)
@@ -213,13 +213,15 @@ def common_facts(config: Any, result: Any, images: Any) -> dict[str, object]:
 
 
 def document_of(result: Any) -> dict[str, Any]:
-    """Return the JSON document of a result: its numbers, texts, paths and names, and the number of its images."""
+    """Return the JSON document of a result: its numbers, texts and names, its output, and how many images it has."""
     document: dict[str, Any] = {}
     for name, value in vars(result).items():
         if name == "skipped":
             document[name] = value if isinstance(value, int) else len(value)
         elif name == "keypoints":
             document["images"] = len(value)
+        elif name == "path":
+            document["out"] = value
         elif isinstance(value, float):
             document[name] = round(value, 4)
         elif value is None or isinstance(value, int | str | Path | tuple):
@@ -235,9 +237,11 @@ def method_line(method: str | None, names: Sequence[str]) -> str:
 
 
 def model_line(config: Any) -> str:
-    """Return the checkpoint or classifier that ran, for a summary."""
+    """Return the checkpoint or classifier that ran, for a summary; empty where a file of predictions is scored."""
     from lmpnet_cli.io.bundled import bundled_checkpoint
 
+    if getattr(config, "predictions", None):
+        return ""
     if getattr(config, "classifier", None):
         return f"{config.classifier} (timm)"
     return str(config.checkpoint) if config.checkpoint else f"{bundled_checkpoint().name} (bundled)"

@@ -26,14 +26,13 @@ def discover(config: DiscoverConfig, terminal: Terminal) -> None:
         _discover_on_ray(config, terminal)
         return
     from lmpnet_cli.discovery.discover import discover as run
-    from lmpnet_cli.discovery.store import JOURNAL
+    from lmpnet_cli.discovery.store import LOCAL_CHUNKS
 
-    result = terminal.run(run, config, unfinished=config.out and config.out / JOURNAL)
+    result = terminal.run(run, config, unfinished=config.out and config.out / LOCAL_CHUNKS)
 
-    found = sum(int(each.found.sum()) for each in result.keypoints)
+    document = document_of(result) | {"keypoints": sum(int(each.found.sum()) for each in result.keypoints)}
     files = ("keypoints.json", "overlays", "overview.jpg", "panels", "exports", "report.html")
-    document = document_of(result) | {"keypoints": found}
-    terminal.summarize("discover", config, result, _found(found, document), files, document)
+    terminal.summarize("discover", config, result, _found(document), files, document)
 
 
 def _discover_on_ray(config: DiscoverConfig, terminal: Terminal) -> None:
@@ -42,19 +41,20 @@ def _discover_on_ray(config: DiscoverConfig, terminal: Terminal) -> None:
     result = terminal.run(run, config)
 
     out = url_of(result.out) or str(result.out)
-    chunks = getattr(result, "chunks", None) or result.blocks
-    document = document_of(result) | {"keypoints": result.found, "chunks": chunks, "out": out}
-    facts = _found(result.found, document) | {
-        "chunks": f"{chunks}" + (f", {result.done_before} of them from an earlier run" if result.done_before else ""),
+    document = document_of(result)
+    document |= {"keypoints": document.pop("found"), "out": out}
+    earlier = f", {result.done_before} of them from an earlier run" if result.done_before else ""
+    facts = {
+        "chunks": f"{result.chunks}{earlier}",
         "written": f"{out} (`lmpnet merge {out}` makes one keypoints.json)",
     }
-    terminal.summarize("discover", config, result, facts, document=document)
+    terminal.summarize("discover", config, result, _found(document) | facts, document=document)
 
 
-def _found(keypoints: int, document: dict[str, Any]) -> dict[str, object]:
+def _found(document: dict[str, Any]) -> dict[str, str]:
     """Return the row with the number of keypoints that were found, for a summary."""
-    images, names = document["images"], document["names"]
-    return {"keypoints": f"{keypoints} ({keypoints / images:.2f} of {len(names)} per image)"}
+    found, images = document["keypoints"], document["images"]
+    return {"keypoints": f"{found} ({found / images:.2f} of {len(document['names'])} per image)"}
 
 
 @takes(MergeConfig, out=default_out("merge"))

@@ -55,7 +55,7 @@ def parts(config: PartsConfig, terminal: Terminal) -> None:
     spec, out = result.spec, config.out or default_out("parts")
     naming = f"look at {out}/parts.png, then: lmpnet parts -c {out}/lmpnet.safetensors --names ... --out named"
     facts = {
-        "images": spec.learned_from.get("images", spec.learned_from.get("pictures")),
+        "learned from": f"{spec.learned_from.get('images', spec.learned_from.get('pictures', '-'))} images",
         "parts": f"{spec.k}: {', '.join(spec.names)}, found from a score of {spec.threshold:g}",
         "next": naming if result.document else f"lmpnet discover IMAGES -c {out}/lmpnet.safetensors",
     }

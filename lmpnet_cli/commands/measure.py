@@ -21,13 +21,14 @@ def evaluate(config: EvaluateConfig, terminal: Terminal) -> None:
     lmpnet eval photos/annotations.json --predictions results/discover/keypoints.json
     """
     from lmpnet_cli.evaluation.evaluate import evaluate as run
-    from lmpnet_cli.export.report.metric_tables import metric_tables, or_dash
+    from lmpnet_cli.export.report.metric_tables import Metrics, metric_tables, or_dash
+    from lmpnet_cli.io.json_input import check
 
     result = terminal.run(run, config)
 
     metrics = result.metrics
     if terminal.shows_summary:
-        for table in metric_tables(metrics):
+        for table in metric_tables(check(metrics, Metrics)):
             print_table(table.title, table.head, table.rows)
 
     map_size = metrics["map_size"]
@@ -94,9 +95,9 @@ def _print_rates(document: dict[str, Any]) -> None:
     entries = {"all classes": document["all"], **shown}
 
     rows = []
-    for part in document["parts"]:
-        rates = [entry["rate"][part] for entry in entries.values()]
-        rows.append([part, *("-" if rate is None else f"{100 * rate:.0f}" for rate in rates)])
+    for name in document["landmarks"]:
+        rates = [entry["rate"][name] for entry in entries.values()]
+        rows.append([name, *("-" if rate is None else f"{100 * rate:.0f}" for rate in rates)])
     rows.append(["most often", *(entry["most_frequent"] or "-" for entry in entries.values())])
 
     print_table("Parts detected, in percent of the images that show them", ["", *entries], rows)

@@ -19,7 +19,7 @@ def report(config: ReportConfig, terminal: Terminal) -> None:
     result = terminal.run(run, config)
 
     facts = {"sections": ", ".join(result.sections), "size": f"{result.bytes / 1e6:.1f} MB"}
-    document = document_of(result) | {"out": result.path, "sections": result.sections}
+    document = document_of(result) | {"sections": result.sections}
     terminal.summarize("report", config, result, facts, [result.path], document)
 
 
@@ -62,5 +62,5 @@ def export(config: ExportConfig, terminal: Terminal) -> None:
         "method": method_line(config.method, header.names),
         "size": f"{result.bytes / 1e6:.0f} MB",
     }
-    document = document_of(result) | {"out": config.out, "method": config.method, "names": header.names}
+    document = document_of(result) | {"method": config.method, "names": header.names}
     terminal.summarize("export", config, result, facts, [config.out], document)

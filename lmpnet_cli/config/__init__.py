@@ -5,7 +5,7 @@
 
 from lmpnet_cli.config.convert import FORMATS as CONVERT_FORMATS
 from lmpnet_cli.config.convert import ConvertConfig, MergeConfig, ReportConfig
-from lmpnet_cli.config.discover import ONNX_SUFFIX, VIDEOS, DiscoverConfig
+from lmpnet_cli.config.discover import FIXED_IN_ONNX, ONNX_SUFFIX, VIDEOS, DiscoverConfig
 from lmpnet_cli.config.evaluate import EvaluateConfig, SaliencyHistogramConfig
 from lmpnet_cli.config.export import ExportConfig
 from lmpnet_cli.config.method import KeypointConfig, Method
@@ -18,6 +18,7 @@ from lmpnet_cli.config.visualize import VisualizeConfig
 
 __all__ = [
     "CONVERT_FORMATS",
+    "FIXED_IN_ONNX",
     "MAX_PIXELS",
     "ONNX_SUFFIX",
     "VIDEOS",

@@ -38,7 +38,9 @@ class DiscoverConfig(ReportOption, KeypointConfig):
         None, "What runs the networks: torch, onnx (onnxruntime) or ray (a cluster).", RUN, shown="by checkpoint"
     )
     shard: str | None = option(None, "I/N: process every N-th image, from the I-th on.", RUN)
-    chunk: int = option(1024, "Images in one chunk, which is written at once.", RUN, low=1, high=1_000_000)
+    chunk: int | None = option(
+        None, "Images in one chunk, which is written at once.", RUN, shown="one batch; 1024 on ray", low=1, high=10**6
+    )
     actors: int | None = option(
         None, "Number of workers, each with its own model.", RAY, shown="by GPUs and processors", low=1, high=10**5
     )

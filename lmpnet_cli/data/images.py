@@ -72,6 +72,22 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS, at_least: int | None = 
         return _decode(image, at_least)
 
 
+def decode_image(image: Image.Image, max_pixels: int = MAX_PIXELS, at_least: int | None = None) -> DecodedImage:
+    """Return an image that Pillow has opened or made, as `read_image` does.
+
+    Raises:
+        UnreadableImage: with the reason.
+    """
+    try:
+        if image.width * image.height > max_pixels:
+            raise UnreadableImage(f"{image.width} x {image.height} pixels, more than --max-pixels {max_pixels}")
+        return _decode(image, at_least)
+    except UnreadableImage:
+        raise
+    except Exception as error:  # decoders raise any kind of exception on damaged files
+        raise UnreadableImage(str(error) or type(error).__name__) from error
+
+
 def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Return width and height as a viewer shows the image, from its header (TIFF and PNG files are decoded).
 

@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lmpnet_cli.config import MAX_PIXELS
-from lmpnet_cli.data.images import DecodedImage, Rgb, read_image, to_input
+from lmpnet_cli.data.images import DecodedImage, Rgb, decode_image, read_image, to_input
 from lmpnet_cli.data.listing import ListedImage, UnreadableImage
 from lmpnet_cli.data.video import Frame, Video
 from lmpnet_cli.errors import InputError
@@ -52,6 +54,47 @@ class LoadedImage:
     time: float | None = None
 
 
+@dataclass(frozen=True)
+class MemoryImage(ListedImage):
+    """An image that the caller passed: (H, W, 3) uint8 RGB, or a PIL image. `path` names no file."""
+
+    content: NDArray[np.uint8] | Image.Image | None = None
+
+    def decode(self, max_pixels: int, at_least: int) -> DecodedImage:
+        """Return its pixels as `read_image` returns those of a file."""
+        assert self.content is not None
+        image = self.content if isinstance(self.content, Image.Image) else Image.fromarray(self.content)
+        return decode_image(image, max_pixels, at_least)
+
+
+def list_memory_images(images: Any) -> list[MemoryImage]:
+    """Return the arrays and PIL images in `images`, which is one or a list; nothing where they are paths.
+
+    Raises:
+        InputError: when an array is not an RGB image of bytes, or paths and images are mixed.
+    """
+    alone = isinstance(images, np.ndarray | Image.Image) or not isinstance(images, Iterable)
+    given = [images] if alone else list(images) if isinstance(images, list | tuple) else []
+    found = [each for each in given if not isinstance(each, str | os.PathLike)]
+    if not found:
+        return []
+    if len(found) < len(given):
+        raise InputError("Pass either paths, or arrays and PIL images, not both in one list.")
+
+    for number, image in enumerate(found):
+        if isinstance(image, Image.Image):
+            continue
+        if not isinstance(image, np.ndarray):
+            raise InputError(f"Image {number} is a {type(image).__name__}. Pass paths, arrays or PIL images.")
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise InputError(
+                f"Image {number} is an array of shape {image.shape} and type {image.dtype}. Pass (H, W, 3) uint8 in "
+                "RGB order."
+            )
+    names = [f"image_{number:06d}.jpg" for number in range(len(found))]
+    return [MemoryImage(Path(name), name, content=image) for name, image in zip(names, found, strict=True)]
+
+
 class ImageDataset(Dataset[LoadedImage]):
     """Decode listed images."""
 
@@ -70,7 +113,11 @@ class ImageDataset(Dataset[LoadedImage]):
         image = self.images[index]
         try:
             # the network gets the same pixels whether images are drawn or not
-            decoded = read_image(image.readable, self.max_pixels, at_least=max(2 * self.size, OVERLAY_SIDE))
+            at_least = max(2 * self.size, OVERLAY_SIDE)
+            if isinstance(image, MemoryImage):
+                decoded = image.decode(self.max_pixels, at_least)
+            else:
+                decoded = read_image(image.readable, self.max_pixels, at_least)
         except UnreadableImage as error:
             return LoadedImage(index, image.name, reason=str(error))
         return _prepare(decoded, index, image.name, self.size, self.preview)
@@ -176,7 +223,7 @@ class ImageLoader:
 
         workers = min(resolve_workers(self.workers, self.device), len(images))
         dataset = ImageDataset(images, self.size, self.max_pixels, preview)
-        if workers:
+        if workers and not isinstance(images[0], MemoryImage):  # those need no process to read them
             yield from DataLoader(
                 dataset, self.batch_size, num_workers=workers, collate_fn=list, worker_init_fn=_silence_pillow
             )

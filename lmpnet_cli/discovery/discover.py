@@ -1,25 +1,28 @@
-"""`lmpnet discover`: keypoints on every image of a folder.
+"""`lmpnet discover`: keypoints in every image of a folder, of a video, or in memory.
 
-1. A finder reads pictures and runs its networks.
-2. Overlays are drawn by threads while the next batch runs; `keypoints.json` is written last.
+1. The images are listed, and cut into chunks.
+2. A predictor loads images and runs its networks, batch by batch; threads draw overlays while the next batch runs.
+3. Each finished chunk is stored, so that an interrupted run can be resumed.
+4. `keypoints.json` is written last, and the chunks are removed.
 """
 
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.data.listing import ListedImage, absolute, list_images, real
-from lmpnet_cli.data.loader import OVERLAY_SIDE
+from lmpnet_cli.data.loader import OVERLAY_SIDE, LoadedImage, MemoryImage, list_memory_images
 from lmpnet_cli.data.video import Video
-from lmpnet_cli.discovery.provenance import describe, settings, what_decides
-from lmpnet_cli.discovery.shards import take
-from lmpnet_cli.discovery.store import JOURNAL, Journal, may_go_on
-from lmpnet_cli.drawing.image_writer import DrawingQueue, ImageWriter
+from lmpnet_cli.discovery.provenance import Manifest, Shard, describe, settings, take_shard
+from lmpnet_cli.discovery.store import ChunkQueue, Skipped, can_resume, images_per_chunk, local_store
+from lmpnet_cli.drawing.image_writer import ImageWriter
 from lmpnet_cli.drawing.overlays import draw_overlay
 from lmpnet_cli.drawing.panels import Panels
 from lmpnet_cli.drawing.video_writer import VideoWriter
@@ -27,18 +30,18 @@ from lmpnet_cli.errors import InputError, OptionError, OutputError
 from lmpnet_cli.export.convert import write_format
 from lmpnet_cli.export.formats import FORMATS, read_document
 from lmpnet_cli.export.report.report import update_report
-from lmpnet_cli.inference.predictor import Predictor, open_predictor
+from lmpnet_cli.inference.predictor import Predictions, Predictor, open_predictor
 from lmpnet_cli.io.coco import coco_text, skipped_entries
 from lmpnet_cli.io.files import write_pieces
 from lmpnet_cli.io.output_folder import clear_folder, lock_output
 from lmpnet_cli.io.run_record import now, write_run
-from lmpnet_cli.io.runtime import seed_everything, takes_turns
+from lmpnet_cli.io.runtime import takes_turns
 from lmpnet_cli.keypoints import Keypoints
 from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
 
-SHEET = "overview.jpg"
-RESULTS = ("keypoints.json", "overlays", SHEET, "panels", "run.json", "exports", "report.html")
+CONTACT_SHEET = "overview.jpg"
+RESULTS = ("keypoints.json", "overlays", CONTACT_SHEET, "panels", "run.json", "exports", "report.html")
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,12 @@ class DiscoverResult:
     Attributes:
         skipped: (file name, reason) of unreadable images.
         names: of the keypoints, in their order.
-        method: lmpnet (ranks in each image), parts (the same part in every image) or saliency.
+        method: lmpnet (keypoint i is a rank in its image), parts (the same part in all images) or saliency (a rank).
         out: folder of the files, None where none were asked for.
     """
 
     keypoints: list[Keypoints]
-    skipped: list[tuple[str, str]]
+    skipped: Skipped
     names: tuple[str, ...]
     method: str
     out: Path | None
@@ -64,169 +67,227 @@ class DiscoverResult:
 def discover(
     images: Any, *, model: LMPNet | None = None, progress: Progress | None = None, **options: Any
 ) -> DiscoverResult:
-    """Finds keypoints on every image.
+    """Find keypoints in every image.
 
     Args:
-        images: folders, searched in depth, and single files, one or several.
+        images: one or several of: folders, searched in depth, and single files; or one video; or images in memory,
+            each an (H, W, 3) uint8 RGB array or a PIL image, which results name image_000000.jpg and so on.
         model: a loaded model, in place of a checkpoint.
-        progress: told about every batch and every skipped picture.
+        progress: receives the number of finished images, and a warning for every skipped one.
         **options: the fields of `DiscoverConfig`; without `out` nothing is written.
 
     Raises:
-        LmpnetError: when there is nothing to read, an option is out of range, or `out` cannot be used.
+        LmpnetError: when no image can be read, an option is out of range, or `out` cannot be used.
     """
-    config = DiscoverConfig(images=images, **options)
+    in_memory = list_memory_images(images)
+    config = DiscoverConfig(images=() if in_memory else images, **options)
     if config.backend == "ray":
-        raise OptionError("From Python a cluster is `lmpnet_cli.discover_on_ray`: its results do not fit into a list.")
-    out = config.out
+        raise OptionError("For backend='ray' call `lmpnet_cli.discover_on_ray`: its results do not fit into a list.")
+    if in_memory:
+        _check_in_memory(config)
 
-    def goes_on() -> bool:
-        return out is not None and may_go_on(out, config.resume, config.overwrite)
+    def resumes() -> bool:
+        return config.out is not None and can_resume(config.out, config.resume, config.overwrite)
 
-    with lock_output(out, RESULTS, config.overwrite, goes_on):
-        return _discover(config, model, progress or Progress())
+    # building a model draws random weights, before those of the checkpoint take their place
+    with lock_output(config.out, RESULTS, config.overwrite, resumes), torch.random.fork_rng(devices=[]):
+        return _discover(config, in_memory, model, progress or Progress())
 
 
-def _discover(config: DiscoverConfig, model: LMPNet | None, progress: Progress) -> DiscoverResult:
-    video = Video(config.video, config.every or 1) if config.video else None
-    files: Sequence[ListedImage] = video or _without_own_results(
-        list_images(config.images, config.follow_links), config.out
-    )
+def _check_in_memory(config: DiscoverConfig) -> None:
+    """Raise OptionError for options that need image files."""
+    given = {"resume": config.resume, "report": config.report, "export": config.export}
+    for name, value in given.items():
+        if value:
+            raise OptionError(f"{name} needs image files: save the images in a folder, or remove {name}.")
+
+
+def _discover(
+    config: DiscoverConfig, in_memory: Sequence[MemoryImage], model: LMPNet | None, progress: Progress
+) -> DiscoverResult:
+    files = in_memory or _list_files(config)
     for name in config.export:
         FORMATS[name].check([file.name for file in files])
-    seed_everything(config.seed)
+
     predictor = open_predictor(config, model)
-    shard = None
+    shard: Shard | None = None
     if config.shard_numbers:
-        files, shard = take(list(files), config.shard_numbers, settings(predictor, config))
+        files, shard = take_shard(files, config.shard_numbers, settings(predictor, config))
     started = time.perf_counter()
-    names = [file.name for file in files if not file.refused]
-    journal = Journal(None if video else config.out, what_decides(predictor, config, files), config.resume)
-    if video and config.out:
-        (config.out / JOURNAL).unlink(missing_ok=True)  # of pictures; films are read in one go
+
+    queue = _open_queue(config, predictor, files)
     progress.start("discover", len(files))
-    progress.advance(journal.images)
-    with ExitStack() as stack:
-        stack.callback(journal.close)
-        panels = Panels(config, names)
-        drawings: ImageWriter | VideoWriter = (
-            VideoWriter(config.out, video, config.overlays, SHEET)
-            if video
-            else ImageWriter(config.out, "overlays", names, config.overlays, SHEET)
-        )
-        for each in (drawings, panels):
-            each.take_up(len(journal.keypoints), journal.committed)
-            stack.enter_context(each)
-            stack.callback(_keep, each, journal)  # before it is left, however that comes about
-        _find(config, predictor, files, progress, journal, drawings, panels)
-        journal.commit()
+    progress.advance(len(files) - len(queue.of_missing(files)))
+    with _open_drawings(config, files, queue) as drawings:
+        _compute(config, predictor, files, queue, drawings, progress)
         drawings.commit()
-        panels.commit()
-        seconds = time.perf_counter() - started
-        result = DiscoverResult(
-            journal.keypoints,
-            journal.skipped,
-            tuple(predictor.names),
-            predictor.method,
-            config.out,
-            seconds,
-            str(predictor.device),
-        )
-        if config.out:
-            more = {"video": video.record} if video else {"shard": asdict(shard)} if shard else {}
-            _write(config.out, config, predictor, result, more)
-            _hand_on(config.out, config, files, progress)
-        journal.remove()
+
+    seconds = time.perf_counter() - started
+    names, device = tuple(predictor.names), str(predictor.device)
+    result = DiscoverResult(queue.keypoints, queue.skipped, names, predictor.method, config.out, seconds, device)
+    if config.out:
+        _write_results(config.out, config, predictor, result, files, shard)
+        _write_exports(config.out, config, files, progress)
+    queue.remove()
     return result
 
 
-def _keep(drawings: DrawingQueue, journal: Journal) -> None:
-    drawings.kept = journal.kept
-
-
-def _find(
-    config: DiscoverConfig,
-    predictor: Predictor,
-    files: Sequence[ListedImage],
-    progress: Progress,
-    journal: Journal,
-    drawings: ImageWriter | VideoWriter,
-    panels: Panels,
-) -> None:
-    """Batch by batch, from where the journal ends: keypoints into the journal, pictures into the drawings."""
-    video = files if isinstance(files, Video) else None
-    rest = files if video else files[journal.images :]
-    if not rest:
-        return
-    shown = OVERLAY_SIDE if drawings.wanted or panels.wanted else None
-    begun, size = journal.images, predictor.loader.batch_size
-    skipped = 0  # of the rest, those that the journal has already
-    try:
-        for pictures, predictions in predictor.batches(rest, progress, shown):
-            results = predictions.keypoints()
-            if video:
-                results = [
-                    replace(each, frame=picture.frame, time=picture.time)
-                    for picture, each in zip(pictures, results, strict=True)
-                ]
-            for picture, each in zip(pictures, results, strict=True):
-                if picture.preview is not None:
-                    drawings.add(picture.name, partial(draw_overlay, picture.preview, each))
-            if takes_turns(predictor.device):
-                drawings.settle()
-            panels.add_batch(pictures, results, predictions.relevance)
-            # batches without a readable picture are not handed on, and go with the next one
-            end = begun + min((pictures[-1].index // size + 1) * size, len(rest))
-            new, skipped = predictor.loader.skipped[skipped:], len(predictor.loader.skipped)
-            journal.add(end - journal.images, results, new, len(journal.keypoints) + len(results))
-            journal.write(min([each.done for each in (drawings, panels) if each.wanted] or [len(journal.keypoints)]))
-            del pictures, predictions  # as in `Engine.batches`
-    except InputError:
-        if not journal.keypoints or len(predictor.loader.skipped) < len(rest):
-            raise  # unreadable pictures alone are no reason to stop, where an earlier run has read others
-    journal.add(len(files) - journal.images, [], predictor.loader.skipped[skipped:], len(journal.keypoints))
-    drawings.settle()
-    panels.settle()
-    journal.write(len(journal.keypoints))
-
-
-def _hand_on(out: Path, config: DiscoverConfig, files: Sequence[ListedImage], progress: Progress) -> None:
-    """Other formats and the page, from what was written; those of an earlier run go."""
-    clear_folder(out / "exports")
-    if config.export:
-        document = read_document(out / "keypoints.json")  # as `lmpnet convert` would read it
-        pictures = {file.name: file.path for file in files}
-        for name in config.export:
-            write_format(document, name, out / "exports" / name, pictures, inputs=config.images)
-    update_report(out, config.report, progress)
-
-
-def _without_own_results(files: list[ListedImage], out: Path | None) -> list[ListedImage]:
-    """Pictures that an earlier run into the same folder has drawn are no input.
+def _list_files(config: DiscoverConfig) -> Sequence[ListedImage]:
+    """Return the frames of a video, or the images of folders and single files, without earlier results in `out`.
 
     Raises:
         OutputError: when nothing else is left.
     """
-    if out is None:
+    if config.video:
+        return Video(config.video, config.every or 1)
+    files = list_images(config.images, config.follow_links)
+    if config.out is None:
         return files
-    names = ("overlays", SHEET, "panels", "exports")
-    own = {real(out / name) for name in names} | {absolute(out / name) for name in names}
+
+    results = [config.out / name for name in ("overlays", CONTACT_SHEET, "panels", "exports")]
+    excluded = {real(path) for path in results} | {absolute(path) for path in results}
     kept = []
     for file in files:
-        # both: exports hold links to the pictures
-        places = (real(file.path), absolute(file.path))
-        if own.isdisjoint(parent for place in places for parent in (place, *place.parents)):
+        paths = (real(file.path), absolute(file.path))  # both: exports hold links to the images
+        if excluded.isdisjoint(parent for path in paths for parent in (path, *path.parents)):
             kept.append(file)
     if not kept:
-        raise OutputError(f"All images lie among the results in {out}. Choose another --out.")
+        raise OutputError(f"All images are among the results in {config.out}. Choose another --out.")
     return kept
 
 
-def _write(
-    out: Path, config: DiscoverConfig, predictor: Predictor, result: DiscoverResult, more: dict[str, Any]
+def _open_queue(config: DiscoverConfig, predictor: Predictor, files: Sequence[ListedImage]) -> ChunkQueue:
+    """Return the chunks of the run, with those of an earlier run that is resumed."""
+    names = [file.name for file in files]
+    if config.out is None:
+        return ChunkQueue(None, Manifest.of_run(predictor, config, files, max(1, len(files))), names, resume=False)
+
+    store = local_store(config.out)
+    if isinstance(files, Video) or any(isinstance(file, MemoryImage) for file in files):  # these cannot be resumed
+        store.clear()
+        return ChunkQueue(None, Manifest.of_run(predictor, config, files, max(1, len(files))), names, resume=False)
+
+    manifest = Manifest.of_run(predictor, config, files, images_per_chunk(config.chunk, predictor.loader.batch_size))
+    return ChunkQueue(store, manifest, names, config.resume)
+
+
+class _Drawings:
+    """The overlays (images or a video) and the relevance maps of a run, which threads draw and write.
+
+    Attributes:
+        wanted: whether anything is drawn.
+    """
+
+    def __init__(self, config: DiscoverConfig, files: Sequence[ListedImage]) -> None:
+        names = [file.name for file in files if not file.refused]
+        self.panels = Panels(config, names)
+        self.overlays: ImageWriter | VideoWriter
+        if isinstance(files, Video):
+            self.overlays = VideoWriter(config.out, files, config.overlays, CONTACT_SHEET)
+        else:
+            self.overlays = ImageWriter(config.out, "overlays", names, config.overlays, CONTACT_SHEET)
+        self.wanted = self.overlays.wanted or self.panels.wanted
+
+    def add(self, loaded: Sequence[LoadedImage], found: Sequence[Keypoints], predictions: Predictions) -> None:
+        """Queue the drawings of one batch."""
+        for image, keypoints in zip(loaded, found, strict=True):
+            if image.preview is not None:
+                self.overlays.add(image.name, partial(draw_overlay, image.preview, keypoints))
+        self.panels.add_batch(loaded, found, predictions.relevance)
+
+    def settle(self) -> None:
+        """Wait for the queued drawings."""
+        self.overlays.settle()
+        self.panels.settle()
+
+    def done(self, images: int) -> int:
+        """Return for how many of the first `images` readable images all drawings are written."""
+        return min([each.done for each in (self.overlays, self.panels) if each.wanted], default=images)
+
+    def commit(self) -> None:
+        """Wait for the queued drawings, and replace those of an earlier run by them."""
+        self.overlays.commit()
+        self.panels.commit()
+
+
+@contextmanager
+def _open_drawings(config: DiscoverConfig, files: Sequence[ListedImage], queue: ChunkQueue) -> Iterator[_Drawings]:
+    """Open the drawings behind those of the chunks that are finished; they stay where the run can be resumed."""
+    drawings = _Drawings(config, files)
+    writers = (drawings.overlays, drawings.panels)
+    with ExitStack() as stack:
+        for writer in writers:
+            # with all chunks finished, an earlier run may have begun to replace drawings
+            writer.take_up(queue.drawn_before, committed=not queue.missing)
+            stack.enter_context(writer)
+        try:
+            yield drawings
+        finally:
+            for writer in writers:
+                writer.kept = queue.begun
+
+
+def _compute(
+    config: DiscoverConfig,
+    predictor: Predictor,
+    files: Sequence[ListedImage],
+    queue: ChunkQueue,
+    drawings: _Drawings,
+    progress: Progress,
 ) -> None:
-    info = describe(predictor, config) | {"date_created": now()} | more
+    """Compute the missing chunks batch by batch: keypoints go into the queue, images into the drawings."""
+    video = files if isinstance(files, Video) else None
+    missing = video or queue.of_missing(files)
+    if not missing:
+        return
+    preview = OVERLAY_SIDE if drawings.wanted else None
+    readable = queue.drawn_before
+    queued = 0  # skipped images that are in the queue
+
+    try:
+        for loaded, predictions in predictor.batches(missing, progress, preview):
+            found = predictions.keypoints()
+            if video:
+                found = [
+                    replace(each, frame=image.frame, time=image.time) for image, each in zip(loaded, found, strict=True)
+                ]
+            drawings.add(loaded, found, predictions)
+            if takes_turns(predictor.device):
+                drawings.settle()
+
+            queue.add(found, predictor.loader.skipped[queued:])
+            queued, readable = len(predictor.loader.skipped), readable + len(found)
+            queue.write(drawings.done(readable))
+            del loaded, predictions  # before the next batch takes as much memory
+    except InputError:
+        # unreadable images alone are no reason to stop where an earlier run has read others
+        if not queue.drawn_before or len(predictor.loader.skipped) < len(missing):
+            raise
+
+    # unreadable images at the end have no batch
+    queue.add([], predictor.loader.skipped[queued:])
+    if video:
+        queue.end()
+    drawings.settle()
+    queue.write(readable)
+
+
+def _write_results(
+    out: Path,
+    config: DiscoverConfig,
+    predictor: Predictor,
+    result: DiscoverResult,
+    files: Sequence[ListedImage],
+    shard: Shard | None,
+) -> None:
+    """Write keypoints.json and run.json."""
+    info = describe(predictor, config) | {"date_created": now()}
+    if isinstance(files, Video):
+        info["video"] = files.record
+    elif shard:
+        info["shard"] = asdict(shard)
     write_pieces(out / "keypoints.json", coco_text(result.keypoints, info, predictor.names, result.skipped))
+
     write_run(
         out,
         "discover",
@@ -240,3 +301,14 @@ def _write(
         method=predictor.method,
         **predictor.record(),
     )
+
+
+def _write_exports(out: Path, config: DiscoverConfig, files: Sequence[ListedImage], progress: Progress) -> None:
+    """Write other formats and the report from keypoints.json, in place of those of an earlier run."""
+    clear_folder(out / "exports")
+    if config.export:
+        document = read_document(out / "keypoints.json")  # as `lmpnet convert` would read it
+        paths = {file.name: file.path for file in files}
+        for name in config.export:
+            write_format(document, name, out / "exports" / name, paths, inputs=config.images, progress=progress)
+    update_report(out, config.report, progress)

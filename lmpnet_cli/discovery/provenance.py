@@ -1,26 +1,32 @@
-"""Where keypoints come from: what decided them, as results record it."""
+"""What decided the keypoints of a run: the record in its results, and the comparison of two runs."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Self
 
-from lmpnet_cli.config import DiscoverConfig
+from msgspec import Meta
+
+from lmpnet_cli.config import DiscoverConfig, url_of
 from lmpnet_cli.data.listing import ListedImage, absolute
+from lmpnet_cli.errors import InputError
 from lmpnet_cli.inference.predictor import Predictor
 from lmpnet_cli.io.coco import FORMAT_VERSION
+from lmpnet_cli.io.json_input import check, refuse_nan
 from lmpnet_cli.io.run_record import versions
 
-# what a run may differ in when it goes on
-_OF_THE_MACHINE = ("out", "overwrite", "resume", "workers", "report", "export", "images")
+# options that a resumed run may change, and "images" and "chunk", which the manifest has under its own names
+_FREE_OPTIONS = ("out", "overwrite", "resume", "workers", "actors", "report", "export", "images", "chunk")
 MEANING = {
-    "lmpnet": "ranks by prominence in each image, not body parts",
-    "parts": "the same number is the same part in every image",
-    "saliency": "points that the classifier relies on, by confidence in each image",
+    "lmpnet": "keypoint i is a rank in each image, not a body part",
+    "parts": "keypoint i is the same part in every image",
+    "saliency": "the points that the classifier relies on; keypoint i is a rank in each image",
 }
 
 
 def describe(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:
-    """How keypoints were found: `info` of `keypoints.json`, but for the date."""
+    """Return `info` of `keypoints.json`, without its date: how the keypoints were found."""
     return {
         "description": f"Keypoints found by lmpnet: {MEANING[predictor.method]}.",
         "lmpnet_version": versions()["lmpnet-cli"],
@@ -35,32 +41,119 @@ def describe(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:
 
 
 def settings(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:
-    """The options that decide where keypoints lie and that `describe` does not tell, as they turned out."""
+    """Return the options that decide keypoints and are not in `describe`, with the values that were used."""
     shared = {name: getattr(config, name) for name in ("precision", "max_pixels")}
     return {"size": predictor.loader.size, **shared, **predictor.options()}
 
 
-def what_decides(predictor: Predictor, config: DiscoverConfig, files: Sequence[ListedImage]) -> dict[str, Any]:
-    """What decides the results: it must be the same when a run goes on."""
-    options = {name: value for name, value in config.options().items() if name not in _OF_THE_MACHINE}
-    return {
-        "places": [str(absolute(path)) for path in config.images],
-        "images": len(files),
-        "names_sha256": names_sha256(file.name for file in files),
-        "info": describe(predictor, config),
-        # the number of images in a batch is among them: sums of floating point numbers hang on it, in the last digits
-        "options": options
-        | {"backend": config.backend_used, "bfloat16": predictor.bfloat16, "device": str(predictor.device)},
-    }
+@dataclass(frozen=True)
+class RunImages:
+    """The images of a run: paths and URLs as they were passed, the number of images, and a checksum of their names."""
+
+    inputs: list[str]
+    count: Annotated[int, Meta(ge=0)]
+    names_sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a run is; also the schema of `manifest.json`. A run is resumed only where its manifest is the same.
+
+    Attributes:
+        images: the listed images.
+        chunk: images per chunk.
+        keypoints: names of the keypoints.
+        info: `info` of the keypoints.json to be, without its date.
+        options: all options that decide the results, with the values that were used.
+    """
+
+    images: RunImages
+    chunk: Annotated[int, Meta(ge=1)]
+    keypoints: list[str]
+    info: dict[str, Any]
+    options: dict[str, Any]
+
+    @classmethod
+    def of_run(cls, predictor: Predictor, config: DiscoverConfig, files: Sequence[ListedImage], chunk: int) -> Self:
+        """Return the manifest of a run over `files`, in `chunk` images per chunk."""
+        inputs = [url_of(path) or str(absolute(path)) for path in config.images]
+        images = RunImages(inputs, len(files), names_sha256(file.name for file in files))
+
+        options = {name: value for name, value in config.options().items() if name not in _FREE_OPTIONS}
+        options |= settings(predictor, config)
+        # the batch size stays among them: floating-point sums depend on it in the last digits
+        options |= {"backend": config.backend_used, "bfloat16": predictor.bfloat16}
+        if config.backend != "ray":  # its workers choose their devices themselves
+            options["device"] = str(predictor.device)
+
+        run = cls(images, chunk, list(predictor.names), describe(predictor, config), options)
+        return check(json.loads(json.dumps(asdict(run))), cls)  # lists for tuples, as it will be read back
+
+    def __post_init__(self) -> None:
+        refuse_nan(self.info)  # it will be written into keypoints.json
+
+    @property
+    def chunks(self) -> int:
+        """The number of chunks."""
+        return -(-self.images.count // self.chunk)
+
+    def differences(self, other: "Manifest") -> list[str]:
+        """Return the names of what differs: of options and of entries of `info` by themselves."""
+        found = {name for name in ("images", "chunk") if getattr(self, name) != getattr(other, name)}
+        for mine, others in ((self.info, other.info), (self.options, other.options)):
+            found |= {name for name in mine.keys() | others.keys() if mine.get(name) != others.get(name)}
+        return sorted(found)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several subsets of a list of images; also the schema of `info.shard` in its keypoints.json.
+
+    Attributes:
+        index: from 1 to `of`.
+        images: the number of images in the whole list.
+        names_sha256: checksum of the names of the whole list; shards of different lists do not belong together.
+        options: those of `settings`, which are the same for all shards of a run.
+    """
+
+    index: int
+    of: int
+    images: int
+    names_sha256: str
+    options: dict[str, Any]
+
+    @property
+    def run(self) -> tuple[int, int, str]:
+        """What all shards of one run have in common."""
+        return self.of, self.images, self.names_sha256
+
+
+def take_shard(
+    files: Sequence[ListedImage], shard: tuple[int, int], options: dict[str, Any]
+) -> tuple[list[ListedImage], Shard]:
+    """Return every N-th image from the I-th on, so that folders of large and of small images are spread evenly.
+
+    Args:
+        shard: I and N.
+
+    Raises:
+        InputError: when there are more shards than images.
+    """
+    index, of = shard
+    if of > len(files):
+        raise InputError(f"--shard {index}/{of} makes more shards than there are images ({len(files)}). Use fewer.")
+
+    checksum = names_sha256(file.name for file in files)
+    return list(files[index - 1 :: of]), Shard(index, of, len(files), checksum, options)
 
 
 def names_sha256(names: Iterable[str]) -> str:
-    """Checksum of a list of images by their names; no name holds a zero byte."""
+    """Return the checksum of a list of names, joined by zero bytes, which no name contains."""
     return hashlib.sha256(b"\0".join(map(_encoded, names))).hexdigest()
 
 
 def _encoded(name: str) -> bytes:
     try:
-        return name.encode(errors="surrogateescape")  # bytes of a file name that are no text
-    except UnicodeEncodeError:  # no name of a file at all, as a damaged document may have it
+        return name.encode(errors="surrogateescape")  # file names that are not valid text
+    except UnicodeEncodeError:  # not the name of any file, but a damaged document may contain it
         return name.encode(errors="surrogatepass")

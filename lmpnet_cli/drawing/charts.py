@@ -72,7 +72,7 @@ def draw_metrics(metrics: Mapping[str, Any]) -> Rgb:
 
     A third panel shows how well the scores of the model's parts predict annotated visibility, where parts were scored.
     """
-    results = {result_label(row): row for row in metrics["results"]}
+    results = {result_label(row["thr"]): row for row in metrics["results"]}
     baselines = {name.replace("_", " "): row for name, row in metrics["baselines"].items()}
     recall = metrics["results"][0]["landmark_recall"]
     visibility = metrics.get("parts", {}).get("visibility")
@@ -89,9 +89,9 @@ def draw_metrics(metrics: Mapping[str, Any]) -> Rgb:
     return _pixels(figure)
 
 
-def result_label(row: Mapping[str, Any]) -> str:
+def result_label(threshold: float | None) -> str:
     """Return the name of one entry of `results` in tables and charts: "thr 3", or "keypoints" without a threshold."""
-    return "keypoints" if row["thr"] is None else f"thr {row['thr']:g}"
+    return "keypoints" if threshold is None else f"thr {threshold:g}"
 
 
 def _draw_pck(axes: Any, results: Mapping[str, Any], baselines: Mapping[str, Any], alpha: float) -> None:

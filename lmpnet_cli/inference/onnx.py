@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lmpnet_cli.config import ONNX_SUFFIX, DiscoverConfig
+from lmpnet_cli.config import FIXED_IN_ONNX, ONNX_SUFFIX, DiscoverConfig
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import ImageLoader, LoadedImage
 from lmpnet_cli.errors import CheckpointError, DeviceError, OptionError, missing_package
@@ -25,7 +25,6 @@ from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
 
 Run = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
-FIXED = ("method", "k", "thr", "filters", "margin", "replica", "size")  # options that an ONNX model was made with
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,10 @@ class OnnxPredictor:
 
     def options(self) -> dict[str, Any]:
         """Return the options of the method that decide where keypoints are."""
-        names = ("filters", "margin", "replica") if self.method == "lmpnet" else ()
-        return {name: self.header.options[name] for name in names}
+        if self.method != "lmpnet":
+            return {}
+        shared = ("method", "k", "thr", "size")
+        return {name: self.header.options[name] for name in FIXED_IN_ONNX if name not in shared}
 
     def batches(
         self, images: Sequence[ListedImage], progress: Progress, preview: int | None = None
@@ -136,9 +137,9 @@ def open_onnx_predictor(config: DiscoverConfig, model: LMPNet | None = None) -> 
 def export_predictor(predictor: LMPNetPredictor, path: Path) -> OnnxHeader:
     """Write the model of a predictor, with its method and options, as an ONNX file."""
     options: dict[str, Any] = {"k": len(predictor.names), "thr": predictor.thresholds[0], **predictor.options()}
-    fixed = {name: options.get(name) for name in FIXED}
+    fixed = {name: options.get(name) for name in FIXED_IN_ONNX}
     fixed |= {"method": predictor.method, "size": predictor.loader.size}
-    used = {} if predictor.method == "parts" else {name: options[name] for name in ("k", "thr", "filters", "margin")}
+    used = {name: value for name, value in options.items() if name != "replica"} if predictor.method == "lmpnet" else {}
 
     return write_onnx(
         predictor.model,
@@ -157,7 +158,7 @@ def export_predictor(predictor: LMPNetPredictor, path: Path) -> OnnxHeader:
 
 def _check_options(config: DiscoverConfig, header: OnnxHeader) -> None:
     fixed = {**header.options, "method": header.method}
-    for name in FIXED:
+    for name in FIXED_IN_ONNX:
         given = getattr(config, name)
         if given is not None and given != fixed.get(name):
             raise OptionError(

@@ -81,6 +81,14 @@ def check(value: Any, schema: type[T]) -> T:
         raise SchemaError(str(error)[:REASON_LENGTH]) from error
 
 
+def refuse_nan(value: Any) -> None:
+    """Raise `SchemaError` where a decoded document holds NaN or infinity, which no JSON file may contain."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError as error:
+        raise SchemaError("a number is not finite") from error
+
+
 def refuse_unknown_fields(value: Any, schema: type[Any]) -> None:
     """Raise `SchemaError` where an object has a field that the dataclass `schema` does not have."""
     unknown = set(value) - {field.name for field in fields(schema)} if isinstance(value, dict) else set()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lmpnet_cli.model.clustering import ITERATIONS, Clusters, cluster, to_map_cells
-from lmpnet_cli.model.selection import Proposals, concatenate, ignore_border, propose, select
+from lmpnet_cli.model.selection import Proposals, concatenate, propose, select
 
 TINY = torch.finfo(torch.float32).tiny
 
@@ -69,8 +69,14 @@ def select_voters(maps: Sequence[Tensor], filters: int | None = None, margin: in
         filters: strongest filters kept of each network; None keeps all.
         margin: outermost rows and columns of cells without a vote; not in the paper.
     """
-    selected = [ignore_border(select(propose(each.float()), filters), margin) for each in maps]
+    selected = [select(propose(each.float()), filters) for each in maps]
     proposals = selected[0] if len(selected) == 1 else concatenate(*selected)
+
+    # zero padding causes responses in the outermost cells
+    height, width = proposals.map_size
+    rows, columns = proposals.cells // width, proposals.cells % width
+    to_border = torch.minimum(torch.minimum(rows, height - 1 - rows), torch.minimum(columns, width - 1 - columns))
+    proposals = proposals.voting(to_border >= margin)
 
     # filters that were not selected are dropped, which halves all work that follows
     count = sum(min(filters or each.shape[1], each.shape[1]) for each in maps)

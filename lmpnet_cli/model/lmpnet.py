@@ -253,15 +253,13 @@ class LMPNet(nn.Module):
         best = self.probabilities(output).max(1)
         return best.indices, best.values
 
-    def voted_keypoints(
-        self, output: LMPNetOutput, replica: bool, k: int, thr: float, filters: int | None, margin: int = 0
-    ) -> Tensor:
+    def voted_keypoints(self, output: LMPNetOutput, replica: bool, k: int, thr: float, filters: int | None) -> Tensor:
         """Tell which keypoint each filter votes for, (B, C): the one that erases its proposal; k for none.
 
         Args:
             replica: the filters of the replica in place of the network's; the rest as for `keypoints`.
         """
-        voters = select_voters(output.all_maps, filters, margin)
+        voters = select_voters(output.all_maps, filters)
         clusters = cluster(voters.proposals, k, 1, to_map_cells(thr, output.map_size))
         members = torch.split(voters.by_filter(clusters.members.int()), voters.counts, 2)[1 if replica else 0]
         return members.argmax(1).masked_fill(~members.any(1), k)

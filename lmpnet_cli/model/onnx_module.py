@@ -31,14 +31,14 @@ class OnnxModule(nn.Module):
             **options: of `LMPNet.keypoints`, for the method lmpnet.
         """
         super().__init__()
-        self.model, self.method, self.options = model, method, options
+        self.model, self.method = model, method
+        self.options = {**options, "iterations": 1}  # neither positions nor scores depend on the inner iterations
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Map (B, 3, S, S) RGB bytes to the outputs."""
         model = self.model
         output = model(model.normalize(pixels))
-        # neither positions nor scores depend on the inner iterations
-        found = model.parts(output) if self.method == "parts" else model.keypoints(output, iterations=1, **self.options)
+        found = model.parts(output) if self.method == "parts" else model.keypoints(output, **self.options)
 
         shares = torch.full_like(found.scores, torch.nan) if found.replica_shares is None else found.replica_shares
         return found.positions, found.scores, shares, model.probabilities(output)

@@ -54,18 +54,6 @@ def select(proposals: Proposals, filters: int | None = None) -> Proposals:
     return proposals.voting(torch.zeros_like(proposals.live).scatter_(1, order, True))
 
 
-def ignore_border(proposals: Proposals, margin: int = 0) -> Proposals:
-    """Drop the proposals of the outermost cells, where zero padding causes responses; not in the paper.
-
-    Args:
-        margin: number of rows and columns on each side.
-    """
-    height, width = proposals.map_size
-    rows, columns = proposals.cells // width, proposals.cells % width
-    inside = (rows >= margin) & (rows < height - margin) & (columns >= margin) & (columns < width - margin)
-    return proposals.voting(inside)
-
-
 def concatenate(first: Proposals, second: Proposals) -> Proposals:
     """Join the proposals of two networks into one list (docs/papers.md L17).
 

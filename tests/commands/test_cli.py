@@ -79,7 +79,7 @@ def test_salient_shows_a_table_and_its_cost_comes_first(birds, checkpoint, tmp_p
     stride = ("--patch", 32, "--coarse-stride", 32)  # four copies of each picture
     result = run("salient", birds, "-c", checkpoint, "-o", tmp_path / "out", *stride, *FAST)
     assert result.exit_code == 0 and result.stdout == ""
-    told = result.stderr.index("4 occluded copies of each picture")
+    told = result.stderr.index("4 occluded copies of each image")
     assert told < result.stderr.index("Parts detected") < result.stderr.index("salient.png")
     assert "most often" in result.stderr and "left eye" in result.stderr
     with Image.open(tmp_path / "out/salient.png") as picture:

@@ -120,7 +120,7 @@ RANGES = [  # configuration, field, flag, values at the borders, values beyond
     (TrainConfig, "clip", "--clip", [0], [-1, math.nan]),
     (TrainConfig, "mask_radius", "--mask-radius", [0, 20], [-1, 21]),
     (TrainConfig, "val_fraction", "--val-fraction", [0, 0.5], [-0.1, 0.6]),
-    (DiscoverConfig, "chunk", "--chunk", [1, 1_000_000], [0, 1_000_001]),
+    (DiscoverConfig, "chunk", "--chunk", [None, 1, 1_000_000], [0, 1_000_001]),
     (DiscoverConfig, "actors", "--actors", [None], [0, 100_001]),
     (TrainConfig, "background", "--background", [0, 0.5], [-0.1, 0.6]),
 ]

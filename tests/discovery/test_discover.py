@@ -1,4 +1,7 @@
+"""`discover` writes what the contract promises, whatever the images, their names and their number."""
+
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -6,40 +9,38 @@ import pytest
 import torch
 from PIL import Image
 
-from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.data.loader import LoadedImage
 from lmpnet_cli.discovery.discover import discover
-from lmpnet_cli.errors import DeviceError, InputError, OutputError
-from lmpnet_cli.inference.lmpnet import find_keypoints
-from lmpnet_cli.model.lmpnet import LMPNetOutput
+from lmpnet_cli.errors import DeviceError, InputError, OptionError, OutputError
+from lmpnet_cli.inference.lmpnet import LMPNetPredictions, to_keypoints
 
 OPTIONS = {"device": "cpu", "workers": 0, "method": "lmpnet"}
 
 
 @pytest.fixture
 def folder(birds: Path, tmp_path: Path) -> Path:
-    """A few drawn birds under awkward names, and files that are no pictures."""
+    """A few drawn birds under awkward names, and files that are not images."""
     root = tmp_path / "my photos"
     (root / "süb folder").mkdir(parents=True)
-    pictures = sorted((birds / "images").rglob("*.jpg"))[:4]
-    for picture, name in zip(pictures, ("b.jpg", "a.png", "süb folder/ö 1.JPG", "süb folder/c.webp"), strict=True):
-        convert(picture, root / name)
-    (root / "broken.jpg").write_bytes(b"no picture")
-    (root / "notes.txt").write_text("no picture")
+    images = sorted((birds / "images").rglob("*.jpg"))[:4]
+    for image, name in zip(images, ("b.jpg", "a.png", "süb folder/ö 1.JPG", "süb folder/c.webp"), strict=True):
+        convert(image, root / name)
+    (root / "broken.jpg").write_bytes(b"not an image")
+    (root / "notes.txt").write_text("not an image")
     return root
 
 
 def convert(source: Path, target: Path) -> None:
-    with Image.open(source) as picture:
-        picture.save(target)
+    with Image.open(source) as image:
+        image.save(target)
 
 
-def check_picture(path: Path) -> None:
-    with Image.open(path) as picture:
-        picture.load()
+def check_decodes(path: Path) -> None:
+    with Image.open(path) as image:
+        image.load()
 
 
-def test_files_as_the_contract_has_them(folder, checkpoint, tmp_path):
+def test_files_are_those_of_the_contract(folder, checkpoint, tmp_path):
     result = discover(folder, out=tmp_path / "out", checkpoint=checkpoint, k=4, thr=2, **OPTIONS)
     document = json.loads((tmp_path / "out/keypoints.json").read_text())
     assert [image["file_name"] for image in document["images"]] == [
@@ -63,8 +64,8 @@ def test_files_as_the_contract_has_them(folder, checkpoint, tmp_path):
         assert all(score is None or 0 <= score <= 1 for score in annotation["keypoint_scores"])
         assert 0 <= annotation["predicted_class"]["score"] <= 1
     for name in ("a.jpg", "b.jpg", "süb folder/c.jpg", "süb folder/ö 1.jpg"):
-        check_picture(tmp_path / "out/overlays" / name)
-    check_picture(tmp_path / "out/overview.jpg")
+        check_decodes(tmp_path / "out/overlays" / name)
+    check_decodes(tmp_path / "out/overview.jpg")
     assert json.loads((tmp_path / "out/run.json").read_text())["options"]["k"] == 4
     assert [each.file_name for each in result.keypoints] == [image["file_name"] for image in document["images"]]
     np.testing.assert_allclose(
@@ -112,18 +113,13 @@ def test_odd_sizes(size, checkpoint, tmp_path):
         assert not ((points[:, :2] == 0).all(1) & (points[:, 2] > 0)).any()
 
 
-def test_a_planted_peak_comes_out_at_its_pixel():
+def test_a_cell_of_the_map_becomes_its_pixel():
     """Cell (3, 9) of a 14 x 14 map over 280 x 140 pixels: x = 9.5 * 20 - 0.5, y = 3.5 * 10 - 0.5."""
-    maps = torch.zeros(1, 2, 14, 14)
-    maps[0, :, 3, 9] = 1.0
-    picture = LoadedImage(0, "a.jpg", np.zeros((3, 8, 8), np.uint8), None, 280, 140)
-    config = DiscoverConfig(images=("a.jpg",), method="lmpnet", k=2)
-    result = find_keypoints(LMPNetOutput(maps, torch.tensor([[0.0, 3.0, 9.0]])), [picture], config, [3.0], ("a", "b"))[
-        0
-    ][0]
-    assert result.xy[0].tolist() == [189.5, 34.5]
-    assert result.found.tolist() == [True, False]
-    assert result.class_name == "b"  # the third logit means none of the classes
+    image = LoadedImage(0, "a.jpg", np.zeros((3, 8, 8), np.uint8), None, 280, 140)
+    positions, scores = np.array([[[3.0, 9.0], [np.nan, np.nan]]]), np.array([[0.5, np.nan]])
+    (found,) = to_keypoints([image], positions, scores, (14, 14), None, ["a"], [0.9])
+    assert found.xy[0].tolist() == [189.5, 34.5]
+    assert found.found.tolist() == [True, False]
 
 
 def test_errors_come_before_any_work(folder, checkpoint, tmp_path):
@@ -155,7 +151,7 @@ def test_an_interrupted_run_leaves_the_earlier_result(folder, checkpoint, tmp_pa
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lmpnet_cli.inference.lmpnet.find_keypoints", interrupt)
+    monkeypatch.setattr(LMPNetPredictions, "keypoints", interrupt)
     with pytest.raises(KeyboardInterrupt):
         discover(folder / "b.jpg", out=out, checkpoint=checkpoint, overwrite=True, **OPTIONS)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
@@ -164,7 +160,7 @@ def test_an_interrupted_run_leaves_the_earlier_result(folder, checkpoint, tmp_pa
     assert not (tmp_path / "new").exists()
 
 
-def test_its_own_drawings_are_no_input(folder, checkpoint):
+def test_its_own_drawings_are_not_inputs(folder, checkpoint):
     first = discover(folder, out=folder / "results", checkpoint=checkpoint, **OPTIONS)
     again = discover(folder, out=folder / "results", checkpoint=checkpoint, overwrite=True, **OPTIONS)
     assert [each.file_name for each in again.keypoints] == [each.file_name for each in first.keypoints]
@@ -200,12 +196,66 @@ def test_nothing_readable_writes_nothing(tmp_path, checkpoint):
 
 def test_exif_orientation_reaches_the_file(birds, checkpoint, tmp_path):
     with Image.open(sorted((birds / "images").rglob("*.jpg"))[0]) as opened:
-        picture = opened.copy()
-    warped = picture.transpose(Image.Transpose.ROTATE_90)
+        image = opened.copy()
+    warped = image.transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
-    exif[0x0112] = 6  # a viewer turns it by 90 degrees clockwise: as it was
-    picture.save(tmp_path / "plain.png")
+    exif[0x0112] = 6  # a viewer rotates it by 90 degrees clockwise, back to the original
+    image.save(tmp_path / "plain.png")
     warped.save(tmp_path / "turned.png", exif=exif)
     plain, other = discover(tmp_path, checkpoint=checkpoint, **OPTIONS).keypoints
-    assert (plain.width, plain.height) == (other.width, other.height) == picture.size
+    assert (plain.width, plain.height) == (other.width, other.height) == image.size
     np.testing.assert_allclose(plain.xy, other.xy, atol=1e-3)
+
+
+def test_arrays_and_pil_images_give_the_keypoints_of_their_files(folder, checkpoint, tmp_path):
+    paths = [folder / name for name in ("a.png", "b.jpg", "süb folder/ö 1.JPG")]
+    expected = discover(paths, checkpoint=checkpoint, **OPTIONS).keypoints
+    opened = [Image.open(path) for path in paths]
+    in_memory = [np.asarray(opened[0].convert("RGB")), opened[1], opened[2].convert("RGB")]
+    for workers in (0, 2):
+        result = discover(
+            in_memory,
+            checkpoint=checkpoint,
+            method="lmpnet",
+            device="cpu",
+            workers=workers,
+            out=tmp_path / str(workers),
+        )
+        names = [f"image_00000{number}.jpg" for number in range(3)]
+        assert [each.file_name for each in result.keypoints] == names
+        for file, found in zip(expected, result.keypoints, strict=True):
+            np.testing.assert_array_equal(file.xy, found.xy)
+            assert (file.width, file.height) == (found.width, found.height)
+        assert sorted(path.name for path in (tmp_path / str(workers) / "overlays").iterdir()) == names
+        assert not (tmp_path / str(workers) / ".chunks").exists()
+    alone = discover(in_memory[0], checkpoint=checkpoint, **OPTIONS).keypoints
+    np.testing.assert_array_equal(alone[0].xy, expected[0].xy)
+
+
+def test_images_in_memory_are_checked(folder, checkpoint, tmp_path):
+    array = np.zeros((30, 40, 3), np.uint8)
+    for wrong in (array.astype(np.float32), array[..., 0], array.transpose(2, 0, 1), array[:0]):
+        with pytest.raises(InputError, match=r"Image 1 is an array of shape .* Pass \(H, W, 3\) uint8 in RGB order"):
+            discover([array, wrong], checkpoint=checkpoint, **OPTIONS)
+    with pytest.raises(InputError, match="Image 0 is a int"):
+        discover(5, checkpoint=checkpoint, **OPTIONS)
+    with pytest.raises(InputError, match="not both in one list"):
+        discover([array, folder], checkpoint=checkpoint, **OPTIONS)
+    for option in ({"resume": True}, {"report": True}, {"export": "csv"}):
+        with pytest.raises(OptionError, match=f"{next(iter(option))} needs image files"):
+            discover(array, checkpoint=checkpoint, out=tmp_path / "out", **option, **OPTIONS)
+    (tmp_path / "cut.jpg").write_bytes((folder / "b.jpg").read_bytes()[:-200])
+    with Image.open(tmp_path / "cut.jpg") as truncated:
+        result = discover([array, truncated], checkpoint=checkpoint, **OPTIONS)
+    assert [name for name, _ in result.skipped] == ["image_000001.jpg"]
+    assert discover([np.zeros((9, 9, 3), np.uint8), array], checkpoint=checkpoint, max_pixels=100, **OPTIONS).skipped
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_random_generators_of_the_caller_are_left_alone(folder, checkpoint, workers):
+    def states():
+        return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+
+    before = states()
+    discover(folder, checkpoint=checkpoint, method="lmpnet", device="cpu", workers=workers)
+    assert states() == before

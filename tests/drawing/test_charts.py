@@ -71,7 +71,7 @@ def test_a_third_panel_shows_the_scores_of_parts_against_visibility():
 
 @pytest.mark.parametrize(("threshold", "name"), [(3.0, "thr 3"), (2.5, "thr 2.5"), (None, "keypoints")])
 def test_results_have_a_label(threshold, name):
-    assert result_label({"thr": threshold}) == name
+    assert result_label(threshold) == name
 
 
 def area(image, colour):

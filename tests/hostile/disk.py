@@ -96,7 +96,7 @@ def main() -> None:
         model = ["-c", str(folder / "model" / "lmpnet.safetensors"), "--quiet", "--device", "cpu"]
         images = str(folder / "birds" / "images")
         commands = {
-            "discover": ["discover", images, *model, "--batch-size", "4", "--report"],
+            "discover": ["discover", images, *model, "--method", "lmpnet", "--batch-size", "4", "--report"],
             "train": ["train", str(folder / "birds"), "--epochs", "2", *TRAIN],
             "viz-filters": ["viz-filters", images, *model, "--report"],
             "eval": ["eval", str(folder / "birds"), *model, "--report"],

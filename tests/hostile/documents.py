@@ -92,7 +92,7 @@ class Documents:
         self.kinds: tuple[tuple[str, Callable[[Random], None]], ...] = (
             ("checkpoint", self._checkpoint), ("checkpoint", self._checkpoint), ("checkpoint", self._checkpoint),
             ("state", self._state), ("coco", self._coco), ("cub", self._cub), ("keypoints", self._keypoints),
-            ("results", self._results), ("journal", self._journal),
+            ("results", self._results), ("chunks", self._chunks),
         )  # fmt: skip
 
     def attempt(self, number: int) -> str:
@@ -218,23 +218,28 @@ class Documents:
         page = report(folder, limit=3).path.read_text(encoding="utf-8", errors="replace")
         assert "<script>alert" not in page
 
-    def _journal(self, random: Random) -> None:
-        from lmpnet_cli.discovery.store import JOURNAL, Journal
+    def _chunks(self, random: Random) -> None:
+        from lmpnet_cli.discovery.merge import merge
+        from lmpnet_cli.discovery.provenance import Manifest, names_sha256
+        from lmpnet_cli.discovery.store import Chunk, ChunkStore, chunk_name
         from lmpnet_cli.io.coco import read_keypoints
+        from lmpnet_cli.io.storage import open_folder
 
-        folder = self.folder / "journal"
+        folder = self.folder / "chunks"
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        whole = Journal(folder, {"images": 4}, resume=False)
-        for each in read_keypoints(self.folder / "found" / "keypoints.json"):
-            whole.add(1, [each], [], 0)
-        whole.write(0)
-        whole.close()
-        lines = (folder / JOURNAL).read_bytes().splitlines(keepends=True)
-        at = int(random.integers(len(lines)))
+        store, found = ChunkStore(open_folder(folder)), read_keypoints(self.folder / "found" / "keypoints.json")
+        names = [each.file_name for each in found]
+        listed = {"inputs": ["photos"], "count": len(names), "names_sha256": names_sha256(names)}
+        manifest = Manifest(listed, 1, ["kp1"], {"k": 1}, {"thr": 3.0})
+        store.begin(manifest)
+        for number, each in enumerate(found):
+            store.write(number, Chunk([each]))
+
+        path = folder / ("manifest.json", chunk_name(0))[int(random.random() < 0.5)]
         if random.random() < 0.3:
-            lines[at] = _bytes(lines[at], random)
+            path.write_bytes(_bytes(path.read_bytes(), random))
         else:
-            lines[at] = json.dumps(damaged(json.loads(lines[at]), random)).encode() + b"\n"
-        (folder / JOURNAL).write_bytes(b"".join(lines))
-        Journal(folder, {"images": 4}, resume=True)
+            path.write_text(json.dumps(damaged(json.loads(path.read_text()), random)))
+        store.intact(0, names[:1])
+        merge(folder, out=folder / "merged")
+        store.check_same(manifest)

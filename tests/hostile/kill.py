@@ -1,8 +1,8 @@
 """`kill -9` at random moments: `make kill`, or `python tests/hostile/kill.py --kills 50`.
 
-`discover` and `train` are killed again and again, each time at another moment, and gone on with by `--resume`. After
-every kill each file that can be seen must be whole; at the end the results must be those of a run that nobody
-disturbed: the same keypoints, drawings and weights, byte for byte. Exit code 1 when anything was not so.
+`discover` and `train` are killed again and again, each time at another moment, and continued with `--resume`. After
+every kill each visible file must be whole; at the end the results must be those of an undisturbed run: the same
+keypoints, drawings and weights, byte for byte. Exit code 1 when anything differs.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def start(arguments: list[str]) -> subprocess.Popen[bytes]:
 
 
 def run(arguments: list[str]) -> float:
-    """Runs to the end; the seconds it took."""
+    """Run to the end; return the seconds that it took."""
     began = time.monotonic()
     process = start(arguments)
     message = process.communicate()[1].decode(errors="replace")
@@ -46,7 +46,7 @@ def run(arguments: list[str]) -> float:
 
 
 def check_whole(path: Path) -> str:
-    """What is wrong with a file; empty where it is whole."""
+    """Return what is wrong with a file; nothing where it is whole."""
     from PIL import Image
     from safetensors.torch import load_file
 
@@ -68,7 +68,7 @@ def check_whole(path: Path) -> str:
 
 
 def visible(out: Path) -> list[Path]:
-    """Files that a user sees: names with a dot in front are ours."""
+    """Return the files that a user sees, those without a dot in front."""
     return [
         path
         for path in sorted(out.rglob("*"))
@@ -81,7 +81,7 @@ def contents(out: Path, forget: Callable[[Path], bytes]) -> dict[str, bytes]:
 
 
 def of_discover(path: Path) -> bytes:
-    """Everything but the time."""
+    """Return the content without the time."""
     if path.name == "keypoints.json":
         document = json.loads(path.read_text())
         del document["info"]["date_created"]
@@ -90,7 +90,7 @@ def of_discover(path: Path) -> bytes:
 
 
 def of_train(path: Path) -> bytes:
-    """Weights and momentum; the accuracies of all epochs without their seconds."""
+    """Return weights and momentum, and the accuracies of all epochs without their seconds."""
     from safetensors.torch import load_file
 
     if path.suffix in (".safetensors", ".state"):
@@ -104,13 +104,13 @@ def of_train(path: Path) -> bytes:
 
 
 def torture(name: str, command: list[str], kills: int, forget: Callable[[Path], bytes], folder: Path) -> list[str]:
-    """Kills `command` so often, at moments from its first second to its last; what was found wrong."""
+    """Kill `command` so often, at moments from its first second to its last; return the faults."""
     seconds = run([*command, "--out", str(folder / "undisturbed")])
     expected = contents(folder / "undisturbed", forget)
     generator, faults, killed, finished, round_ = random.Random(0), [], 0, 0, 0
     out = folder / "0"
     while killed < kills:
-        if is_done(out):  # killed behind its last file
+        if is_done(out):  # killed after its last file
             finished += check(out, expected, forget, faults, f"{name}, kill {killed}")
             round_ += 1
             out = folder / str(round_)
@@ -118,7 +118,7 @@ def torture(name: str, command: list[str], kills: int, forget: Callable[[Path], 
         try:
             process.wait(generator.uniform(0.1, 0.8) * seconds)
         except subprocess.TimeoutExpired:
-            # every other time its processes are left to notice
+            # every other time only the main process is killed
             (os.killpg if killed % 2 else os.kill)(process.pid, signal.SIGKILL)
             killed += 1
         message = process.communicate()[1].decode(errors="replace")
@@ -155,8 +155,8 @@ def is_done(out: Path) -> bool:
 
 
 def has_begun(out: Path) -> bool:
-    """Whether there is a run to go on with; killed before, it has left nothing."""
-    return (out / "last.state").exists() or (out / ".progress.jsonl").exists()
+    """Return whether there is an unfinished run; one that was killed at its start has left nothing."""
+    return (out / "last.state").exists() or (out / ".chunks" / "manifest.json").exists()
 
 
 def main() -> None:
@@ -172,8 +172,9 @@ def main() -> None:
         write_cub(folder / "birds", per_species=60, seed=3, size=96, species=4)
         checkpoint = folder / "model" / "lmpnet.safetensors"
         run(["train", str(folder / "birds"), "--epochs", "1", *TRAIN, "--out", str(checkpoint.parent)])
-        (folder / "birds" / "images" / "broken.jpg").write_text("no picture")
-        discover = ["discover", str(folder / "birds" / "images"), "-c", str(checkpoint), "--quiet", "--batch-size", "4"]
+        (folder / "birds" / "images" / "broken.jpg").write_text("not an image")
+        discover = ["discover", str(folder / "birds" / "images"), "-c", str(checkpoint), "--method", "lmpnet"]
+        discover += ["--quiet", "--batch-size", "4"]
         train = ["train", str(folder / "birds"), "--epochs", "2", *TRAIN]
         for name, command, forget in (("discover", discover, of_discover), ("train", train, of_train)):
             if given.only in (None, name):

@@ -1,4 +1,4 @@
-"""Runs that end before they should, and numbers that would not stay finite."""
+"""Runs that end early, and weights and maps whose results might not be finite."""
 
 import json
 import multiprocessing
@@ -14,57 +14,77 @@ import torch
 from conftest import SMALL
 from PIL import Image
 
-from lmpnet_cli.cli import _stop_like_ctrl_c
+from lmpnet_cli.cli import main
 from lmpnet_cli.discovery.discover import discover
-from lmpnet_cli.discovery.store import JOURNAL, Journal
+from lmpnet_cli.discovery.provenance import Manifest
+from lmpnet_cli.discovery.store import LOCAL_CHUNKS, ChunkQueue, local_store
 from lmpnet_cli.errors import OutputError, TrainingError
 from lmpnet_cli.evaluation.evaluate import evaluate
 from lmpnet_cli.filters.visualize import visualize_filters
 from lmpnet_cli.io.checkpoints import load_checkpoint, save_checkpoint
 from lmpnet_cli.io.coco import read_keypoints
 from lmpnet_cli.model.clustering import learnable_clustering
+from lmpnet_cli.progress import Progress
 from lmpnet_cli.training.train import train
 
 OPTIONS = {"workers": 0, "device": "cpu"}
 
 
-def test_a_run_that_is_asked_to_stop_tidies_up_and_says_how_to_go_on(birds, checkpoint, tmp_path):
+def test_a_run_that_is_asked_to_stop_cleans_up_and_names_resume(birds, checkpoint, tmp_path):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "lmpnet_cli", "discover", str(birds / "images"), "-c", str(checkpoint)]
+    command = [
+        sys.executable,
+        "-m",
+        "lmpnet_cli",
+        "discover",
+        str(birds / "images"),
+        "-c",
+        str(checkpoint),
+        "--method",
+        "lmpnet",
+    ]
     with subprocess.Popen([*command, "--out", str(out), "--batch-size", "1"], stderr=subprocess.PIPE) as process:
         until = time.monotonic() + 60
-        while not (out / JOURNAL).exists() and time.monotonic() < until:
+        while not local_store(out).numbers() and time.monotonic() < until:
             time.sleep(0.01)
         process.terminate()
-        callback = process.communicate()[1].decode()
-    assert process.returncode == 130, callback
-    assert "--resume" in callback and "Traceback" not in callback
-    assert sorted(path.name for path in out.iterdir()) == [".overlays-new", JOURNAL]
+        message = process.communicate()[1].decode()
+    assert process.returncode == 130, message
+    assert "--resume" in message and "Traceback" not in message
+    assert sorted(path.name for path in out.iterdir()) == [LOCAL_CHUNKS, ".overlays-new"]
 
 
-def test_other_processes_are_asked_to_stop_as_well():
+def test_other_processes_are_asked_to_stop_as_well(monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "1")  # which `main` would set for all tests
+    monkeypatch.setattr(sys, "argv", ["lmpnet", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    installed = signal.signal(signal.SIGTERM, before)
     child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     child.start()
     with pytest.raises(KeyboardInterrupt):
-        _stop_like_ctrl_c()
+        installed(signal.SIGTERM, None)
     child.join(10)
     assert child.exitcode == -signal.SIGTERM
 
 
-def test_a_journal_on_a_full_disk_is_one_message(tmp_path, monkeypatch):
+def test_a_chunk_on_a_full_disk_is_one_message(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    journal = Journal(tmp_path, {"images": 1}, resume=False)
-    journal.add(1, [], [("a.jpg", "why")], 0)
-    monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(OutputError, match=r"No space left on device\. Make room, then add"):
-        journal.write(0)
+    manifest = Manifest({"inputs": [], "count": 1, "names_sha256": ""}, 1, [], {}, {})
+    queue = ChunkQueue(local_store(tmp_path), manifest, ["a.jpg"], resume=False)
+    queue.add([], [("a.jpg", "not an image")])
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match=r"No space left .* repeat .* --resume"):
+        patch.setattr(Path, "write_bytes", full)
+        queue.write(0)
+    assert [*tmp_path.rglob("*.json*")] == []
 
 
 @pytest.fixture(scope="module")
-def of_one_colour(tmp_path_factory) -> Path:
-    """Two classes whose pictures are all the same grey."""
+def grey_images(tmp_path_factory) -> Path:
+    """Two classes whose images are all the same grey."""
     folder = tmp_path_factory.mktemp("grey")
     for kind in "ab":
         (folder / kind).mkdir()
@@ -73,26 +93,23 @@ def of_one_colour(tmp_path_factory) -> Path:
     return folder
 
 
-def test_a_data_set_of_one_colour_trains_to_finite_weights(of_one_colour, tmp_path):
-    callback = []
+def test_a_data_set_of_one_colour_trains_to_finite_weights(grey_images, tmp_path):
+    warnings = []
 
-    class Told:
-        def start(self, *_, **__): ...
-        def advance(self, *_, **__): ...
-        def tell(self, message): ...
-        def warn(self, message):
-            callback.append(message)
+    class Recording(Progress):
+        def warn(self, message: str) -> None:
+            warnings.append(message)
 
-    train(of_one_colour, out=tmp_path / "run", progress=Told(), **(SMALL | {"parts": 3}))
+    train(grey_images, out=tmp_path / "run", progress=Recording(), **(SMALL | {"parts": 3}))
     model = load_checkpoint(tmp_path / "run" / "lmpnet.safetensors")
     assert all(bool(value.isfinite().all()) for value in model.state_dict().values())
-    assert any("saved without parts" in message for message in callback)
+    assert any("saved without parts" in message for message in warnings)
     rows = (tmp_path / "run" / "history.csv").read_text().lower()
     assert "nan" not in rows and "inf" not in rows
 
 
 def changed(checkpoint: Path, path: Path, change) -> Path:
-    """The model with other weights."""
+    """Write the model with other weights."""
     model = load_checkpoint(checkpoint)
     with torch.no_grad():
         change(model)
@@ -100,8 +117,8 @@ def changed(checkpoint: Path, path: Path, change) -> Path:
     return path
 
 
-def silence(model) -> None:
-    """All maps are zero: every filter is dead."""
+def kill_filters(model) -> None:
+    """Make all maps zero: every filter is dead."""
     for network in (model.network, model.replica):
         for module in network.backbone.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
@@ -109,24 +126,24 @@ def silence(model) -> None:
                 module.bias.fill_(-1)
 
 
-def shout(model) -> None:
-    """Maps at the end of what float32 and bfloat16 can hold."""
+def overflow(model) -> None:
+    """Make maps as large as float32 and bfloat16 can hold."""
     for network in (model.network, model.replica):
         *_, last = (m for m in network.backbone.modules() if isinstance(m, torch.nn.BatchNorm2d))
         last.weight.fill_(1e37)
 
 
-@pytest.mark.parametrize("change", [silence, shout])
+@pytest.mark.parametrize("change", [kill_filters, overflow])
 @pytest.mark.parametrize("precision", ["32", "bf16"])
 def test_dead_and_overflowing_filters_give_finite_results(change, precision, birds, checkpoint, tmp_path):
     weights = changed(checkpoint, tmp_path / "changed.safetensors", change)
-    pictures = sorted((birds / "images").rglob("*.jpg"))[:3]
+    images = sorted((birds / "images").rglob("*.jpg"))[:3]
     options = {"checkpoint": weights, "precision": precision, **OPTIONS}
-    discover(pictures, out=tmp_path / "found", method="lmpnet", **options)
+    discover(images, out=tmp_path / "found", method="lmpnet", **options)
     for each in read_keypoints(tmp_path / "found" / "keypoints.json"):
         assert np.isfinite(each.xy[each.found]).all() and np.isfinite(each.scores[each.found]).all()
-        assert change is not silence or not each.found.any()
-    visualize_filters(pictures, out=tmp_path / "filters", columns=3, rows=2, **options)
+        assert change is not kill_filters or not each.found.any()
+    visualize_filters(images, out=tmp_path / "filters", columns=3, rows=2, **options)
     evaluate(birds, out=tmp_path / "scores", **options)
 
     def refuse(constant: str) -> None:
@@ -136,11 +153,11 @@ def test_dead_and_overflowing_filters_give_finite_results(change, precision, bir
         json.loads((tmp_path / name).read_text(), parse_constant=refuse)
 
 
-def test_saliency_of_a_network_that_says_nothing_is_finite(birds, checkpoint, tmp_path):
-    weights = changed(checkpoint, tmp_path / "changed.safetensors", silence)
-    picture = min((birds / "images").rglob("*.jpg"))
+def test_saliency_of_a_dead_network_is_finite(birds, checkpoint, tmp_path):
+    weights = changed(checkpoint, tmp_path / "changed.safetensors", kill_filters)
+    image = min((birds / "images").rglob("*.jpg"))
     options = {"method": "saliency", "coarse_stride": 16, "panels": True, "checkpoint": weights, **OPTIONS}
-    for each in discover(picture, out=tmp_path / "out", **options).keypoints:
+    for each in discover(image, out=tmp_path / "out", **options).keypoints:
         assert np.isfinite(each.xy[each.found]).all() and np.isfinite(each.scores[each.found]).all()
 
 

@@ -1,13 +1,12 @@
-"""`discover --backend ray`: pictures of any folder or bucket, on all machines of a Ray cluster.
+"""`discover --backend ray`: images of any folder or bucket, on all machines of a Ray cluster.
 
-The pictures are cut into blocks. Each worker takes block after block and writes each as one Parquet file, whole or not
-at all. `manifest.json` says what the run is; a run that was cut off goes on with the blocks that have no file yet. A
-block that Ray gives to a second worker, since the first was killed, is written again under its own name.
+The images are cut into chunks. Workers compute them and write them into one `ChunkStore`, whose folder is the result:
+`lmpnet merge` makes a keypoints.json of it. A resumed run computes the chunks that are missing. A chunk that Ray gives
+to a second worker, because the first was killed, is written again under its own name.
 """
 
-import json
-import re
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,35 +14,34 @@ from typing import Any
 
 from lmpnet_cli import errors
 from lmpnet_cli.config import DiscoverConfig, url_of
-from lmpnet_cli.discovery.provenance import describe, names_sha256, settings
-from lmpnet_cli.discovery.ray.parquet import summary
+from lmpnet_cli.data.listing import ListedImage
+from lmpnet_cli.discovery.provenance import Manifest
 from lmpnet_cli.discovery.ray.resources import join, load_ray, place_workers
-from lmpnet_cli.discovery.ray.storage import THREADS, Store, list_places, reason
-from lmpnet_cli.discovery.ray.worker import Worker, part_name
-from lmpnet_cli.errors import WRONG_SHAPE, InputError, LmpnetError, OptionError, OutputError
-from lmpnet_cli.inference.predictor import open_predictor
+from lmpnet_cli.discovery.ray.storage import THREADS, SourceImage, list_sources
+from lmpnet_cli.discovery.ray.worker import Worker, chunk_row
+from lmpnet_cli.discovery.store import ChunkStore, chunk_name, cut_into_chunks, images_per_chunk
+from lmpnet_cli.errors import InputError, LmpnetError, OptionError, OutputError
+from lmpnet_cli.inference.predictor import Predictor, open_predictor
 from lmpnet_cli.io.bundled import bundled_checkpoint
-from lmpnet_cli.io.json_input import parse_json
 from lmpnet_cli.io.run_record import now, versions
+from lmpnet_cli.io.storage import open_folder, reason
 from lmpnet_cli.progress import Progress
 
-MANIFEST = "manifest.json"
-OF_A_RUN = ("format_version", "info", "options", "listed", "names_sha256", "block", "blocks", "keypoints")
-FORMAT_VERSION = 1
-TRIES = 3  # of a block whose worker was lost
+CHUNK = 1024  # images per chunk
+ATTEMPTS = 3  # for a chunk whose worker is lost
 COUNTS = ("images", "found", "skipped")
 
 
 @dataclass(frozen=True)
 class ClusterResult:
-    """What all blocks hold together.
+    """What all chunks hold together.
 
     Attributes:
-        images: that could be read.
-        found: keypoints on them.
-        skipped: pictures that could not be read.
-        blocks: how many files there are.
-        done_before: those of an earlier run, which this one did not repeat.
+        images: the number of images that could be read.
+        found: the number of keypoints found in them.
+        skipped: the number of images that could not be read.
+        chunks: the number of chunks.
+        done_before: the number of chunks of an earlier run, which this one did not repeat.
     """
 
     images: int
@@ -51,158 +49,152 @@ class ClusterResult:
     skipped: int
     names: tuple[str, ...]
     method: str
-    blocks: int
+    chunks: int
     done_before: int
     out: Path
     seconds: float
 
 
 def discover_on_ray(images: Any, *, progress: Progress | None = None, **options: Any) -> ClusterResult:
-    """Finds keypoints on every image, on all machines of a Ray cluster, or the processors of this one.
+    """Find keypoints in every image, on all machines of a Ray cluster, or on the processors of this one.
 
     Args:
         images: a local folder that all workers see, or the address of a remote one, such as s3://bucket/folder.
+        progress: receives the number of finished images.
         **options: the fields of `DiscoverConfig`.
 
     Raises:
-        LmpnetError: when a place cannot be reached, an option cannot be used, or a worker fails again and again.
+        LmpnetError: when a folder cannot be reached, an option cannot be used, or a worker fails repeatedly.
     """
     config = DiscoverConfig(images=images, **(options | {"backend": "ray"}))
     if config.out is None:
-        raise OptionError("--backend ray writes its results block by block: name a folder for them with --out.")
+        raise OptionError("--backend ray needs a folder for its chunks: pass --out.")
     # workers have current folders of their own
     out = config.out if url_of(config.out) else config.out.absolute()
     config = replace(config, out=out)
     progress = progress or Progress()
     ray = load_ray()
     started = time.perf_counter()
-    store = Store(out)
-    places = list_places(config.images, config.follow_links)
-    for _, name in places:
-        if not name.isprintable() or name.encode(errors="replace").decode() != name:
-            raise InputError(
-                f"The name {name!r} cannot be written into Parquet files. Rename it, or use --backend torch."
-            )
-    weights = config.checkpoint or bundled_checkpoint()
-    predictor = open_predictor(replace(config.worker_config, device="cpu"))  # here it only says what it is
-    blocks = [places[start : start + config.chunk] for start in range(0, len(places), config.chunk)]
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "info": describe(predictor, config),
-        "options": settings(predictor, config),
-        "listed": len(places),
-        "names_sha256": names_sha256(name for _, name in places),
-        "block": config.chunk,
-        "blocks": len(blocks),
-        "keypoints": list(predictor.names),
-    }
-    done = _begin(store, manifest, config)
-    totals = {key: sum(each[key] for each in done.values()) for key in COUNTS}
-    progress.start("discover", len(places))
-    progress.advance(sum(len(blocks[number]) for number in done))
-    rows: list[dict[str, Any]] = [
-        {"number": number, "addresses": [each[0] for each in block], "names": [each[1] for each in block]}
-        for number, block in enumerate(blocks)
-        if number not in done
-    ]
-    for row in _worked(ray, rows, config, (weights.name, weights.read_bytes())) if rows else ():
-        totals = {key: totals[key] + row[key] for key in COUNTS}
-        progress.advance(len(blocks[row["number"]]))
-    lost = {part_name(number) for number in range(len(blocks))} - set(store.names())
-    if lost:
-        raise OutputError(
-            f"{len(lost)} of {len(blocks)} blocks are not in {store.address}: the workers have another folder of that "
-            "name. Name an --out that all machines share."
-        )
-    if not totals["images"]:
-        raise InputError(f"None of the {len(places)} images can be read; {part_name(0)} holds the reasons.")
+
+    sources = list_sources(config.images, config.follow_links)
+    predictor = open_predictor(replace(config.worker_config, device="cpu"))  # it does not run, but describes the run
+    manifest = _manifest(config, predictor, sources)
+    chunks = cut_into_chunks(sources, manifest.chunk)
+
+    store = ChunkStore(open_folder(out))
+    done = _begin(store, manifest, chunks, config)
+    progress.start("discover", len(sources))
+    progress.advance(sum(len(chunks[number]) for number in done))
+
+    counts = list(done.values())
+    rows = [chunk_row(number, chunk) for number, chunk in enumerate(chunks) if number not in done]
+    for row in _compute(ray, rows, config) if rows else ():
+        counts.append({name: row[name] for name in COUNTS})
+        progress.advance(len(chunks[row["number"]]))
+
+    totals = {name: sum(each[name] for each in counts) for name in COUNTS}
+    _check_complete(store, manifest, totals)
     seconds = time.perf_counter() - started
-    facts = {"complete": True, "date_created": now(), "seconds": round(seconds, 2), **totals, "versions": versions()}
-    store.write(MANIFEST, json.dumps(manifest | facts, indent=2).encode())
+    store.complete(manifest, {**totals, "date_created": now(), "seconds": round(seconds, 2), "versions": versions()})
     return ClusterResult(
         **totals,
         names=tuple(predictor.names),
         method=predictor.method,
-        blocks=len(blocks),
+        chunks=len(chunks),
         done_before=len(done),
         out=out,
         seconds=seconds,
     )
 
 
-def read_manifest(store: Store) -> dict[str, Any]:
-    """What a run says of itself.
+def _manifest(config: DiscoverConfig, predictor: Predictor, sources: Sequence[SourceImage]) -> Manifest:
+    files = [ListedImage(Path(source.path), source.name) for source in sources]
+    chunk = images_per_chunk(config.chunk or CHUNK, predictor.loader.batch_size)
+    return Manifest.of_run(predictor, config, files, chunk)
+
+
+def _begin(
+    store: ChunkStore, manifest: Manifest, chunks: Sequence[Sequence[SourceImage]], config: DiscoverConfig
+) -> dict[int, dict[str, int]]:
+    """Begin a run in the store, or resume the one in it; return what the finished chunks hold, by their number.
 
     Raises:
-        InputError: when it is none of this version.
+        OutputError: when the folder holds a run, and neither --resume nor --overwrite is given.
+        InputError: when the run to resume is another one.
     """
-    try:
-        manifest = parse_json(store.read(MANIFEST))
-        if manifest["format_version"] == FORMAT_VERSION:
-            return {key: manifest[key] for key in OF_A_RUN}
-    except WRONG_SHAPE as error:
-        raise InputError(f"{store.address}/{MANIFEST} cannot be read ({error!r:.200}).") from error
-    raise InputError(f"{store.address}/{MANIFEST} was written by another version of lmpnet.")
-
-
-def _begin(store: Store, manifest: dict[str, Any], config: DiscoverConfig) -> dict[int, dict[str, int]]:
-    """The blocks that are done, with what they hold; the manifest is there afterwards."""
-    there = store.names()
-    # those written aside are of workers that were killed
-    parts = [name for name in there if re.fullmatch(r"part-\d{6,}\.parquet", name)]
-    aside = [name for name in there if re.fullmatch(r"\.(part-\d{6,}\.parquet|manifest\.json)\.\d+", name)]
-    if MANIFEST in there and not config.overwrite:
-        known = read_manifest(store)
-        if not config.resume:
-            raise OutputError(
-                f"{store.address} already holds a run with {len(parts)} of {known['blocks']} blocks. Add --resume to "
-                "go on with it, or --overwrite to begin again."
-            )
-        differing = [key for key in OF_A_RUN if known[key] != manifest[key]]
-        if differing:
-            raise OutputError(
-                f"The run in {store.address} was of other images or options ({', '.join(differing)} differ). Repeat it "
-                "as it was, choose another --out, or begin again with --overwrite."
-            )
-        numbers = [number for number in range(manifest["blocks"]) if part_name(number) in there]
-
-        def counts_of(number: int) -> dict[str, int] | None:
-            with store.opened(part_name(number)) as file:
-                return summary(file)
-
-        with ThreadPoolExecutor(THREADS) as pool:
-            summaries = dict(zip(numbers, pool.map(counts_of, numbers), strict=True))
-        return {number: counts for number, counts in summaries.items() if counts is not None}
-    if parts and not config.overwrite:
-        raise OutputError(f"{store.address} already holds {parts[0]}. Choose another --out, or add --overwrite.")
-    store.remove([name for name in there if name in (MANIFEST, *parts, *aside)])
-    store.write(MANIFEST, json.dumps(manifest | {"complete": False}, indent=2).encode())
-    return {}
-
-
-def _worked(ray: Any, rows: list[dict[str, Any]], config: DiscoverConfig, weights: tuple[str, bytes]) -> Any:
-    """Yields what each block holds, in the order in which they are done."""
-    began = not ray.is_initialized()
-    try:
-        if began:
-            join(ray)
-        workers, resources = place_workers(ray, config)
-        data = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            Worker,
-            fn_constructor_kwargs={"config": config, "weights": weights, "cores": resources["num_cpus"]},
-            max_task_retries=TRIES,
-            compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
-            **resources,
+    begun, numbers = store.begun(), store.numbers()
+    if config.overwrite or not (begun or numbers):
+        store.begin(manifest)
+        return {}
+    where = store.folder.address
+    if not begun:
+        raise OutputError(
+            f"{where} already holds {chunk_name(numbers[0])}. Choose another --out, or replace it with --overwrite."
         )
-        for row in data.iter_rows():
-            if row["error"]:
-                kind, _, message = row["error"].partition(": ")
-                raise getattr(errors, kind)(message)
-            yield row
+    if not config.resume:
+        raise OutputError(
+            f"{where} already holds a run with {len(numbers)} of {store.manifest().chunks} chunks. Add --resume to "
+            "continue it, or --overwrite to start again."
+        )
+    store.check_same(manifest)
+
+    def counts_of(number: int) -> dict[str, int] | None:
+        chunk = store.intact(number, [source.name for source in chunks[number]])
+        return None if chunk is None else chunk.counts
+
+    numbers = [number for number in numbers if number < len(chunks)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        counts = dict(zip(numbers, pool.map(counts_of, numbers), strict=True))
+    return {number: each for number, each in counts.items() if each is not None}
+
+
+def _compute(ray: Any, rows: list[dict[str, Any]], config: DiscoverConfig) -> Iterator[dict[str, Any]]:
+    """Have the workers compute chunks; yield what each holds, in the order in which they are finished."""
+    joined = not ray.is_initialized()
+    try:
+        if joined:
+            join(ray)
+        yield from _map_rows(ray, rows, config)
     except LmpnetError:
         raise
     except Exception as error:  # Ray has many, for workers that were lost and for what they did not expect
-        raise InputError(f"A worker failed: {reason(error)}. What is done stays: go on with --resume.") from error
+        raise InputError(
+            f"A worker failed: {reason(error)}. Finished chunks are kept: continue with --resume."
+        ) from error
     finally:
-        if began:
+        if joined:
             ray.shutdown()
+
+
+def _map_rows(ray: Any, rows: list[dict[str, Any]], config: DiscoverConfig) -> Iterator[dict[str, Any]]:
+    weights = config.checkpoint or bundled_checkpoint()
+    workers, resources = place_workers(ray, config)
+    arguments = {"config": config, "weights": (weights.name, weights.read_bytes()), "cores": resources["num_cpus"]}
+    data = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        Worker,
+        fn_constructor_kwargs=arguments,
+        max_task_retries=ATTEMPTS,
+        compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
+        **resources,
+    )
+
+    for row in data.iter_rows():
+        if row["error"]:
+            kind, _, message = row["error"].partition(": ")
+            raise getattr(errors, kind)(message)
+        yield row
+
+
+def _check_complete(store: ChunkStore, manifest: Manifest, totals: dict[str, int]) -> None:
+    """Raise an error unless all chunks are in the store and any image could be read."""
+    missing = set(range(manifest.chunks)) - set(store.numbers())
+    if missing:
+        raise OutputError(
+            f"{len(missing)} of {manifest.chunks} chunks are not in {store.folder.address}: on the workers, that path "
+            "is another folder. Use an --out that all machines share."
+        )
+    if not totals["images"]:
+        raise InputError(
+            f"None of the {totals['skipped']} images can be read; {chunk_name(0)} in {store.folder.address} lists the "
+            "reasons."
+        )

@@ -2,11 +2,89 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from msgspec import Struct
 
 from lmpnet_cli.drawing.charts import result_label
 
-Rows = Mapping[str, Mapping[str, Any]]  # label of a column -> one entry of `results` or `baselines`
+
+class _Mean(Struct):
+    mean: float
+
+
+class _Score(Struct):
+    score: float | None
+
+
+class _Agreement(Struct):
+    nmi: float | None
+    ari: float | None
+
+
+class _GreedyPck(Struct):
+    kp: list[float]
+    mean: float
+    ci95: tuple[float, float]
+    found_only_mean: float | None
+
+
+class _Row(Struct):
+    """The scores of one set of keypoints: an entry of `results` or `baselines`."""
+
+    greedy_pck: _GreedyPck
+    greedy_pck_one_to_one: _Mean
+    greedy_pck_bbox: _Mean | None
+    greedy_pck_bbox_one_to_one: _Mean | None
+    coverage: float | None
+    duplicate_rate: float | None
+    found: float | None
+    landmark_recall: dict[str, float | None]
+    thr: float | None = None
+
+
+class _Regression(Struct):
+    error: float | None
+    baselines: dict[str, float | None]
+
+
+class _Visibility(Struct):
+    average_precision: float | None
+    visible: float | None
+
+
+class _FlipError(Struct):
+    error: float | None
+
+
+class _Parts(Struct):
+    names: list[str]
+    landmark_regression: _Regression
+    voronoi: _Agreement
+    map_based: _Agreement
+    consistency: _Score
+    greedy_pck: _Mean
+    greedy_pck_one_to_one: _Mean
+    found: float | None
+    visibility: _Visibility | None = None
+    flip: _FlipError | None = None
+    stability: _Score | None = None
+
+
+class Metrics(Struct):
+    """The schema of `metrics.json`, as far as its tables show it."""
+
+    dataset: str
+    images: int
+    k: int
+    alpha: float
+    results: list[_Row]
+    baselines: dict[str, _Row]
+    parts: _Parts | None = None
+
+    def __post_init__(self) -> None:
+        rows = [*self.results, *self.baselines.values()]
+        if not self.results or any(len(row.greedy_pck.kp) != self.k for row in rows):
+            raise ValueError(f"expected the scores of {self.k} keypoints in each result")
 
 
 @dataclass(frozen=True)
@@ -18,74 +96,73 @@ class TextTable:
     rows: list[list[str]]
 
 
-def metric_tables(metrics: Mapping[str, Any]) -> list[TextTable]:
+def metric_tables(metrics: Metrics) -> list[TextTable]:
     """Return the tables of `metrics.json`: greedy PCK and landmark recall with the baselines, and the parts' scores."""
-    results = {result_label(row): row for row in metrics["results"]}
-    baselines = {name.replace("_", " "): row for name, row in metrics["baselines"].items()}
-    columns = results | baselines
+    results = {result_label(row.thr): row for row in metrics.results}
+    columns = results | {name.replace("_", " "): row for name, row in metrics.baselines.items()}
 
-    tables = [_greedy_pck(metrics, columns), _landmark_recall(columns, list(metrics["results"][0]["landmark_recall"]))]
-    if "parts" in metrics:
-        tables.append(_parts(metrics["parts"]))
+    tables = [_greedy_pck(metrics, columns), _landmark_recall(columns, list(metrics.results[0].landmark_recall))]
+    if metrics.parts is not None:
+        tables.append(_parts(metrics.parts))
     return tables
 
 
-def _greedy_pck(metrics: Mapping[str, Any], columns: Rows) -> TextTable:
+def _greedy_pck(metrics: Metrics, columns: Mapping[str, _Row]) -> TextTable:
     rows = columns.values()
-    lines: dict[str, list[str]] = {}
-    for index in range(metrics["k"]):
-        lines[f"KP {index + 1}"] = [f"{row['greedy_pck']['kp'][index]:.1f}" for row in rows]
+    lines = {f"KP {index + 1}": [f"{row.greedy_pck.kp[index]:.1f}" for row in rows] for index in range(metrics.k)}
 
-    lines["greedy PCK"] = [f"{row['greedy_pck']['mean']:.1f}" for row in rows]
-    lines["  95 % interval"] = ["{:.1f}-{:.1f}".format(*row["greedy_pck"]["ci95"]) for row in rows]
-    lines["  found keypoints only"] = [or_dash(row["greedy_pck"]["found_only_mean"]) for row in rows]
+    lines["greedy PCK"] = [f"{row.greedy_pck.mean:.1f}" for row in rows]
+    lines["  95 % interval"] = ["{:.1f}-{:.1f}".format(*row.greedy_pck.ci95) for row in rows]
+    lines["  found keypoints only"] = [or_dash(row.greedy_pck.found_only_mean) for row in rows]
 
-    for name, key in (
-        ("one-to-one", "greedy_pck_one_to_one"),
-        ("by box", "greedy_pck_bbox"),
-        ("by box, one-to-one", "greedy_pck_bbox_one_to_one"),
-    ):
-        lines[name] = [or_dash(row[key] and row[key]["mean"]) for row in rows]
-    for name, key in (("coverage", "coverage"), ("duplicates", "duplicate_rate"), ("found per image", "found")):
-        lines[name] = [or_dash(row[key]) for row in rows]
+    lines["one-to-one"] = [_mean(row.greedy_pck_one_to_one) for row in rows]
+    lines["by box"] = [_mean(row.greedy_pck_bbox) for row in rows]
+    lines["by box, one-to-one"] = [_mean(row.greedy_pck_bbox_one_to_one) for row in rows]
+    lines["coverage"] = [or_dash(row.coverage) for row in rows]
+    lines["duplicates"] = [or_dash(row.duplicate_rate) for row in rows]
+    lines["found per image"] = [or_dash(row.found) for row in rows]
 
-    title = f"Greedy PCK in percent, alpha {metrics['alpha']:g} of the shorter image side"
+    title = f"Greedy PCK in percent, alpha {metrics.alpha:g} of the shorter image side"
     return TextTable(title, ["", *columns], [[name, *values] for name, values in lines.items()])
 
 
-def _landmark_recall(columns: Rows, landmarks: list[str]) -> TextTable:
+def _mean(score: _Mean | None) -> str:
+    return or_dash(None if score is None else score.mean)
+
+
+def _landmark_recall(columns: Mapping[str, _Row], landmarks: list[str]) -> TextTable:
     rows = [
-        [landmark, *(or_dash(row["landmark_recall"][landmark]) for row in columns.values())] for landmark in landmarks
+        [landmark, *(or_dash(row.landmark_recall.get(landmark)) for row in columns.values())] for landmark in landmarks
     ]
     title = "Landmarks reached by a keypoint, in percent of the images that show them"
     return TextTable(title, ["", *columns], rows)
 
 
-def _parts(parts: Mapping[str, Any]) -> TextTable:
-    regression, visibility = parts["landmark_regression"], parts["visibility"]
-    scores: dict[str, float | None] = {"landmark regression, % of box (protocol A)": regression["error"]}
-    for name, error in regression["baselines"].items():
+def _parts(parts: _Parts) -> TextTable:
+    regression = parts.landmark_regression
+    scores = {"landmark regression, % of box (protocol A)": regression.error}
+    for name, error in regression.baselines.items():
         scores[f"  {name.replace('_', ' ')}"] = error
 
     scores |= {
-        "Voronoi NMI": parts["voronoi"]["nmi"],
-        "Voronoi ARI": parts["voronoi"]["ari"],
-        "map-based NMI": parts["map_based"]["nmi"],
-        "map-based ARI": parts["map_based"]["ari"],
-        "consistency (EvalProtoPNet)": parts["consistency"]["score"],
-        "greedy PCK": parts["greedy_pck"]["mean"],
-        "greedy PCK, one-to-one": parts["greedy_pck_one_to_one"]["mean"],
-        "found per image": parts["found"],
+        "Voronoi NMI": parts.voronoi.nmi,
+        "Voronoi ARI": parts.voronoi.ari,
+        "map-based NMI": parts.map_based.nmi,
+        "map-based ARI": parts.map_based.ari,
+        "consistency (EvalProtoPNet)": parts.consistency.score,
+        "greedy PCK": parts.greedy_pck.mean,
+        "greedy PCK, one-to-one": parts.greedy_pck_one_to_one.mean,
+        "found per image": parts.found,
     }
-    if visibility:
-        scores["visibility, average precision"] = visibility["average_precision"]
-        scores["  of a random score"] = visibility["visible"]
-    if "flip" in parts:
-        scores["flip error, % of box side"] = parts["flip"]["error"]
-        scores["stability (EvalProtoPNet)"] = parts["stability"]["score"]
+    if parts.visibility:
+        scores["visibility, average precision"] = parts.visibility.average_precision
+        scores["  of a random score"] = parts.visibility.visible
+    if parts.flip and parts.stability:
+        scores["flip error, % of box side"] = parts.flip.error
+        scores["stability (EvalProtoPNet)"] = parts.stability.score
 
     rows = [[name, or_dash(score)] for name, score in scores.items()]
-    return TextTable(f"Parts: {', '.join(parts['names'])}", ["", "score"], rows)
+    return TextTable(f"Parts: {', '.join(parts.names)}", ["", "score"], rows)
 
 
 def or_dash(value: float | None) -> str:

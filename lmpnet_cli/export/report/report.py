@@ -10,26 +10,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from lmpnet_cli import __version__
-from lmpnet_cli.config import ReportConfig
-from lmpnet_cli.data.images import evenly
-from lmpnet_cli.errors import InputError, reading_document
+from lmpnet_cli.config import MAX_PIXELS, ReportConfig
+from lmpnet_cli.data.images import evenly, read_image
+from lmpnet_cli.data.listing import UnreadableImage
+from lmpnet_cli.errors import DatasetError, InputError
 from lmpnet_cli.export.formats import read_document
 from lmpnet_cli.export.report.embedded_images import EmbeddedImages
-from lmpnet_cli.export.report.filter_atlas import IMAGE_ID, atlas_data
+from lmpnet_cli.export.report.filter_atlas import IMAGE_ID, FilterDocument, atlas_data
 from lmpnet_cli.export.report.gallery import gallery_data, gallery_facts
-from lmpnet_cli.export.report.metric_tables import metric_tables
+from lmpnet_cli.export.report.metric_tables import Metrics, metric_tables
 from lmpnet_cli.export.report.settings_tables import settings_tables
 from lmpnet_cli.export.report.template import report_html
-from lmpnet_cli.export.report.thumbnails import encode_webp, read_result_image
+from lmpnet_cli.export.report.thumbnails import encode_webp
 from lmpnet_cli.io.files import write_pieces
-from lmpnet_cli.io.json_input import dict_in, list_in, read_json
+from lmpnet_cli.io.json_input import dict_in, list_in
+from lmpnet_cli.io.json_input import read_document as read_schema
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import read_run
 from lmpnet_cli.progress import Progress
 
 RESULT_FILES = ("keypoints.json", "filters.json", "metrics.json")
 REPORT = "report.html"
+OUTDATED = "is damaged or of another version"
 MAX_WEBP_SIDE = 16383  # pixels; the format allows no more
 
 Documents = Mapping[str, dict[str, Any]]  # name of a result file -> its content
@@ -111,9 +116,9 @@ def _write_report(config: ReportConfig, progress: Progress) -> ReportResult:
     if "keypoints.json" in documents:
         _add_gallery(content, folder, config.limit)
     if "filters.json" in documents:
-        _add_filters(content, folder, documents["filters.json"])
+        _add_filters(content, folder)
     if "metrics.json" in documents:
-        _add_metrics(content, folder, documents["metrics.json"])
+        _add_metrics(content, folder)
 
     sections = content.sections()
     html = report_html(
@@ -155,11 +160,7 @@ def _read_results(folder: Path) -> Documents:
 
 
 def _read_result(path: Path) -> dict[str, Any]:
-    with reading_document(path, "is damaged", "Run the command again."):
-        document = read_json(path)
-        if not isinstance(document, dict):
-            raise TypeError("no object")
-
+    document = read_schema(path, dict[str, Any], "is damaged", "Run the command again.")
     if path.name == "keypoints.json":
         # `read_document` reads the keypoints later; do not hold them in memory twice
         return {key: value for key, value in document.items() if key not in ("images", "annotations")}
@@ -184,30 +185,34 @@ def _add_gallery(content: _Content, folder: Path, limit: int) -> None:
         )
 
 
-def _add_filters(content: _Content, folder: Path, document: dict[str, Any]) -> None:
-    path = folder / "filters.png"
-    with reading_document(path, "is damaged or of another version", "Run `lmpnet viz-filters` again."):
-        grid = read_result_image(path)
-        data = atlas_data(document, grid.size)
-        network = f"{document['network']}, {document['layer']}"
-        facts = f"{len(document['filters'])} filters on {document['images']} images"
+def _add_filters(content: _Content, folder: Path) -> None:
+    document = read_schema(folder / "filters.json", FilterDocument, OUTDATED, "Run `lmpnet viz-filters` again.")
+    grid = _read_drawing(folder / "filters.png", "viz-filters")
+    content.filters = atlas_data(document, grid.size) | {"network": f"{document.network}, {document.layer}"}
+    content.facts.append(f"{len(document.filters)} filters on {document.images} images")
 
     grid.thumbnail((MAX_WEBP_SIDE, MAX_WEBP_SIDE))
     content.images.encoded.append((IMAGE_ID, encode_webp(grid)))
-    content.filters = data | {"network": network}
-    content.facts.append(facts)
 
 
-def _add_metrics(content: _Content, folder: Path, document: dict[str, Any]) -> None:
-    with reading_document(folder / "metrics.json", "is damaged or of another version", "Run `lmpnet eval` again."):
-        tables = metric_tables(document)
-        facts = f"{document['dataset']}, {document['images']} images scored"
-
+def _add_metrics(content: _Content, folder: Path) -> None:
+    metrics = read_schema(folder / "metrics.json", Metrics, OUTDATED, "Run `lmpnet eval` again.")
     chart = folder / "metrics.png"
-    with reading_document(chart, "is damaged", "Run `lmpnet eval` again."):
-        chart_text = encode_webp(read_result_image(chart)) if chart.is_file() else ""
-    content.metrics = {"tables": tables, "chart": chart_text}
-    content.facts.append(facts)
+    chart_text = encode_webp(_read_drawing(chart, "eval")) if chart.is_file() else ""
+    content.metrics = {"tables": metric_tables(metrics), "chart": chart_text}
+    content.facts.append(f"{metrics.dataset}, {metrics.images} images scored")
+
+
+def _read_drawing(path: Path, command: str) -> Image.Image:
+    """Read a drawing of a command; it is untrusted, since the folder may come from another person.
+
+    Raises:
+        DatasetError: when it cannot be read.
+    """
+    try:
+        return Image.fromarray(read_image(path, MAX_PIXELS).rgb)
+    except UnreadableImage as error:
+        raise DatasetError(f"{path} is damaged ({error}). Run `lmpnet {command}` again.") from error
 
 
 def _title(folder: Path) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from lmpnet_cli.config import MAX_PIXELS
 from lmpnet_cli.data.images import read_image
 from lmpnet_cli.data.listing import UnreadableImage
 
@@ -34,18 +33,6 @@ def encode_thumbnail(image: Image.Image, side: int) -> str:
     """Return an image as WebP in base64, its longer side at most `side` pixels; the image itself is reduced."""
     image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return encode_webp(image)
-
-
-def read_result_image(path: Path) -> Image.Image:
-    """Read an image of a folder of results; it is untrusted, since the folder may come from another person.
-
-    Raises:
-        ValueError: when it cannot be read.
-    """
-    try:
-        return Image.fromarray(read_image(path, MAX_PIXELS).rgb)
-    except UnreadableImage as error:
-        raise ValueError(str(error)) from error
 
 
 def read_thumbnail(path: Path, side: int, max_pixels: int) -> str | None:
