@@ -161,8 +161,9 @@ def _converted(declared: Field[Any], value: Any) -> Any:
     if not several:
         return _converted_item(flag, described, item, value)
 
-    if item is str and isinstance(value, str):  # texts are given as one, with commas between them
-        value = [part.strip() for part in value.split(",")]
+    if item is str:  # texts may be given as one, with commas between them
+        texts = value.split(",") if isinstance(value, str) else value
+        return tuple(text.strip() for text in texts)
     values = [value] if isinstance(value, str | PurePath | Real) else value
     return tuple(_converted_item(flag, described, item, each) for each in values)
 

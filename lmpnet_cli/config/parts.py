@@ -32,9 +32,10 @@ class PartsConfig(ModelConfig):
     def _check_names(self, names: tuple[str, ...]) -> None:
         if not names or not all(names) or len(set(names)) < len(names):
             raise OptionError(f"--names {','.join(names)}: give each part its own name, separated by commas.")
-        if len(names) > MAX_KEYPOINTS or (self.k is not None and len(names) != self.k):
-            allowed = f"--k is {self.k}" if self.k is not None else f"at most {MAX_KEYPOINTS} are allowed"
-            raise OptionError(f"--names gives {len(names)} names, but {allowed}.")
+        if len(names) != (self.k or len(names)):
+            raise OptionError(f"--names gives {len(names)} names, which does not agree with --k {self.k}.")
+        if len(names) > MAX_KEYPOINTS:
+            raise OptionError(f"--names gives {len(names)} names; at most {MAX_KEYPOINTS} are allowed.")
 
     @property
     def count(self) -> int:
