@@ -55,7 +55,7 @@ class ConsoleProgress(Progress):
             bars.TextColumn("{task.fields[note]}", markup=False),
         )
         console = _stderr()
-        in_log = not console.is_jupyter and (not console.is_terminal or console.is_dumb_terminal)
+        in_log = not (console.is_interactive or console.is_jupyter)
         self._bars = bars.Progress(*columns, console=console, disable=in_log)
         self._bars.start()
         self._bars.add_task(task, total=total, note="", unit=unit)
@@ -200,12 +200,13 @@ def common_facts(config: Any, result: Any, images: Any) -> dict[str, object]:
     known = document_of(result)
     images, skipped, seconds = known.get("images", images), known.get("skipped"), known.get("seconds")
     method = known.get("method", getattr(config, "method", None))
+    meaning = ", ".join(known.get("names", ["the same in every image"])) if method == "parts" else "ranks in each image"
     rate = f" ({images / seconds:.1f} images/s)" if images and seconds else ""
 
     return {
         "images": images,
         "skipped": f"{skipped} (listed in the results)" if skipped else skipped,
-        "method": method_line(method, known.get("names", ["the same in every image"])),
+        "method": f"{method} ({meaning})" if method else None,
         "checkpoint": model_line(config) if hasattr(config, "checkpoint") else None,
         "device": known.get("device"),
         "time": None if seconds is None else f"{seconds:.1f} s{rate}",
@@ -227,13 +228,6 @@ def document_of(result: Any) -> dict[str, Any]:
         elif value is None or isinstance(value, int | str | Path | tuple):
             document[name] = value
     return document
-
-
-def method_line(method: str | None, names: Sequence[str]) -> str:
-    """Return the method and what it means for the keypoints, for a summary."""
-    if method is None:
-        return ""
-    return f"{method} ({', '.join(names) if method == 'parts' else 'ranks in each image'})"
 
 
 def model_line(config: Any) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lmpnet_cli.commands.console import Terminal, document_of, method_line, print_table
+from lmpnet_cli.commands.console import Terminal, document_of, print_table
 from lmpnet_cli.commands.parameters import takes
 from lmpnet_cli.config import EvaluateConfig, SaliencyHistogramConfig, VisualizeConfig, default_out
 
@@ -36,7 +36,6 @@ def evaluate(config: EvaluateConfig, terminal: Terminal) -> None:
         "images": metrics["images"],
         "data": metrics["dataset"],
         "not scored": ", ".join(f"{count} {why}" for why, count in metrics["left_out_because"].items()),
-        "method": method_line(config.method, (metrics.get("parts") or {}).get("names") or ["the same in every image"]),
         "predictions": config.predictions,
         "mean shape of": metrics["mean_shape_of"],
         "accuracy": or_dash(metrics["accuracy"]),

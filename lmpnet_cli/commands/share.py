@@ -1,6 +1,6 @@
 """View and export the results: `lmpnet report`, `lmpnet convert`, `lmpnet export`."""
 
-from lmpnet_cli.commands.console import Terminal, document_of, method_line
+from lmpnet_cli.commands.console import Terminal, document_of
 from lmpnet_cli.commands.parameters import takes
 from lmpnet_cli.config import ConvertConfig, ExportConfig, ReportConfig
 
@@ -59,7 +59,6 @@ def export(config: ExportConfig, terminal: Terminal) -> None:
     facts = {
         "input": f"pixels, (B, 3, {header.input_size}, {header.input_size}) RGB bytes",
         "keypoints": ", ".join(header.names),
-        "method": method_line(config.method, header.names),
         "size": f"{result.bytes / 1e6:.0f} MB",
     }
     document = document_of(result) | {"method": config.method, "names": header.names}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from lmpnet_cli.commands import console
-from lmpnet_cli.commands.console import Terminal, common_facts, document_of, method_line, model_line, printable
-from lmpnet_cli.config import DiscoverConfig
+from lmpnet_cli.commands.console import Terminal, common_facts, document_of, model_line, printable
+from lmpnet_cli.config import DiscoverConfig, EvaluateConfig
 
 
 def test_a_log_gets_lines_in_place_of_a_bar(monkeypatch, capsys):
@@ -42,12 +42,11 @@ def test_json_is_printed_in_place_of_the_summary_and_quiet_prints_nothing(capsys
     assert capsys.readouterr() == ("", "")
 
 
-def test_facts_of_a_summary():
-    assert method_line("parts", ["breast", "crown"]) == "parts (breast, crown)"
-    assert method_line("lmpnet", ["kp1", "kp2"]) == "lmpnet (ranks in each image)"
+def test_a_summary_names_the_model_that_ran():
     assert model_line(DiscoverConfig(images="x")) == "lmpnet-birds.safetensors (bundled)"
     assert model_line(DiscoverConfig(images="x", checkpoint="a/b.safetensors")) == "a/b.safetensors"
     assert model_line(DiscoverConfig(images="x", method="saliency", classifier="vgg16")) == "vgg16 (timm)"
+    assert model_line(EvaluateConfig(predictions="points.json")) == ""
 
 
 @dataclass
