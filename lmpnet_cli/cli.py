@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from lmpnet_cli import __version__, commands
-from lmpnet_cli.commands.console import print_error
+from lmpnet_cli.commands.console import print_line
 from lmpnet_cli.errors import LmpnetError
 
 EPILOG = "Exit codes: 0 done, 1 an error that you can fix, 2 wrong usage, 130 interrupted."
@@ -27,13 +27,13 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except LmpnetError as error:
-            print_error(str(error))
+            print_line(f"Error: {error}", "red")
             raise typer.Exit(error.exit_code) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # the program that reads stdout has ended: nobody is left to read a message
                 raise
             where = f"{error.filename}: " if error.filename else ""
-            print_error(f"{where}{error.strerror or error}. Check the path and its permissions.")
+            print_line(f"Error: {where}{error.strerror or error}. Check the path and its permissions.", "red")
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
             typer.echo("Interrupted. Earlier results were not changed.", err=True)

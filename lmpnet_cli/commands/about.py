@@ -1,24 +1,21 @@
 """Describe checkpoints and this installation: `lmpnet info`, `lmpnet doctor`."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 import typer
 
-from lmpnet_cli.commands.console import Terminal, print_note
+from lmpnet_cli.commands.console import Terminal, print_line
 from lmpnet_cli.commands.parameters import takes
 from lmpnet_cli.config.options import Options, argument
 
 
-@dataclass(frozen=True, kw_only=True)
 class InfoConfig(Options):
     """Options of `lmpnet info`."""
 
-    model: Path | None = argument(
-        None, "Checkpoint, or ONNX model of `lmpnet export`.", default_text="the bundled model"
-    )
+    model: Path | None = argument(None, "Checkpoint, or ONNX model of `lmpnet export`.", shown="the bundled model")
 
 
 @takes(InfoConfig)
@@ -36,47 +33,50 @@ def info(config: InfoConfig, terminal: Terminal) -> None:
 
     facts = {"file": f"{record['file']} ({record['bytes'] / 1e6:.1f} MB)", "sha256": record["sha256"]}
     facts |= _checkpoint(record) if record["kind"] == "checkpoint" else _onnx_model(record)
-    terminal.finish("info", facts, record)
+    terminal.show("info", facts, record)
 
 
-def _list(names: list[str], most: int = 6) -> str:
+def _list(names: Sequence[str], most: int = 6) -> str:
     rest = f", ... {len(names) - most} more" if len(names) > most else ""
     return f"{len(names)}: {', '.join(names[:most])}{rest}" if names else "0"
 
 
+def _pairs(values: Mapping[str, Any] | None, form: str = "") -> str:
+    """Return names and values, such as "epochs 30, seed 0", without those that are None."""
+    given = {name: value for name, value in (values or {}).items() if value is not None}
+    return ", ".join(f"{name.replace('_', ' ')} {value:{form}}" for name, value in given.items())
+
+
 def _checkpoint(record: dict[str, Any]) -> dict[str, str]:
-    spec, training = record["spec"], record.get("training") or {}
-    backbone = spec["backbone"]
+    spec, training, backbone = record["spec"], record.get("training") or {}, record["spec"]["backbone"]
     epsilon = f", epsilon {spec['epsilon']:g}" if spec["pooling"] == "leaky_max" else ""
-    pooling = f"{spec['pooling'].replace('_', ' ')} pooling{epsilon}"
-    part_head = record.get("parts")
+    parts = record.get("parts")
     settings = ("epochs", "replica_epochs", "batch_size", "learning_rate", "seed")
-    accuracy = {part: value for part, value in (record.get("validation_accuracy") or {}).items() if value is not None}
+    weights = str(record.get("initial_weights") or "")
 
     return {
-        "network": f"{backbone['name']} to {backbone['layer']}, {pooling}",
+        "network": f"{backbone['name']} to {backbone['layer']}, {spec['pooling'].replace('_', ' ')} pooling{epsilon}",
         "input": f"{spec['input_size']} x {spec['input_size']} pixels",
         "replica": f"mask radius {spec['mask_radius']:g} cells" if record["replica"] else "none",
-        "parameters": ", ".join(f"{part} {count:,}" for part, count in record["parameters"].items()),
-        "classes": _list(list(spec["classes"])),
-        "parts": _list(list(part_head["names"]), 16) if part_head else "none; learn them with `lmpnet parts`",
+        "parameters": _pairs(record["parameters"], ","),
+        "classes": _list(spec["classes"]),
+        "parts": _list(parts["names"], 16) if parts else "none; learn them with `lmpnet parts`",
         "trained on": ", ".join(dict.fromkeys(map(str, training.get("data") or ()))),
-        "training": ", ".join(f"{name.replace('_', ' ')} {training[name]}" for name in settings if name in training),
-        "held-out accuracy": ", ".join(f"{part} {value:.3f}" for part, value in accuracy.items()),
-        "initial weights": shorten(str(record.get("initial_weights") or ""), 200, placeholder=" ... (--json has all)"),
-        "made with": ", ".join(f"{name} {version}" for name, version in (record.get("versions") or {}).items()),
+        "training": _pairs({name: training.get(name) for name in settings}),
+        "held-out accuracy": _pairs(record.get("validation_accuracy"), ".3f"),
+        "initial weights": shorten(weights, 200, placeholder=" ... (--json has all)"),
+        "made with": _pairs(record.get("versions")),
     }
 
 
 def _onnx_model(record: dict[str, Any]) -> dict[str, str]:
-    options = record["options"]
     return {
         "input": f"pixels, (B, 3, {record['input_size']}, {record['input_size']}) RGB bytes",
         "maps": " x ".join(map(str, record["map_size"])),
         "method": str(record.get("method") or record.get("order")),
         "keypoints": ", ".join(record["names"]),
-        "classes": _list(list(record["classes"])),
-        "options": ", ".join(f"{name} {value}" for name, value in options.items() if value is not None),
+        "classes": _list(record["classes"]),
+        "options": _pairs(record["options"]),
         "weights": f"{record['checkpoint'].get('name')} ({record['checkpoint'].get('sha256')})",
     }
 
@@ -92,13 +92,12 @@ def doctor(_: Options, terminal: Terminal) -> None:
     from lmpnet_cli.io.doctor import doctor as run
 
     findings = run()
-    broken = [finding.name for finding in findings if finding.state == "broken"]
-
     facts = {each.name: each.says if each.state == "ok" else f"{each.state}: {each.says}" for each in findings}
-    document = {finding.name: {"state": finding.state, "says": finding.says} for finding in findings}
-    terminal.finish("doctor", facts, document)
+    document = {each.name: {"state": each.state, "says": each.says} for each in findings}
+    terminal.show("doctor", facts, document)
 
+    broken = ", ".join(each.name for each in findings if each.state == "broken")
     if terminal.shows_summary:
-        print_note(f"Broken: {', '.join(broken)}." if broken else "All checks passed.")
+        print_line(f"Broken: {broken}." if broken else "All checks passed.")
     if broken:
         raise typer.Exit(1)

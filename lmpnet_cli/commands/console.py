@@ -4,70 +4,28 @@ import json
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from rich import progress as bars
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
 from lmpnet_cli.progress import Progress
 
 SECONDS = 15.0  # between two lines of progress in a log
+Result = TypeVar("Result")
 
 
-class _Throughput(ProgressColumn):
-    def render(self, task: Task) -> Text:
+class _Throughput(bars.ProgressColumn):
+    def render(self, task: bars.Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text(f"{speed:.1f}/s" if speed else "", style="cyan")
-
-
-class _Lines:
-    """Progress as lines of text."""
-
-    def __init__(self, console: Console, task: str, total: int, unit: str) -> None:
-        self.console, self.task, self.total, self.unit = console, task, total, unit
-        self.done, self.note = 0, ""
-        self.started = self.printed = time.monotonic()
-
-    def advance(self, count: int, note: str) -> None:
-        self.done += count
-        self.note = note or self.note
-        if time.monotonic() - self.printed >= SECONDS:
-            self.print()
-
-    def finish(self) -> None:
-        """Print a last line if there were lines before; a short stage needs none."""
-        if self.printed > self.started:
-            self.print()
-
-    def print(self) -> None:
-        self.printed = time.monotonic()
-        speed = self.done / max(self.printed - self.started, 1e-9)
-
-        facts = [f"{self.done} of {self.total} {self.unit}", f"{speed:.1f}/s"]
-        if speed and self.done < self.total:
-            facts.append(f"{timedelta(seconds=round((self.total - self.done) / speed))} left")
-        facts.append(self.note)
-
-        line = f"{self.task}: {', '.join(fact for fact in facts if fact)}"
-        self.console.print(escape(printable(line)), highlight=False, soft_wrap=True)
 
 
 class ConsoleProgress(Progress):
@@ -79,60 +37,66 @@ class ConsoleProgress(Progress):
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
-        self._bars: Bars | None = None
-        self._task: Any = None
-        self._lines: _Lines | None = None
+        self._bars: bars.Progress | None = None
+        self._started = self._printed = 0.0
 
     def start(self, task: str, total: int, unit: str = "images") -> None:
         if self.quiet:
             return
         self.stop()
 
-        console = _stderr()
-        if not console.is_jupyter and (not console.is_terminal or console.is_dumb_terminal):
-            self._lines = _Lines(console, task, total, unit)
-            return
-
         columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=12),
-            MofNCompleteColumn(),
+            bars.SpinnerColumn(),
+            bars.TextColumn("{task.description}"),
+            bars.BarColumn(bar_width=12),
+            bars.MofNCompleteColumn(),
             _Throughput(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            bars.TimeRemainingColumn(),
+            bars.TextColumn("{task.fields[note]}", markup=False),
         )
-        self._bars = Bars(*columns, console=console)
+        console = _stderr()
+        in_log = not (console.is_interactive or console.is_jupyter)
+        self._bars = bars.Progress(*columns, console=console, disable=in_log)
         self._bars.start()
-        self._task = self._bars.add_task(task, total=total, note="")
+        self._bars.add_task(task, total=total, note="", unit=unit)
+        self._started = self._printed = time.monotonic()
 
     def advance(self, count: int, note: str = "") -> None:
-        if self._lines is not None:
-            self._lines.advance(count, note)
-        elif self._bars is not None:
-            if note:
-                self._bars.update(self._task, note=escape(note))
-            self._bars.advance(self._task, count)
+        if self._bars is None:
+            return
+        task = self._bars.tasks[0]
+        self._bars.update(task.id, advance=count, note=note or task.fields["note"])
+        if self._bars.disable and time.monotonic() - self._printed >= SECONDS:
+            self._print_line(task)
+
+    def _print_line(self, task: bars.Task) -> None:
+        self._printed = time.monotonic()
+        speed = task.completed / max(self._printed - self._started, 1e-9)
+
+        facts = [f"{task.completed:.0f} of {task.total:.0f} {task.fields['unit']}", f"{speed:.1f}/s"]
+        if speed and task.remaining:
+            facts.append(f"{timedelta(seconds=round(task.remaining / speed))} left")
+        facts.append(task.fields["note"])
+        self.tell(f"{task.description}: {', '.join(filter(None, facts))}")
 
     def warn(self, message: str) -> None:
         """Print a warning, also when quiet, as errors are."""
-        console = self._bars.console if self._bars is not None else _stderr()
-        console.print(f"Warning: {escape(printable(message))}", style="yellow", highlight=False, soft_wrap=True)
+        print_line(f"Warning: {message}", "yellow", self._bars)
 
     def tell(self, message: str) -> None:
         """Print a plain line above the bar; nothing when quiet."""
         if not self.quiet:
-            console = self._bars.console if self._bars is not None else _stderr()
-            console.print(escape(printable(message)), highlight=False, soft_wrap=True)
+            print_line(message, "", self._bars)
 
     def stop(self) -> None:
-        """Stop the bar and leave its last state on the screen."""
-        if self._lines is not None:
-            self._lines.finish()
-            self._lines = None
-        if self._bars is not None:
+        """Stop the bar and leave its last state on the screen; a log gets a last line if there were lines before."""
+        if self._bars is None:
+            return
+        if not self._bars.disable:
             self._bars.stop()
-            self._bars = None
+        elif self._printed > self._started:
+            self._print_line(self._bars.tasks[0])
+        self._bars = None
 
     def __enter__(self) -> "ConsoleProgress":
         return self
@@ -142,34 +106,19 @@ class ConsoleProgress(Progress):
 
 
 def _stderr() -> Console:
-    return Console(stderr=True, emoji=False)  # :bug: in a file name stays as it is
+    return Console(stderr=True)
+
+
+def print_line(message: str, style: str = "", above: bars.Progress | None = None) -> None:
+    """Print one line to stderr, above a bar; it is not wrapped, so that commands in it can be copied."""
+    console = _stderr() if above is None else above.console
+    console.print(Text(printable(message), style), soft_wrap=True)
 
 
 def printable(text: str) -> str:
     """Replace characters that no terminal can show, or that would move its cursor; file names may contain them."""
     text = text.encode("utf-8", "replace").decode("utf-8")
     return "".join(" " if sign in "\n\r\t" else "?" if unicodedata.category(sign)[0] == "C" else sign for sign in text)
-
-
-def print_error(message: str) -> None:
-    """Print one error message to stderr."""
-    _stderr().print(f"Error: {escape(printable(message))}", style="red", highlight=False, soft_wrap=True)
-
-
-def print_note(message: str) -> None:
-    """Print one line to stderr that is not wrapped, so that commands in it can be copied."""
-    _stderr().print(escape(printable(message)), highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def resume_hint(state: Path) -> Iterator[None]:
-    """After an interruption that left `state` behind, say how to resume the run."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if state.exists():
-            print_note(f"The finished work is kept in {state.parent}: run the same command with --resume to continue.")
-        raise
 
 
 @dataclass(frozen=True)
@@ -179,16 +128,48 @@ class Terminal:
     quiet: bool
     json: bool
 
-    def progress(self) -> ConsoleProgress:
-        """Return the progress of a run; it is silent, but for warnings, under `--quiet` and `--json`."""
-        return ConsoleProgress(self.quiet or self.json)
-
     @property
     def shows_summary(self) -> bool:
-        """Return whether tables and summaries are printed."""
+        """Return whether progress, tables and summaries are printed; warnings and errors always are."""
         return not (self.quiet or self.json)
 
-    def finish(self, title: str, facts: Mapping[str, object], document: Mapping[str, Any]) -> None:
+    def run(self, function: Callable[..., Result], config: Any, unfinished: Path | None = None) -> Result:
+        """Call the Python function of a command with its options, and show its progress.
+
+        After an interruption that left the file `unfinished` behind, the user is told how to resume the run.
+        """
+        try:
+            with ConsoleProgress(quiet=not self.shows_summary) as progress:
+                return function(**vars(config), progress=progress)
+        except KeyboardInterrupt:
+            if unfinished is not None and unfinished.exists():
+                kept = f"The finished work is kept in {unfinished.parent}"
+                print_line(f"{kept}: run the same command with --resume to continue.")
+            raise
+
+    def summarize(
+        self,
+        title: str,
+        config: Any,
+        result: Any,
+        facts: Mapping[str, object],
+        files: Sequence[str | Path] = (),
+        document: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Print the summary of a command, or its JSON document.
+
+        Args:
+            facts: what only this command shows; it replaces rows of `common_facts` that have the same name.
+            files: results that are shown if they exist; names are relative to `out`.
+            document: the JSON document in place of `document_of(result)`.
+        """
+        paths = [path if isinstance(path, Path) else config.out / path for path in files]
+        rows = {**common_facts(config, result, facts.get("images")), **facts}
+        if paths:
+            rows["written"] = ", ".join(str(path) for path in paths if path.exists())
+        self.show(title, rows, document_of(result) if document is None else document)
+
+    def show(self, title: str, facts: Mapping[str, object], document: Mapping[str, Any]) -> None:
         """Print `document` as one JSON object to stdout, or `facts` as a summary to stderr, without empty facts."""
         if self.json:
             sys.stdout.write(json.dumps(document, allow_nan=False, default=str) + "\n")
@@ -199,8 +180,8 @@ class Terminal:
         table.add_column(style="bold")
         table.add_column(overflow="fold")
         for name, fact in facts.items():
-            if text := "" if fact is None else str(fact):
-                table.add_row(name, escape(printable(text)))
+            if fact not in (None, ""):
+                table.add_row(name, Text(printable(str(fact))))
         _stderr().print(table)
 
 
@@ -208,33 +189,53 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     """Print a table of results to stderr; numbers are aligned to the right."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
+        table.add_column(Text(printable(column)), justify="left" if index == 0 else "right", no_wrap=index == 0)
     for row in rows:
-        table.add_row(*(escape(printable(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     _stderr().print(table)
 
 
-def skipped_line(count: int) -> str:
-    """Return the number of skipped images, for a summary."""
-    return f"{count} (listed in the results)" if count else "0"
+def common_facts(config: Any, result: Any, images: Any) -> dict[str, object]:
+    """Return the rows that summaries share, as far as there are any; `images` stands in for a number in the result."""
+    known = document_of(result)
+    images, skipped, seconds = known.get("images", images), known.get("skipped"), known.get("seconds")
+    method = known.get("method", getattr(config, "method", None))
+    meaning = ", ".join(known.get("names", ["the same in every image"])) if method == "parts" else "ranks in each image"
+    rate = f" ({images / seconds:.1f} images/s)" if images and seconds else ""
+
+    return {
+        "images": images,
+        "skipped": f"{skipped} (listed in the results)" if skipped else skipped,
+        "method": f"{method} ({meaning})" if method else None,
+        "checkpoint": model_line(config) if hasattr(config, "checkpoint") else None,
+        "device": known.get("device"),
+        "time": None if seconds is None else f"{seconds:.1f} s{rate}",
+    }
 
 
-def written(out: Path | None, *names: str) -> str:
-    """Return the paths of those results that exist, for a summary."""
-    return ", ".join(str(out / name) for name in names if (out / name).exists()) if out else ""
-
-
-def method_line(method: str | None, names: Sequence[str]) -> str:
-    """Return the method and what it means for the keypoints, for a summary."""
-    if method is None:
-        return ""
-    return f"{method} ({', '.join(names) if method == 'parts' else 'ranks in each image'})"
+def document_of(result: Any) -> dict[str, Any]:
+    """Return the JSON document of a result: its numbers, texts and names, its output, and how many images it has."""
+    document: dict[str, Any] = {}
+    for name, value in vars(result).items():
+        if name == "skipped":
+            document[name] = value if isinstance(value, int) else len(value)
+        elif name == "keypoints":
+            document["images"] = len(value)
+        elif name == "path":
+            document["out"] = value
+        elif isinstance(value, float):
+            document[name] = round(value, 4)
+        elif value is None or isinstance(value, int | str | Path | tuple):
+            document[name] = value
+    return document
 
 
 def model_line(config: Any) -> str:
-    """Return the checkpoint or classifier that ran, for a summary."""
+    """Return the checkpoint or classifier that ran, for a summary; empty where a file of predictions is scored."""
     from lmpnet_cli.io.bundled import bundled_checkpoint
 
+    if getattr(config, "predictions", None):
+        return ""
     if getattr(config, "classifier", None):
         return f"{config.classifier} (timm)"
     return str(config.checkpoint) if config.checkpoint else f"{bundled_checkpoint().name} (bundled)"

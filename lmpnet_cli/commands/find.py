@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lmpnet_cli.commands.console import Terminal, method_line, model_line, resume_hint, skipped_line, written
+from lmpnet_cli.commands.console import Terminal, document_of
 from lmpnet_cli.commands.parameters import takes
 from lmpnet_cli.config import DiscoverConfig, MatchConfig, MergeConfig, default_out, url_of
 
@@ -28,55 +28,33 @@ def discover(config: DiscoverConfig, terminal: Terminal) -> None:
     from lmpnet_cli.discovery.discover import discover as run
     from lmpnet_cli.discovery.store import LOCAL_CHUNKS
 
-    out = config.out or default_out("discover")
-    with resume_hint(out / LOCAL_CHUNKS), terminal.progress() as progress:
-        result = run(**vars(config), progress=progress)
+    result = terminal.run(run, config, unfinished=config.out and config.out / LOCAL_CHUNKS)
 
-    images, found = len(result.keypoints), sum(int(each.found.sum()) for each in result.keypoints)
-    facts = {
-        "device": result.device,
-        "time": f"{result.seconds:.1f} s ({images / result.seconds:.1f} images/s)",
-        "written": written(out, "keypoints.json", "overlays", "overview.jpg", "panels", "exports", "report.html"),
-    }
-    counts = {"images": images, "skipped": len(result.skipped), "keypoints": found}
-    _finish_discover(config, terminal, result, counts, facts, {"seconds": round(result.seconds, 2), "out": out})
+    document = document_of(result) | {"keypoints": sum(int(each.found.sum()) for each in result.keypoints)}
+    files = ("keypoints.json", "overlays", "overview.jpg", "panels", "exports", "report.html")
+    terminal.summarize("discover", config, result, _found(document), files, document)
 
 
 def _discover_on_ray(config: DiscoverConfig, terminal: Terminal) -> None:
     from lmpnet_cli.discovery.ray.run import discover_on_ray as run
 
-    with terminal.progress() as progress:
-        result = run(**vars(config), progress=progress)
+    result = terminal.run(run, config)
 
     out = url_of(result.out) or str(result.out)
+    document = document_of(result)
+    document |= {"keypoints": document.pop("found"), "out": out}
     earlier = f", {result.done_before} of them from an earlier run" if result.done_before else ""
     facts = {
         "chunks": f"{result.chunks}{earlier}",
-        "time": f"{result.seconds:.1f} s",
         "written": f"{out} (`lmpnet merge {out}` makes one keypoints.json)",
     }
-    counts = {"images": result.images, "skipped": result.skipped, "keypoints": result.found}
-    _finish_discover(config, terminal, result, counts, facts, {"chunks": result.chunks, "out": out})
+    terminal.summarize("discover", config, result, _found(document) | facts, document=document)
 
 
-def _finish_discover(
-    config: DiscoverConfig,
-    terminal: Terminal,
-    result: Any,
-    counts: dict[str, int],
-    facts: dict[str, str],
-    document: dict[str, Any],
-) -> None:
-    """Print what local runs and runs on Ray have in common, then `facts` or `document`."""
-    images, found = counts["images"], counts["keypoints"]
-    common = {
-        "images": images,
-        "skipped": skipped_line(counts["skipped"]),
-        "keypoints": f"{found} ({found / images:.2f} of {len(result.names)} per image)",
-        "method": method_line(result.method, result.names),
-        "checkpoint": model_line(config),
-    }
-    terminal.finish("discover", common | facts, counts | {"method": result.method, "names": result.names} | document)
+def _found(document: dict[str, Any]) -> dict[str, str]:
+    """Return the row with the number of keypoints that were found, for a summary."""
+    found, images = document["keypoints"], document["images"]
+    return {"keypoints": f"{found} ({found / images:.2f} of {len(document['names'])} per image)"}
 
 
 @takes(MergeConfig, out=default_out("merge"))
@@ -90,18 +68,10 @@ def merge(config: MergeConfig, terminal: Terminal) -> None:
     """
     from lmpnet_cli.discovery.merge import merge as run
 
-    with terminal.progress() as progress:
-        result = run(**vars(config), progress=progress)
+    result = terminal.run(run, config)
 
-    images, skipped = len(result.keypoints), len(result.skipped)
-    facts = {
-        "shards": f"{result.shards}" + (f", {len(result.twice)} of them twice" if result.twice else ""),
-        "images": images,
-        "skipped": skipped_line(skipped),
-        "written": written(config.out, "keypoints.json"),
-    }
-    document = {"images": images, "skipped": skipped, "shards": result.shards, "out": config.out}
-    terminal.finish("merge", facts, document)
+    twice = f", {len(result.twice)} of them twice" if result.twice else ""
+    terminal.summarize("merge", config, result, {"shards": f"{result.shards}{twice}"}, ["keypoints.json"])
 
 
 @takes(MatchConfig, out=default_out("match"))
@@ -114,17 +84,8 @@ def match(config: MatchConfig, terminal: Terminal) -> None:
     """
     from lmpnet_cli.discovery.match import match as run
 
-    with terminal.progress() as progress:
-        result = run(**vars(config), progress=progress)
+    result = terminal.run(run, config)
 
-    images, skipped = len(result.keypoints), len(result.skipped)
     on_all = [name for index, name in enumerate(result.names) if all(each.found[index] for each in result.keypoints)]
-    facts = {
-        "images": images,
-        "skipped": skipped_line(skipped),
-        "parts on all images": ", ".join(on_all) or "none",
-        "checkpoint": model_line(config),
-        "time": f"{result.seconds:.1f} s",
-        "written": written(config.out, "match.png"),
-    }
-    terminal.finish("match", facts, {"images": images, "skipped": skipped, "on_all": on_all, "out": config.out})
+    facts = {"parts on all images": ", ".join(on_all) or "none"}
+    terminal.summarize("match", config, result, facts, ["match.png"], document_of(result) | {"on_all": on_all})

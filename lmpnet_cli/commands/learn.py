@@ -4,7 +4,7 @@ import shlex
 
 import typer
 
-from lmpnet_cli.commands.console import Terminal, model_line, print_note, resume_hint, skipped_line, written
+from lmpnet_cli.commands.console import Terminal, document_of, print_line
 from lmpnet_cli.commands.parameters import takes
 from lmpnet_cli.config import PartsConfig, TrainConfig, default_out
 
@@ -21,38 +21,22 @@ def train(config: TrainConfig, terminal: Terminal) -> None:
     from lmpnet_cli.training.state import STATE
     from lmpnet_cli.training.train import train as run
 
-    out = config.out or default_out("train")
-    with resume_hint(out / STATE), terminal.progress() as progress:
-        result = run(**vars(config), progress=progress)
+    result = terminal.run(run, config, unfinished=config.out and config.out / STATE)
 
-    checkpoint = out / "lmpnet.safetensors"
-    files = ("lmpnet.safetensors", "last.safetensors", "history.csv", "curves.png", "parts.png")
-    accuracy, replica_accuracy = (
-        None if value is None else round(value, 4) for value in (result.accuracy, result.replica_accuracy)
-    )
+    document = document_of(result)
+    checkpoint = result.out / "lmpnet.safetensors"
     facts = {
         "epochs": result.epochs,
-        "validation accuracy": "-" if accuracy is None else accuracy,
-        "replica accuracy": "-" if replica_accuracy is None else replica_accuracy,
-        "skipped": skipped_line(len(result.skipped)),
-        "time": f"{result.seconds:.2f} s",
-        "written": written(out, *files),
+        "validation accuracy": document["accuracy"],
+        "replica accuracy": document["replica_accuracy"],
         "next": f"lmpnet discover IMAGES -c {checkpoint}",
     }
-    document = {
-        "epochs": result.epochs,
-        "accuracy": accuracy,
-        "replica_accuracy": replica_accuracy,
-        "skipped": len(result.skipped),
-        "seconds": round(result.seconds, 2),
-        "complete": result.complete,
-        "out": out,
-    }
-    terminal.finish("train", facts, document)
+    files = ("lmpnet.safetensors", "last.safetensors", "history.csv", "curves.png", "parts.png")
+    terminal.summarize("train", config, result, facts, files)
 
     if not result.complete:
-        again = shlex.join(["lmpnet", "train", *map(str, config.data), "--out", str(out), "--resume"])
-        print_note(f"Interrupted. {checkpoint} can be used as it is; to continue: {again}")
+        again = shlex.join(["lmpnet", "train", *map(str, config.data), "--out", str(result.out), "--resume"])
+        print_line(f"Interrupted. {checkpoint} can be used as it is; to continue: {again}")
         raise typer.Exit(130)
 
 
@@ -66,28 +50,15 @@ def parts(config: PartsConfig, terminal: Terminal) -> None:
     """
     from lmpnet_cli.parts.learn_parts import learn_parts as run
 
-    out = config.out or default_out("parts")
-    with terminal.progress() as progress:
-        result = run(**vars(config), progress=progress)
+    result = terminal.run(run, config)
 
-    spec, checkpoint = result.spec, out / "lmpnet.safetensors"
-    naming = f"look at {out / 'parts.png'}, then: lmpnet parts -c {checkpoint} --names ... --out named"
+    spec, out = result.spec, config.out or default_out("parts")
+    naming = f"look at {out}/parts.png, then: lmpnet parts -c {out}/lmpnet.safetensors --names ... --out named"
     facts = {
-        "parts": f"{spec.k}: {', '.join(spec.names)}",
-        "images": spec.learned_from.get("images", spec.learned_from.get("pictures", "-")),
-        "skipped": skipped_line(len(result.skipped)),
-        "found from": f"a score of {spec.threshold:g}",
-        "learned on": model_line(config),
-        "time": f"{result.seconds:.1f} s",
-        "written": written(out, "lmpnet.safetensors", "parts.png", "parts.json"),
-        "next": naming if result.document else f"lmpnet discover IMAGES -c {checkpoint}",
+        "learned from": f"{spec.learned_from.get('images', spec.learned_from.get('pictures', '-'))} images",
+        "parts": f"{spec.k}: {', '.join(spec.names)}, found from a score of {spec.threshold:g}",
+        "next": naming if result.document else f"lmpnet discover IMAGES -c {out}/lmpnet.safetensors",
     }
-    document = {
-        "k": spec.k,
-        "names": spec.names,
-        "threshold": spec.threshold,
-        "out": out,
-        "skipped": len(result.skipped),
-        "seconds": round(result.seconds, 2),
-    }
-    terminal.finish("parts", facts, document)
+    document = {"k": spec.k, "names": spec.names, "threshold": spec.threshold, "out": out, "seconds": result.seconds}
+    files = ("lmpnet.safetensors", "parts.png", "parts.json")
+    terminal.summarize("parts", config, result, facts, files, document | {"skipped": len(result.skipped)})

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lmpnet_cli.commands.console import Terminal, method_line, model_line, print_table, skipped_line, written
+from lmpnet_cli.commands.console import Terminal, document_of, print_table
 from lmpnet_cli.commands.parameters import takes
 from lmpnet_cli.config import EvaluateConfig, SaliencyHistogramConfig, VisualizeConfig, default_out
 
@@ -24,8 +24,7 @@ def evaluate(config: EvaluateConfig, terminal: Terminal) -> None:
     from lmpnet_cli.export.report.metric_tables import Metrics, metric_tables, or_dash
     from lmpnet_cli.io.json_input import check
 
-    with terminal.progress() as progress:
-        result = run(**vars(config), progress=progress)
+    result = terminal.run(run, config)
 
     metrics = result.metrics
     if terminal.shows_summary:
@@ -33,22 +32,18 @@ def evaluate(config: EvaluateConfig, terminal: Terminal) -> None:
             print_table(table.title, table.head, table.rows)
 
     map_size = metrics["map_size"]
-    left_out = metrics["left_out"]
     facts = {
-        "data": f"{metrics['dataset']}, {metrics['images']} images ({left_out} without annotations are not scored)",
+        "images": metrics["images"],
+        "data": metrics["dataset"],
         "not scored": ", ".join(f"{count} {why}" for why, count in metrics["left_out_because"].items()),
-        "skipped": skipped_line(len(metrics["skipped"])),
-        "method": method_line(config.method, (metrics.get("parts") or {}).get("names") or ["the same in every image"]),
-        "checkpoint": "" if config.predictions else model_line(config),
         "predictions": config.predictions,
         "mean shape of": metrics["mean_shape_of"],
         "accuracy": or_dash(metrics["accuracy"]),
         "replica accuracy": or_dash(metrics["replica_accuracy"]),
         "map entropy": map_size and f"{or_dash(metrics['entropy'])} nats on {map_size[0]} x {map_size[1]} cells",
-        "time": f"{result.seconds:.1f} s ({metrics['images'] / result.seconds:.1f} images/s)",
-        "written": written(config.out, "metrics.json", "metrics.png", "panels", "report.html"),
     }
-    terminal.finish("eval", facts, metrics)
+    files = ("metrics.json", "metrics.png", "panels", "report.html")
+    terminal.summarize("eval", config, result, facts, files, metrics)
 
 
 @takes(VisualizeConfig, out=default_out("viz-filters"))
@@ -62,21 +57,11 @@ def viz_filters(config: VisualizeConfig, terminal: Terminal) -> None:
     """
     from lmpnet_cli.filters.visualize import visualize_filters as run
 
-    with terminal.progress() as progress:
-        result = run(**vars(config), progress=progress)
+    result = terminal.run(run, config)
 
-    skipped, filters = len(result.skipped), len(result.filters)
-    facts = {
-        "images": result.images,
-        "skipped": skipped_line(skipped),
-        "filters": f"{filters} shown",
-        "checkpoint": model_line(config),
-        "device": result.device,
-        "time": f"{result.seconds:.1f} s",
-        "written": written(config.out, "filters.png", "filters.json", "comparison.png", "report.html"),
-    }
-    document = {"images": result.images, "skipped": skipped, "filters": filters, "out": config.out}
-    terminal.finish("viz-filters", facts, document)
+    filters = {"filters": len(result.filters)}
+    files = ("filters.png", "filters.json", "comparison.png", "report.html")
+    terminal.summarize("viz-filters", config, result, filters, files, document_of(result) | filters)
 
 
 @takes(SaliencyHistogramConfig, out=default_out("salient"))
@@ -90,23 +75,18 @@ def salient(config: SaliencyHistogramConfig, terminal: Terminal) -> None:
     """
     from lmpnet_cli.evaluation.saliency_histogram import salient as run
 
-    with terminal.progress() as progress:
-        result = run(**vars(config), progress=progress)
+    result = terminal.run(run, config)
 
     document = result.document
     classes = document["classes"]
     if terminal.shows_summary:
         _print_rates(document)
     facts = {
-        "data": f"{document['dataset']}, {document['images']} images, {len(classes)} classes",
+        "images": document["images"],
+        "data": f"{document['dataset']}, {len(classes)} classes",
         "not shown": f"{len(classes) - SHOWN} classes, which salient.json lists" if len(classes) > SHOWN else "",
-        "skipped": skipped_line(len(document["skipped"])),
-        "method": method_line(config.method, ["the same in every image"]),
-        "checkpoint": model_line(config),
-        "time": f"{result.seconds:.1f} s",
-        "written": written(config.out, "salient.json", "salient.png", "panels"),
     }
-    terminal.finish("salient", facts, document)
+    terminal.summarize("salient", config, result, facts, ["salient.json", "salient.png", "panels"], document)
 
 
 def _print_rates(document: dict[str, Any]) -> None:
@@ -114,9 +94,9 @@ def _print_rates(document: dict[str, Any]) -> None:
     entries = {"all classes": document["all"], **shown}
 
     rows = []
-    for part in document["landmarks"]:
-        rates = [entry["rate"][part] for entry in entries.values()]
-        rows.append([part, *("-" if rate is None else f"{100 * rate:.0f}" for rate in rates)])
+    for name in document["landmarks"]:
+        rates = [entry["rate"][name] for entry in entries.values()]
+        rows.append([name, *("-" if rate is None else f"{100 * rate:.0f}" for rate in rates)])
     rows.append(["most often", *(entry["most_frequent"] or "-" for entry in entries.values())])
 
     print_table("Parts detected, in percent of the images that show them", ["", *entries], rows)

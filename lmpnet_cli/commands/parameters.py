@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import Field, dataclass, fields
+from dataclasses import Field, fields
 from functools import wraps
 from pathlib import Path
 from types import GenericAlias
@@ -11,36 +11,16 @@ from typing import Annotated, Any, get_args
 import typer
 
 from lmpnet_cli.commands.console import Terminal
-from lmpnet_cli.config.options import (
-    INPUT,
-    LMPNET,
-    METHOD,
-    NETWORK,
-    OUTPUT,
-    RAY,
-    RECIPE,
-    REQUIRED,
-    RUN,
-    SALIENCY,
-    Option,
-    Options,
-    flag_of,
-    option,
-    shape_of,
-)
+from lmpnet_cli.config.options import OUTPUT, PANELS, REQUIRED, Option, Options, flag_of, option, shape_of
 
-PANELS = (INPUT, METHOD, LMPNET, SALIENCY, NETWORK, RECIPE, OUTPUT, RUN, RAY)  # in the order of `--help`
 Command = Callable[[Any, Terminal], None]
 
 
-@dataclass(frozen=True, kw_only=True)
 class TerminalOptions(Options):
     """Options of every command that only concern the terminal."""
 
-    quiet: bool = option(
-        False, "Print neither progress nor summary; errors are always printed.", panel=OUTPUT, short="-q"
-    )
-    json: bool = option(False, "Print one JSON object to stdout and nothing else.", panel=OUTPUT)
+    quiet: bool = option(False, "Print only warnings and errors.", OUTPUT, short="-q")
+    json: bool = option(False, "Print one JSON object to stdout and nothing else.", OUTPUT)
 
 
 def takes(config: type[Options], out: Path | None = None) -> Callable[[Command], Callable[..., None]]:
@@ -70,54 +50,39 @@ def takes(config: type[Options], out: Path | None = None) -> Callable[[Command],
     return decorate
 
 
-def _parameter(declared: Field[Any], default: Any) -> inspect.Parameter:
+def _parameter(declared: Field[Any], out: Path | None) -> inspect.Parameter:
     described: Option = declared.metadata["option"]
     item, several, _ = shape_of(declared.type)
-    default = declared.default if default is None else default
-    about: dict[str, Any] = {"help": _help(described, declared.name, default), "show_default": False}
+    default = declared.default if out is None else out
+    about: dict[str, Any] = {"help": _help(described, declared.name, out), "show_default": False}
 
-    # Typer has no lists of choices, so the configuration checks them
-    choices: tuple[str, ...] = get_args(item) if several else ()
-    if choices:
-        about |= {"metavar": "|".join(choices), "autocompletion": _completion(choices)}
-        item = str
-    kind: Any = GenericAlias(list, (item,)) if several and not described.commas else item
+    if choices := get_args(item) if several else ():  # Typer has no lists of choices, so the configuration checks them
+        about["metavar"] = "|".join(choices)
+        about["autocompletion"] = lambda incomplete: [each for each in choices if each.startswith(incomplete)]
+        kind: Any = list[str]
+    else:  # several texts are given as one, with commas between them
+        kind = GenericAlias(list, (item,)) if several and item is not str else item
 
-    required = default is REQUIRED
-    if not required and (default is None or several):
+    if default is REQUIRED:
+        default = inspect.Parameter.empty
+    elif default is None or several:
         default, kind = None, kind | None
 
     if described.positional:
         info: Any = typer.Argument(**about)
     else:
-        info = typer.Option(*_spellings(described, declared.name, item), **about, rich_help_panel=described.panel)
-    return inspect.Parameter(
-        declared.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=inspect.Parameter.empty if required else default,
-        annotation=Annotated[kind, info],
-    )
+        flag = flag_of(declared.name)
+        both = f"{flag}/{flag_of(declared.name, False)}" if item is bool and described.default is True else flag
+        info = typer.Option(*filter(None, (both, described.short)), **about, rich_help_panel=described.panel)
+    kind = Annotated[kind, info]
+    return inspect.Parameter(declared.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
 
-def _completion(choices: tuple[str, ...]) -> Callable[[str], list[str]]:
-    def complete(incomplete: str) -> list[str]:
-        return [choice for choice in choices if choice.startswith(incomplete)]
-
-    return complete
-
-
-def _spellings(described: Option, name: str, item: Any) -> list[str]:
-    flag = flag_of(name)
-    if item is bool and described.default is True:
-        flag = f"{flag}/{flag_of(name, False)}"
-    return [flag, described.short] if described.short else [flag]
-
-
-def _help(described: Option, name: str, default: Any) -> str:
+def _help(described: Option, name: str, out: Path | None) -> str:
     """Return the help text with range and default, as in "Random seed. [at least 0; default: 0]"."""
-    shown = described.default_text or _shown(name, described.default if default is None else default)
-    notes = [described.range, f"default: {shown}" if shown else ""]
-    note = "; ".join(note for note in notes if note)
+    default = described.shown or _shown(name, out or described.default)
+    notes = filter(None, (described.range, default and f"default: {default}"))
+    note = "; ".join(notes)
     return f"{described.help} \\[{note}]" if note else described.help
 
 

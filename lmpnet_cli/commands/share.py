@@ -1,8 +1,6 @@
 """View and export the results: `lmpnet report`, `lmpnet convert`, `lmpnet export`."""
 
-from typing import Any
-
-from lmpnet_cli.commands.console import Terminal, method_line, model_line
+from lmpnet_cli.commands.console import Terminal, document_of
 from lmpnet_cli.commands.parameters import takes
 from lmpnet_cli.config import ConvertConfig, ExportConfig, ReportConfig
 
@@ -18,17 +16,11 @@ def report(config: ReportConfig, terminal: Terminal) -> None:
     """
     from lmpnet_cli.export.report.report import report as run
 
-    with terminal.progress() as progress:
-        result = run(**vars(config), progress=progress)
+    result = terminal.run(run, config)
 
-    facts = {
-        "images": result.images,
-        "sections": ", ".join(result.sections),
-        "size": f"{result.bytes / 1e6:.1f} MB",
-        "written": result.path,
-    }
-    document = {"out": result.path, "images": result.images, "sections": result.sections, "bytes": result.bytes}
-    terminal.finish("report", facts, document)
+    facts = {"sections": ", ".join(result.sections), "size": f"{result.bytes / 1e6:.1f} MB"}
+    document = document_of(result) | {"sections": result.sections}
+    terminal.summarize("report", config, result, facts, [result.path], document)
 
 
 @takes(ConvertConfig)
@@ -42,16 +34,10 @@ def convert(config: ConvertConfig, terminal: Terminal) -> None:
     """
     from lmpnet_cli.export.convert import convert as run
 
-    with terminal.progress() as progress:
-        result = run(**vars(config), progress=progress)
+    result = terminal.run(run, config)
 
-    facts = {
-        "images": result.images,
-        "keypoints": ", ".join(result.names),
-        "written": ", ".join(map(str, result.files)),
-        "next": result.next,
-    }
-    terminal.finish("convert", facts, {"images": result.images, "names": result.names, "files": result.files})
+    facts = {"keypoints": ", ".join(result.names), "next": result.next}
+    terminal.summarize("convert", config, result, facts, result.files, document_of(result) | {"files": result.files})
 
 
 @takes(ExportConfig)
@@ -67,18 +53,13 @@ def export(config: ExportConfig, terminal: Terminal) -> None:
     """
     from lmpnet_cli.export.onnx import export_onnx as run
 
-    with terminal.progress() as progress:
-        result: Any = run(**vars(config), progress=progress)
+    result = terminal.run(run, config)
 
     header = result.header
     facts = {
         "input": f"pixels, (B, 3, {header.input_size}, {header.input_size}) RGB bytes",
         "keypoints": ", ".join(header.names),
-        "method": method_line(config.method, header.names),
-        "checkpoint": model_line(config),
         "size": f"{result.bytes / 1e6:.0f} MB",
-        "time": f"{result.seconds:.1f} s",
-        "written": config.out,
     }
-    document = {"out": config.out, "bytes": result.bytes, "method": config.method, "names": header.names}
-    terminal.finish("export", facts, document)
+    document = document_of(result) | {"method": config.method, "names": header.names}
+    terminal.summarize("export", config, result, facts, [config.out], document)

@@ -1,38 +1,24 @@
 """`lmpnet discover`."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from lmpnet_cli.config.convert import OF_FILES, FormatName
-from lmpnet_cli.config.lmpnet import erasing_distance
+from lmpnet_cli.config.lmpnet import SelectionConfig, erasing_distance
 from lmpnet_cli.config.method import KeypointConfig, Method
-from lmpnet_cli.config.options import (
-    INPUT,
-    OUTPUT,
-    RAY,
-    REQUIRED,
-    RUN,
-    argument,
-    documented,
-    option,
-    options_of,
-    refuse_together,
-    same_as,
-    url_of,
-)
+from lmpnet_cli.config.options import INPUT, OUTPUT, RAY, REQUIRED, RUN, argument, option, options_of, same_as, url_of
+from lmpnet_cli.config.run import ReportOption
 from lmpnet_cli.errors import OptionError
 
 VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 ONNX_SUFFIX = ".onnx"
 # options that are fixed in an ONNX model: each may be given if it agrees with the model
-FIXED_IN_ONNX = ("method", "k", "thr", "filters", "margin", "replica", "size")
+FIXED_IN_ONNX = ("method", "k", "thr", "size", *options_of(SelectionConfig))
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
-class DiscoverConfig(KeypointConfig):
+class DiscoverConfig(ReportOption, KeypointConfig):
     """Options of `lmpnet discover`.
 
     Where `checkpoint` is an exported ONNX model (`onnx_model` is True), the model fixes the options in `FIXED_IN_ONNX`:
@@ -43,38 +29,20 @@ class DiscoverConfig(KeypointConfig):
     method: Method | None = same_as(KeypointConfig, "method", default="parts")
     thr: float | None = erasing_distance()
     every: int | None = option(
-        1, "Process every N-th frame of a video.", panel=INPUT, low=1, high=1_000_000, filled_in=True, decides=True
+        1, "Process every N-th frame of a video.", INPUT, low=1, high=10**6, filled_in=True, decides=True
     )
-    overlays: bool = option(True, "Draw the keypoints over each image, into overlays/.", panel=OUTPUT)
-    report: bool = option(False, "Also write report.html, one page with the results.", panel=OUTPUT)
-    export: tuple[FormatName, ...] = option(
-        (), "Also write this format into exports/, as `lmpnet convert` does; may be given several times.", panel=OUTPUT
-    )
-    resume: bool = option(False, "Resume the interrupted run in --out.", panel=OUTPUT)
+    overlays: bool = option(True, "Draw the keypoints over each image, into overlays/.", OUTPUT)
+    export: tuple[FormatName, ...] = option((), "Also write this format into exports/; repeatable.", OUTPUT)
+    resume: bool = option(False, "Resume the interrupted run in --out.", OUTPUT)
     backend: Literal["torch", "onnx", "ray"] | None = option(
-        None,
-        "What runs the networks: torch, onnx (onnxruntime, faster on a CPU) or ray (a cluster).",
-        default_text="onnx for an exported ONNX model, otherwise torch",
-        panel=RUN,
+        None, "What runs the networks: torch, onnx (onnxruntime) or ray (a cluster).", RUN, shown="by checkpoint"
     )
-    shard: str | None = option(
-        None, "I/N: process every N-th image, from the I-th on; `lmpnet merge` joins the shards.", panel=RUN
-    )
+    shard: str | None = option(None, "I/N: process every N-th image, from the I-th on.", RUN)
     chunk: int | None = option(
-        None,
-        "Images in one chunk, the unit of work that is written at once.",
-        default_text="one batch; 1024 with --backend ray",
-        panel=RUN,
-        low=1,
-        high=1_000_000,
+        None, "Images in one chunk, which is written at once.", RUN, shown="one batch; 1024 on ray", low=1, high=10**6
     )
     actors: int | None = option(
-        None,
-        "Number of workers, each with its own model.",
-        default_text="one for each GPU, or for every four processors",
-        panel=RAY,
-        low=1,
-        high=100_000,
+        None, "Number of workers, each with its own model.", RAY, shown="by GPUs and processors", low=1, high=10**5
     )
 
     @property
@@ -101,6 +69,7 @@ class DiscoverConfig(KeypointConfig):
         """
         if self.shard is None:
             return None
+
         found = re.fullmatch(r"(\d{1,7})/(\d{1,7})", self.shard)
         index, count = map(int, found.groups()) if found else (0, 0)
         if not 1 <= index <= count:
@@ -136,18 +105,18 @@ class DiscoverConfig(KeypointConfig):
         if self.out is None and (self.report or self.export):
             raise OptionError("--report and --export need an output folder: pass --out.")
 
-        _ = self.shard_numbers
+        _ = self.shard_numbers  # checks its form
         if self.video is not None:
             self._check_video(self.video)
 
         if self.onnx_model and self.backend not in (None, "onnx"):
             raise OptionError(f"{self.checkpoint} is an ONNX model, which needs --backend onnx; remove --backend.")
         if self.backend_used == "onnx":
-            self._check_onnx()
+            self._refuse("--backend onnx", method="saliency", precision="bf16")
         if self.backend == "ray":
             self._check_ray()
-        else:
-            self._check_local()
+        elif url := next(filter(None, map(url_of, self.images)), None):
+            raise OptionError(f"{url} is not a local path: only --backend ray reads remote folders.")
 
     def _may_be_remote(self) -> bool:
         return self.backend == "ray"
@@ -155,34 +124,21 @@ class DiscoverConfig(KeypointConfig):
     def _check_video(self, video: Path) -> None:
         if len(self.images) > 1:
             raise OptionError(f"{video} is a video: pass it alone, and run `lmpnet discover` once for each video.")
-        ray = self.backend == "ray"
-        refuse_together({"--shard": self.shard, "--backend ray": ray, "--resume": self.resume}, "a video")
+        self._refuse("a video", "shard", "resume", backend="ray")
         if files := [name for name in self.export if name in OF_FILES]:
             raise OptionError(
                 f"--export {files[0]} needs image files, and the frames of a video have none. Extract the frames "
                 "(ffmpeg -i VIDEO frames/%06d.jpg) and run `lmpnet discover` on that folder."
             )
 
-    def _check_onnx(self) -> None:
-        not_on_onnx = {"--method saliency": self.method == "saliency", "--precision bf16": self.precision == "bf16"}
-        refuse_together(not_on_onnx, "--backend onnx")
-
     def _check_ray(self) -> None:
-        not_on_ray = {
-            "--method saliency": self.method == "saliency",
-            "--shard": self.shard,
-            f"--device {self.device}": self.device.startswith("cuda:"),  # a worker sees only its own GPU
-        }
-        refuse_together(not_on_ray, "--backend ray")
+        self._refuse("--backend ray", "shard", method="saliency")
+        if self.device.startswith("cuda:"):  # a worker sees only its own GPU
+            self._refuse("--backend ray", device=self.device)
         if self.overwrite:
-            refuse_together({"--resume": self.resume}, "--overwrite")
+            self._refuse("--overwrite", "resume")
         if self.report or self.export:
             raise OptionError(
                 "--report and --export cannot be combined with --backend ray: run `lmpnet merge` on its results, then "
                 "`lmpnet report` or `lmpnet convert`."
             )
-
-    def _check_local(self) -> None:
-        for path in self.images:
-            if url := url_of(path):
-                raise OptionError(f"{url} is not a local path: only --backend ray reads remote folders.")

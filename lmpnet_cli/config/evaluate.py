@@ -1,48 +1,32 @@
 """`lmpnet eval` and `lmpnet salient`."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lmpnet_cli.config.discover import DiscoverConfig
 from lmpnet_cli.config.lmpnet import erasing_distance
 from lmpnet_cli.config.method import KeypointConfig, Method
-from lmpnet_cli.config.options import INPUT, argument, documented, flag_of, option, options_of, refuse_together, same_as
+from lmpnet_cli.config.options import INPUT, argument, option, options_of, same_as
+from lmpnet_cli.config.run import ReportOption
 from lmpnet_cli.errors import OptionError
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
 class AnnotatedConfig(KeypointConfig):
     """Options of the commands that compare keypoints with annotations."""
 
-    data: Path | None = argument(
-        None, "CUB folder, or COCO keypoint file beside its images.", default_text="the bundled example images"
-    )
-    alpha: float = option(
-        0.1, "Tolerance as a share of the shorter image side, or of the longer box side.", above=0, high=1
-    )
-    split: Literal["test", "train", "all"] = option("test", "Part of the official split to use.", panel=INPUT)
+    data: Path | None = argument(None, "CUB folder, or COCO keypoint file.", shown="the bundled example images")
+    alpha: float = option(0.1, "Tolerance, as a share of the shorter image or longer box side.", above=0, high=1)
+    split: Literal["test", "train", "all"] = option("test", "Part of the official split to use.", INPUT)
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(AnnotatedConfig):
+class EvaluateConfig(ReportOption, AnnotatedConfig):
     """Options of `lmpnet eval`. The results have one row for each `thr`."""
 
     predictions: Path | None = option(
-        None,
-        "Score the keypoints in this COCO file, of any tool, instead of running a model; k and thr are those of the "
-        "file.",
-        panel=INPUT,
-        short="-p",
+        None, "Score the keypoints in this COCO file, of any tool, instead of running a model.", INPUT, short="-p"
     )
     thr: tuple[float, ...] | None = erasing_distance((3.0,), "; may be given several times")
     parts: bool = option(True, "Also score the parts, where the model has parts.")
-    stability: bool = option(
-        False, "Also score whether parts stay in place when the image is mirrored or noisy; takes two more passes."
-    )
-    report: bool = same_as(DiscoverConfig, "report")
+    stability: bool = option(False, "Also score the parts on mirrored and noisy images, in two more passes.")
 
     def _without_method(self) -> str | None:
         return "--predictions" if self.predictions is not None else None
@@ -59,13 +43,9 @@ class EvaluateConfig(AnnotatedConfig):
         if self.thr == ():
             raise OptionError("--thr needs at least one value.")
         if self.stability:
-            others = {"--predictions": self.predictions, flag_of("parts", False): not self.parts}
-            others["--method saliency"] = self.method == "saliency"
-            refuse_together(others, "--stability")
+            self._refuse("--stability", "predictions", parts=False, method="saliency")
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
 class SaliencyHistogramConfig(AnnotatedConfig):
     """Options of `lmpnet salient`."""
 

@@ -1,34 +1,26 @@
 """`lmpnet export`."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from lmpnet_cli.config.discover import ONNX_SUFFIX, DiscoverConfig
+from lmpnet_cli.config.lmpnet import SelectionConfig, erasing_distance
 from lmpnet_cli.config.method import MethodConfig
-from lmpnet_cli.config.options import REQUIRED, documented, same_as
-from lmpnet_cli.config.run import OutputConfig
+from lmpnet_cli.config.options import REQUIRED, same_as
+from lmpnet_cli.config.run import CheckpointConfig, OutputConfig
 from lmpnet_cli.errors import OptionError
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
-class ExportConfig(OutputConfig, MethodConfig):
+class ExportConfig(OutputConfig, CheckpointConfig, MethodConfig, SelectionConfig):
     """Options of `lmpnet export`. The ONNX model finds keypoints as `discover` does with the same options."""
 
     out: Path = same_as(OutputConfig, "out", default=REQUIRED, help="ONNX file to write, NAME.onnx.")
-    checkpoint: Path | None = same_as(DiscoverConfig, "checkpoint")
-    size: int | None = same_as(DiscoverConfig, "size")
     method: Literal["lmpnet", "parts"] | None = same_as(
         DiscoverConfig,
         "method",
-        help="How the model finds keypoints: lmpnet (the paper's order, ranks in each image) or parts (the learned "
-        "parts, the same in every image).",
+        help="How keypoints are found: lmpnet (ranks in each image) or parts (the same in every one).",
     )
-    thr: float | None = same_as(DiscoverConfig, "thr")
-    filters: int | None = same_as(DiscoverConfig, "filters")
-    margin: int | None = same_as(DiscoverConfig, "margin")
-    replica: bool | None = same_as(DiscoverConfig, "replica")
+    thr: float | None = erasing_distance()
 
     def _check(self) -> None:
         super()._check()

@@ -1,10 +1,9 @@
 """The choice of the method, and what the commands that find keypoints share."""
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from lmpnet_cli.config.lmpnet import LMPNetConfig
-from lmpnet_cli.config.options import Option, Options, documented, flag_of, option, options_of
+from lmpnet_cli.config.options import Options, flag_of, option, options_of
 from lmpnet_cli.config.run import ModelConfig
 from lmpnet_cli.config.saliency import SaliencyConfig
 from lmpnet_cli.errors import OptionError
@@ -13,8 +12,6 @@ MAX_KEYPOINTS, DEFAULT_KEYPOINTS = 100, 5
 Method = Literal["lmpnet", "parts", "saliency"]
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
 class MethodConfig(Options):
     """The method and the number of keypoints.
 
@@ -24,15 +21,14 @@ class MethodConfig(Options):
 
     method: Method | None = option(
         "lmpnet",
-        "How keypoints are found: lmpnet (the paper's order, ranks in each image), parts (the learned parts, the same "
-        "in every image) or saliency (the second paper).",
+        "How keypoints are found: lmpnet (ranks in each image), parts (the same in every image) or saliency.",
         filled_in=True,
         decides=True,
     )
     k: int | None = option(
         DEFAULT_KEYPOINTS,
         "Number of keypoints on each image.",
-        default_text=f"{DEFAULT_KEYPOINTS}; all under --method parts",
+        shown=f"{DEFAULT_KEYPOINTS}; all under --method parts",
         low=1,
         high=MAX_KEYPOINTS,
         methods=("lmpnet", "saliency"),
@@ -55,21 +51,18 @@ class MethodConfig(Options):
         return not described.methods or described.shared or self.method in described.methods
 
     def _fill_in(self) -> None:
+        declared = options_of(self)
         if self.method is None and self._without_method() is None:
-            self._set("method", options_of(self)["method"].default)
+            self._set("method", declared["method"].default)
 
         unused = self._unused()
-        for name, described in options_of(self).items():
+        for name, described in declared.items():
             value = getattr(self, name)
             if name in unused and value is not None:
                 raise OptionError(f"{flag_of(name, value)} cannot be combined with {unused[name]}; remove one of them.")
-            if name not in unused and value is None and self._has_default(described):
+            has_default = self.method in described.methods if described.methods else described.filled_in
+            if name not in unused and name != "method" and value is None and has_default:
                 self._set(name, described.default)
-
-    def _has_default(self, described: Option) -> bool:
-        if described.methods:
-            return self.method in described.methods
-        return described.filled_in and described is not options_of(self)["method"]
 
     def method_options(self) -> dict[str, Any]:
         """Return the options of the chosen method by name, `k` among them, to pass on as keyword arguments."""
@@ -77,12 +70,10 @@ class MethodConfig(Options):
         return {name: getattr(self, name) for name, each in declared if each.methods and self._belongs(name)}
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
 class KeypointConfig(ModelConfig, MethodConfig, LMPNetConfig, SaliencyConfig):
     """Options of the commands that find keypoints by any method."""
 
     def _check(self) -> None:
         super()._check()
-        if self.classifier is not None and self.checkpoint is not None:
-            raise OptionError("--classifier cannot be combined with --checkpoint; remove one of them.")
+        if self.checkpoint is not None:
+            self._refuse("--checkpoint", "classifier")

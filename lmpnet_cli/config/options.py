@@ -1,4 +1,4 @@
-"""Declare each option once, in the frozen dataclass that uses it.
+"""Declare each option once, in the configuration that uses it.
 
 `option()` and `argument()` describe a field: default, range, help text, panel, method. Everything else is derived from
 them: the signature and `--help` of the command (`commands/parameters.py`), the checks below with their messages, the
@@ -7,55 +7,38 @@ record in `run.json` and the comparison of two runs.
 
 import math
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path, PurePath
 from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, Union, dataclass_transform, get_args, get_origin
 
 from lmpnet_cli.errors import OptionError
 
 INPUT, METHOD, LMPNET, SALIENCY = "Input", "Method", "Method lmpnet", "Method saliency"
 NETWORK, RECIPE, OUTPUT, RUN, RAY = "Network", "Recipe", "Output", "Run", "Backend ray"
+PANELS = (INPUT, METHOD, LMPNET, SALIENCY, NETWORK, RECIPE, OUTPUT, RUN, RAY)  # in the order of `--help`
 REQUIRED: Any = MISSING
 
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """One option of a command.
+    """One option of a command."""
 
-    Attributes:
-        help: sentence for `--help`, without default and range.
-        default: value that is used when the option is not given; `REQUIRED` for none.
-        default_text: what `--help` shows in place of `default`.
-        panel: heading in `--help` that the option stands under.
-        short: second spelling, such as -o.
-        low, high: smallest and largest allowed number.
-        above: largest number that is too small, in place of `low`.
-        methods: methods that the option belongs to; for an option of no method in particular it is empty.
-        shared: the other methods also accept the option; their default is None.
-        filled_in: the dataclass default is None ("not given"), which is replaced by `default` where the option is used.
-        decides: keypoints depend on the value.
-        commas: several values are written as one text with commas between them.
-        positional: the value is given by its position, without --NAME.
-    """
-
-    help: str
-    default: Any
-    default_text: str | None = None
-    panel: str = METHOD
-    short: str | None = None
-    low: float | None = None
-    high: float | None = None
-    above: float | None = None
-    methods: tuple[str, ...] = ()
-    shared: bool = False
-    filled_in: bool = False
-    decides: bool = False
-    commas: bool = False
-    positional: bool = False
+    help: str  # sentence for `--help`, without default and range
+    default: Any  # value that is used when the option is not given; `REQUIRED` for none
+    shown: str | None = None  # what `--help` shows in place of `default`
+    panel: str = METHOD  # heading in `--help` that the option stands under
+    short: str | None = None  # second spelling, such as -o
+    low: float | None = None  # smallest allowed number
+    high: float | None = None  # largest allowed number
+    above: float | None = None  # largest number that is too small, in place of `low`
+    methods: tuple[str, ...] = ()  # methods that the option belongs to; empty for an option of no method in particular
+    shared: bool = False  # the other methods also accept the option; their default is None
+    filled_in: bool = False  # the dataclass default is None, "not given", and `default` replaces it where it is used
+    decides: bool = False  # keypoints depend on the value
+    positional: bool = False  # the value is given by its position, without --NAME
 
     @property
     def range(self) -> str:
@@ -76,24 +59,23 @@ class Option:
         )
 
 
-def option(default: Any, help: str, **details: Any) -> Any:
+def option(default: Any, help: str, panel: str = METHOD, **details: Any) -> Any:
     """Return a dataclass field for an option; `details` are further attributes of `Option`.
 
     The dataclass default of an option that belongs to a method is None, so that it is known whether it was given.
     """
     filled_in = bool(details.get("methods"))
-    return _field(Option(default=default, help=help, **{"filled_in": filled_in} | details))
-
-
-# options of one method, on which its keypoints depend unless `decides` says otherwise, and of one panel
-of_lmpnet = partial(option, methods=("lmpnet",), panel=LMPNET, decides=True)
-of_saliency = partial(option, methods=("saliency",), panel=SALIENCY, decides=True)
-of_network, of_recipe = partial(option, panel=NETWORK), partial(option, panel=RECIPE)
+    return _field(Option(default=default, help=help, panel=panel, **{"filled_in": filled_in} | details))
 
 
 def argument(default: Any, help: str, **details: Any) -> Any:
     """Return a dataclass field for a positional argument."""
-    return option(default, help, panel=INPUT, positional=True, **details)
+    return option(default, help, INPUT, positional=True, **details)
+
+
+# options of one method, on which its keypoints depend unless `decides` says otherwise
+of_lmpnet = partial(option, panel=LMPNET, methods=("lmpnet",), decides=True)
+of_saliency = partial(option, panel=SALIENCY, methods=("saliency",), decides=True)
 
 
 def same_as(owner: type, name: str, **changes: Any) -> Any:
@@ -110,19 +92,18 @@ def options_of(config: Any) -> dict[str, Option]:
     return {each.name: each.metadata["option"] for each in fields(config)}
 
 
-Config = TypeVar("Config", bound=type)
-
-
-def documented(config: Config) -> Config:
-    """Append the options, with their help texts, to the docstring of a configuration."""
-    lines = [f"        {name}: {each.help}" for name, each in options_of(config).items()]
-    config.__doc__ = f"{(config.__doc__ or '').rstrip()}\n\n    Attributes:\n" + "\n".join(lines) + "\n    "
-    return config
-
-
+@dataclass_transform(kw_only_default=True, frozen_default=True)
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The base of all configurations: it converts and checks every value by its declaration."""
+    """The base of all configurations: it converts and checks every value by its declaration.
+
+    Every subclass becomes a frozen dataclass with keyword arguments, and its docstring lists the options.
+    """
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
+        lines = [f"        {name}: {each.help}" for name, each in options_of(cls).items()]
+        cls.__doc__ = f"{(cls.__doc__ or '').rstrip()}\n\n    Attributes:\n" + "\n".join(lines) + "\n    "
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -139,6 +120,14 @@ class Options:
     def _check(self) -> None:
         """Check what several options must satisfy together; every override calls the one of its base."""
 
+    def _refuse(self, other: str, *names: str, **values: Any) -> None:
+        """Raise `OptionError` where one of the options `names`, or one of the `values`, is combined with `other`."""
+        given = {name: getattr(self, name) for name in names if getattr(self, name) not in (None, False, ())}
+        given |= {name: value for name, value in values.items() if getattr(self, name) == value}
+        for name, value in given.items():
+            shown = f" {value}" if name in values and not isinstance(value, bool) else ""
+            raise OptionError(f"{flag_of(name, value)}{shown} cannot be combined with {other}; remove one of them.")
+
     def options(self) -> dict[str, Any]:
         """Return all options with plain values, for `run.json`; None stands for an option that was not used."""
         return {each.name: plain(getattr(self, each.name)) for each in fields(self)}
@@ -148,20 +137,12 @@ class Options:
         return {name: plain(getattr(self, name)) for name, each in options_of(self).items() if each.decides}
 
 
-class Shape(NamedTuple):
-    """What the type of a field allows: items of one type, one or several, None or not."""
-
-    item: Any
-    several: bool
-    optional: bool
-
-
-def shape_of(hint: Any) -> Shape:
-    """Return the shape of a field type, for example of `tuple[Path, ...] | None`."""
+def shape_of(hint: Any) -> tuple[Any, bool, bool]:
+    """Return the type of one item of a field, whether it holds several, and whether it may be None."""
     members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     (inner,) = (member for member in members if member is not NoneType)
     several = get_origin(inner) is tuple
-    return Shape(get_args(inner)[0] if several else inner, several, NoneType in members)
+    return get_args(inner)[0] if several else inner, several, NoneType in members
 
 
 def flag_of(name: str, value: Any = None) -> str:
@@ -177,27 +158,22 @@ def _converted(declared: Field[Any], value: Any) -> Any:
         if optional:
             return None
         raise OptionError(f"{flag} needs a value.")
-    if several:
-        return tuple(_converted_item(flag, described, item, each) for each in _items(described, value))
-    return _converted_item(flag, described, item, value)
+    if not several:
+        return _converted_item(flag, described, item, value)
 
-
-def _items(described: Option, value: Any) -> Iterator[Any]:
-    if described.commas and isinstance(value, str):
-        value = [part.strip() for part in value.split(",")]
-    yield from [value] if isinstance(value, str | PurePath | Real) else value
+    if item is str:  # texts may be given as one, with commas between them
+        texts = value.split(",") if isinstance(value, str) else value
+        return tuple(text.strip() for text in texts)
+    values = [value] if isinstance(value, str | PurePath | Real) else value
+    return tuple(_converted_item(flag, described, item, each) for each in values)
 
 
 def _converted_item(flag: str, described: Option, item: Any, value: Any) -> Any:
     if item is Path:
         return Path(value)
-    if get_origin(item) is Literal:
-        if value not in get_args(item):
-            raise OptionError(f"{flag} {value} is unknown: choose one of {', '.join(get_args(item))}.")
-        return value
-    if item in (int, float):
-        return _number(flag, described, item, value)
-    return value
+    if get_origin(item) is Literal and value not in get_args(item):
+        raise OptionError(f"{flag} {value} is unknown: choose one of {', '.join(get_args(item))}.")
+    return _number(flag, described, item, value) if item in (int, float) else value
 
 
 def _number(flag: str, described: Option, kind: type[int] | type[float], value: Any) -> float:
@@ -223,10 +199,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return url_of(value) or value.as_posix()
     return [plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def refuse_together(given: Mapping[str, Any], other: str) -> None:
-    """Raise `OptionError` for the first of the `given` options that has a value: it cannot be combined with `other`."""
-    for flag, value in given.items():
-        if value not in (None, False, ()):
-            raise OptionError(f"{flag} cannot be combined with {other}; remove one of them.")

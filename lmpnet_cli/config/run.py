@@ -1,25 +1,20 @@
 """Options that all commands share, and those of the commands that use a trained model."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lmpnet_cli.config.options import INPUT, OUTPUT, RUN, Options, documented, option, url_of
+from lmpnet_cli.config.options import INPUT, OUTPUT, RUN, Options, option, url_of
 from lmpnet_cli.errors import OptionError
 
 # 134 million pixels, more than most cameras produce; decoding an image of this size takes 0.6 GB, rarely 2.3 GB
 MAX_PIXELS = 2**27
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
 class OutputConfig(Options):
     """Options of every command that writes results."""
 
-    out: Path | None = option(None, "Folder for the results.", panel=OUTPUT, short="-o")
-    overwrite: bool = option(
-        False, "Replace existing results; a report and exports of the earlier run are removed.", panel=OUTPUT
-    )
+    out: Path | None = option(None, "Folder for the results.", OUTPUT, short="-o")
+    overwrite: bool = option(False, "Replace existing results, with their report and exports.", OUTPUT)
 
     def _check(self) -> None:
         super()._check()
@@ -30,52 +25,44 @@ class OutputConfig(Options):
         return False
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
-class RunConfig(OutputConfig):
+class ReportOption(Options):
+    """The option of the commands whose results a report can show."""
+
+    report: bool = option(False, "Also write report.html, one page with the results.", OUTPUT)
+
+
+class LinksOption(Options):
+    """The option of every command that reads folders of images."""
+
+    follow_links: bool = option(False, "Follow symbolic links that point outside the folder.", INPUT)
+
+
+class RunConfig(LinksOption, OutputConfig):
     """Options of every command that reads images and runs a network."""
 
-    max_pixels: int = option(
-        MAX_PIXELS, "Skip images with more pixels than this, with a warning.", panel=INPUT, low=1, decides=True
-    )
-    follow_links: bool = option(
-        False,
-        "Follow symbolic links that point outside the folder; otherwise they are skipped with a warning.",
-        panel=INPUT,
-    )
-    device: str = option("auto", "Device: auto, cpu, cuda, cuda:N or mps.", panel=RUN)
+    max_pixels: int = option(MAX_PIXELS, "Skip images with more pixels.", INPUT, low=1, decides=True)
+    device: str = option("auto", "Device: auto, cpu, cuda, cuda:N or mps.", RUN)
     precision: Literal["auto", "32", "bf16"] = option(
-        "auto",
-        "Number format of the convolutions; auto uses bf16 where it is faster in training, part learning and "
-        "occlusion, and 32 otherwise.",
-        panel=RUN,
-        decides=True,
+        "auto", "Number format of the convolutions; auto uses bf16 only where it is faster.", RUN, decides=True
     )
-    batch_size: int = option(
-        16, "Images, or occluded copies of images, in one forward pass.", panel=RUN, low=1, high=65536
-    )
+    batch_size: int = option(16, "Images in one forward pass, or occluded copies of them.", RUN, low=1, high=65536)
     workers: int | None = option(
-        None,
-        "Processes that decode images; 0 decodes in the main process.",
-        default_text="by number of processors",
-        panel=RUN,
-        low=0,
-        high=256,
+        None, "Processes that decode images; 0 uses the main process.", RUN, shown="by processors", low=0, high=256
     )
-    seed: int = option(0, "Random seed.", panel=RUN, low=0, high=2**32 - 1, decides=True)
+    seed: int = option(0, "Random seed.", RUN, low=0, high=2**32 - 1, decides=True)
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig(RunConfig):
-    """Options of every command that uses a trained model."""
+class CheckpointConfig(Options):
+    """Options of every command that loads a checkpoint."""
 
-    checkpoint: Path | None = option(
-        None, "Checkpoint that `lmpnet train` wrote.", default_text="the bundled model", short="-c"
-    )
+    checkpoint: Path | None = option(None, "Checkpoint of `lmpnet train`.", shown="the bundled model", short="-c")
     size: int | None = option(
-        None, "Side of the network input in pixels.", default_text="as in training", low=32, high=2048, decides=True
+        None, "Side of the network input in pixels.", shown="as in training", low=32, high=2048, decides=True
     )
+
+
+class ModelConfig(CheckpointConfig, RunConfig):
+    """Options of every command that reads images and runs a trained model."""
 
 
 def default_out(command: str) -> Path:

@@ -76,14 +76,14 @@ def test_eval_takes_thr_several_times(birds, checkpoint, tmp_path):
 
 
 def test_salient_shows_a_table_and_its_cost_comes_first(birds, checkpoint, tmp_path):
-    stride = ("--patch", 32, "--coarse-stride", 32)  # four copies of each picture
+    stride = ("--patch", 32, "--coarse-stride", 32)  # four copies of each image
     result = run("salient", birds, "-c", checkpoint, "-o", tmp_path / "out", *stride, *FAST)
     assert result.exit_code == 0 and result.stdout == ""
-    told = result.stderr.index("4 occluded copies of each picture")
+    told = result.stderr.index("4 occluded copies of each image")
     assert told < result.stderr.index("Parts detected") < result.stderr.index("salient.png")
     assert "most often" in result.stderr and "left eye" in result.stderr
-    with Image.open(tmp_path / "out/salient.png") as picture:
-        assert min(picture.size) > 300
+    with Image.open(tmp_path / "out/salient.png") as image:
+        assert min(image.size) > 300
 
 
 def test_results_go_to_a_named_default(photo, checkpoint, tmp_path, monkeypatch):
@@ -153,7 +153,7 @@ def test_what_the_user_can_fix_is_exit_code_1(photo, checkpoint, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_skipped_pictures_are_named_and_the_rest_is_done(birds, checkpoint, tmp_path):
+def test_skipped_images_are_named_and_the_rest_is_done(birds, checkpoint, tmp_path):
     (tmp_path / "in").mkdir()
     Image.new("RGB", (60, 40)).save(tmp_path / "in/[red]good.png")
     (tmp_path / "in/bad.png").write_bytes(b"x")

@@ -1,7 +1,7 @@
 """The signature and the help of a command follow from the declared options."""
 
 import inspect
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +24,6 @@ COMMANDS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
 class Kettle(Options):
     """Options of a kettle."""
 

@@ -19,9 +19,8 @@ from lmpnet_cli.config import (
     TrainConfig,
     VisualizeConfig,
     default_out,
-    options_of,
 )
-from lmpnet_cli.config.options import shape_of
+from lmpnet_cli.config.options import options_of, shape_of
 from lmpnet_cli.errors import OptionError
 
 NEEDED = {
@@ -150,7 +149,7 @@ def test_an_interval_of_frames_is_checked_with_a_video():
 def test_every_number_of_a_command_has_a_range(config):
     unlimited = {"output_stride"}  # the backbone checks it, since it knows what it can do
     for each in fields(config):
-        if shape_of(each.type).item in (int, float) and each.name not in unlimited:
+        if shape_of(each.type)[0] in (int, float) and each.name not in unlimited:
             assert each.metadata["option"].range, each.name
 
 
@@ -237,7 +236,8 @@ def test_the_replica_trains_as_long_as_the_network_unless_told():
         (EvaluateConfig, {"stability": True, "predictions": "x"}, "^--predictions cannot be combined with --stability"),
         (EvaluateConfig, {"stability": True, "method": "saliency"}, "^--method saliency cannot be combined with"),
         (PartsConfig, {"names": "beak,,wing"}, "^--names beak,,wing: give each part its own name"),
-        (PartsConfig, {"names": "beak,wing", "k": 3}, "^--names gives 2 names, but --k is 3"),
+        (PartsConfig, {"names": "beak,wing", "k": 3}, "^--names gives 2 names, which does not agree with --k 3"),
+        (PartsConfig, {"names": ["p" * count for count in range(1, 102)]}, "gives 101 names; at most 100 are allowed"),
         (PartsConfig, {"names": "beak, wing", "k": 2}, None),
         (PartsConfig, {"data": None}, "^Nothing to do: pass DATA"),
         (ExportConfig, {"out": "model"}, "must end in .onnx"),

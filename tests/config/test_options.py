@@ -1,18 +1,15 @@
 """An option is declared once; conversion, check, message, record and docstring follow from the declaration."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
 
-from lmpnet_cli.config.options import REQUIRED, Options, documented, option, same_as, shape_of, url_of
+from lmpnet_cli.config.options import REQUIRED, Options, option, same_as, shape_of, url_of
 from lmpnet_cli.errors import OptionError
 
 
-@documented
-@dataclass(frozen=True, kw_only=True)
 class Kettle(Options):
     """Options of a kettle."""
 
@@ -20,7 +17,7 @@ class Kettle(Options):
     heat: float = option(99.5, "Temperature.", above=0)
     tea: Literal["green", "black"] | None = option("green", "Kind of tea.", methods=("tea",))
     shelf: tuple[Path, ...] = option((), "Where the cups are.")
-    guests: tuple[str, ...] | None = option(None, "Names of the guests.", commas=True)
+    guests: tuple[str, ...] | None = option(None, "Names of the guests.")
     lid: Path = option(REQUIRED, "The lid.")
 
 
@@ -76,7 +73,6 @@ def test_the_record_is_plain_and_the_deciding_options_are_a_part_of_it():
 
 
 def test_the_same_option_elsewhere_with_another_default():
-    @dataclass(frozen=True, kw_only=True)
     class Pot(Options):
         cups: int = same_as(Kettle, "cups", default=6)
 
