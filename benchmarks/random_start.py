@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from lmpnet_cli.config import TrainConfig
 from lmpnet_cli.data.datasets import read_cub
 from lmpnet_cli.data.images import read_image, to_input
+from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.io.runtime import seed_everything
 from lmpnet_cli.model.backbone import Backbone, BackboneSpec, load_initial_weights
 from lmpnet_cli.model.entropy import feature_map_entropy
@@ -122,8 +123,13 @@ def main() -> None:
     samples = [sample for sample in read_cub(given.data).samples if sample.split == "train"]
     names = sorted({sample.class_name for sample in samples})
     labels = torch.tensor([names.index(sample.class_name) for sample in samples])
-    maps = stored_maps(network, [sample.path for sample in samples])
     held_out = torch.arange(len(samples)) % HELD_OUT == 0
+    if (~held_out).sum() < BATCH:
+        raise DatasetError(
+            f"{given.data} has {len(samples)} training images, which is too few: {BATCH} are needed besides every "
+            f"{HELD_OUT}th, which is held out."
+        )
+    maps = stored_maps(network, [sample.path for sample in samples])
 
     print("| pooling | held-out accuracy | map entropy, nats | seconds |\n| --- | --- | --- | --- |", flush=True)
     for kind in sorted(POOLINGS):
