@@ -12,13 +12,28 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from program import run_program
 from scipy.spatial.distance import cdist
 
-from lmpnet_cli.data.annotations import read_annotations
+from lmpnet_cli.data.annotations import AnnotatedImage, read_annotations
 from lmpnet_cli.data.images import image_size
 from lmpnet_cli.keypoints import cells_to_pixels
+from lmpnet_cli.model.clustering import GRID
 
-GRID = 14
+THRESHOLDS = (1.0, 2.0, 3.0)  # cells
+
+
+def correct_cells(image: AnnotatedImage, alpha: float) -> NDArray[np.float64]:
+    """Return the (N, 2) row and column of the cells of a 14 x 14 map whose centre is near a visible landmark.
+
+    Args:
+        alpha: tolerance as a share of the shorter image side.
+    """
+    rows, columns = (axis.ravel().astype(float) for axis in np.mgrid[:GRID, :GRID])
+    size = image_size(image.listed.readable)
+    centres = cells_to_pixels(rows, columns, (GRID, GRID), size)
+    near = (cdist(centres, image.visible) < alpha * min(size)).any(axis=1)
+    return np.stack([rows[near], columns[near]], axis=1)
 
 
 def most_apart(cells: NDArray[np.float64], threshold: float, wanted: int) -> int:
@@ -45,18 +60,13 @@ def main() -> None:
     parser.add_argument("--split", default="train")
     parser.add_argument("--k", type=int, default=5)
     parser.add_argument("--alpha", type=float, default=0.1)
-    options = parser.parse_args()
-    rows, columns = (axis.ravel().astype(float) for axis in np.mgrid[:GRID, :GRID])
-    correct = []
-    for image in read_annotations(options.data, options.split).images:
-        size = image_size(image.path)
-        centres = cells_to_pixels(rows, columns, (GRID, GRID), size)
-        near = (cdist(centres, image.visible) < options.alpha * min(size)).any(axis=1)
-        correct.append(np.stack([rows[near], columns[near]], axis=1))
-    for threshold in (1.0, 2.0, 3.0):
-        reached = np.mean([most_apart(cells, threshold, options.k) for cells in correct])
-        print(f"thr {threshold:g}: {100 * reached / options.k:.1f} % on {len(correct)} images")
+    given = parser.parse_args()
+
+    correct = [correct_cells(image, given.alpha) for image in read_annotations(given.data, given.split).images]
+    for threshold in THRESHOLDS:
+        reached = np.mean([most_apart(cells, threshold, given.k) for cells in correct])
+        print(f"thr {threshold:g}: {100 * reached / given.k:.1f} % on {len(correct)} images")
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -1,4 +1,4 @@
-"""Show where the entropy of the maps comes from, for checkpoints and for the weights that they started from.
+"""Show which maps the entropy comes from, for checkpoints and for the weights that they started from.
 
     python benchmarks/entropy.py DATA CHECKPOINT... --init WEIGHTS
 
@@ -13,15 +13,17 @@ maps. Further columns:
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from program import run_program
 from torch import Tensor
 
 from lmpnet_cli.config import EvaluateConfig
 from lmpnet_cli.data.annotations import read_annotations
 from lmpnet_cli.data.listing import ListedImage
-from lmpnet_cli.inference.runner import open_runner
+from lmpnet_cli.inference.runner import ModelRunner, open_runner
 from lmpnet_cli.model.backbone import load_initial_weights
 from lmpnet_cli.model.entropy import feature_map_entropy
 from lmpnet_cli.progress import Progress
@@ -30,6 +32,7 @@ from lmpnet_cli.progress import Progress
 def other_measures(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return means over the maps of a batch: entropy after softmax, cells at zero, maxima in the middle ninth."""
     entropy = torch.special.entr(maps.flatten(2).softmax(2)).sum(2)  # (B, C)
+
     height, width = maps.shape[2:]
     best = maps.flatten(2).argmax(2)
     row, column = (best // width + 0.5) / height, (best % width + 0.5) / width
@@ -43,11 +46,34 @@ def quarters(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     strength = maps.amax((2, 3))
     share = strength / maps.sum((2, 3))
     order = strength.argsort(1, descending=True)
-    sums = []
-    for values in (entropy, share, (~entropy.isnan()).float()):
-        ranked = values.nan_to_num(0.0).gather(1, order).chunk(4, 1)
-        sums.append(torch.stack([values.nan_to_num(0.0).sum(), *(each.sum() for each in ranked)]).double())
-    return sums[0], sums[1], sums[2]
+
+    def sums(values: Tensor) -> Tensor:
+        values = values.nan_to_num(0.0)
+        ranked = values.gather(1, order).chunk(4, 1)
+        return torch.stack([values.sum(), *(quarter.sum() for quarter in ranked)]).double()
+
+    return sums(entropy), sums(share), sums((~entropy.isnan()).float())
+
+
+def row(name: str, runner: ModelRunner, files: Sequence[ListedImage]) -> str:
+    """Return the line of one network."""
+    entropy, share, count = (torch.zeros(5, dtype=torch.float64) for _ in range(3))
+    others, images = torch.zeros(3, dtype=torch.float64), 0
+
+    for _, output in runner.batches(files, Progress()):
+        maps = output.maps.float()
+        others += torch.stack(other_measures(maps)).double() * len(maps)
+        images += len(maps)
+
+        batch_entropy, batch_share, batch_count = quarters(maps)
+        entropy += batch_entropy
+        share += batch_share
+        count += batch_count
+
+    softmax, zeros, middle = (others / images).tolist()
+    cells = [f"{value:.3f}" for value in [*(entropy / count).tolist(), softmax]]
+    peak_share = (share / count)[1]
+    return f"| {name} | {' | '.join(cells)} | {100 * zeros:.0f} % | {100 * middle:.0f} % | {peak_share:.3f} |"
 
 
 def main() -> None:
@@ -56,31 +82,21 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("checkpoints", type=Path, nargs="+")
     parser.add_argument("--init", type=Path, required=True)
-    options = parser.parse_args()
-    files = [ListedImage(image.path, image.name) for image in read_annotations(options.data).images]
+    given = parser.parse_args()
+
+    files = [image.listed for image in read_annotations(given.data).images]
     heads = ["network", "all filters", "strongest quarter", "second", "third", "weakest", "by softmax", "zeros"]
     heads += ["in the middle", "peak's share"]
     print(f"| {' | '.join(heads)} |\n{'| --- ' * len(heads)}|")
-    for path in [None, *options.checkpoints]:
-        runner = open_runner(EvaluateConfig(checkpoint=path or options.checkpoints[0], device="cpu"), replica=False)
-        if path is None:
-            load_initial_weights(runner.model.network.backbone, options.init)
-        total = [torch.zeros(5, dtype=torch.float64) for _ in range(3)]
-        others, count = torch.zeros(3, dtype=torch.float64), 0
-        for _, output in runner.batches(files, Progress()):
-            others += torch.stack(other_measures(output.maps.float())).double() * len(output.maps)
-            count += len(output.maps)
-            for whole, part in zip(total, quarters(output.maps.float()), strict=True):
-                whole += part
-        entropy, share = total[0] / total[2], total[1] / total[2]
-        name = "initial weights" if path is None else path.parent.name
-        softmax, zeros, middle = (others / count).tolist()
-        cells = [f"{each:.3f}" for each in [*entropy.tolist(), softmax]]
-        print(
-            f"| {name} | {' | '.join(cells)} | {100 * zeros:.0f} % | {100 * middle:.0f} % | {share[1]:.3f} |",
-            flush=True,
-        )
+
+    runner = open_runner(EvaluateConfig(checkpoint=given.checkpoints[0], device="cpu"), replica=False)
+    load_initial_weights(runner.model.network.backbone, given.init)
+    print(row("initial weights", runner, files), flush=True)
+
+    for path in given.checkpoints:
+        runner = open_runner(EvaluateConfig(checkpoint=path, device="cpu"), replica=False)
+        print(row(path.parent.name, runner, files), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -3,16 +3,16 @@
     python benchmarks/fcn.py DATA -o predictions.json --init WEIGHTS [--epochs 20]
 
 The network has the backbone of the LMPNet that it is compared with, and a heat-map head: transposed convolutions up to
-56 x 56 cells and one map for each landmark (Xiao et al., 2018, simple baselines). It is trained on the visible
-landmarks of the training split. The loss is the cross-entropy between the softmax over the cells of a map and a
-Gaussian of one and a half cells (He et al., 2017: the keypoint head of Mask R-CNN, whose target is one cell). The mean
-squared error of simple baselines needs more steps than a few hundred images allow and stays at empty maps.
+56 x 56 cells and one heat map for each landmark (Xiao et al., 2018, simple baselines). It is trained on the visible
+landmarks of the training split. The loss is the cross-entropy between the softmax over the cells of a heat map and a
+Gaussian of one and a half cells (He et al., 2017: the keypoint head of Mask R-CNN, whose target is one cell). With the
+mean squared error of simple baselines the heat maps stay empty: it needs more steps than a few hundred images allow.
 
 The position of a landmark is the centroid around its highest cell. Every landmark is predicted, as in the paper.
 `--k` of them are sampled evenly, as the paper samples 5 of 15. `lmpnet eval DATA --predictions predictions.json`
 scores the result.
 
-This is the only program here that trains on annotations, and no model contains anything of it.
+This is the only program here that trains on annotations. No bundled model contains anything of it.
 """
 
 import argparse
@@ -24,30 +24,34 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from program import run_program
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from lmpnet_cli.data.annotations import AnnotatedImage, read_annotations
-from lmpnet_cli.data.images import read_image, to_input
+from lmpnet_cli.data.images import image_size, read_image, to_input
 from lmpnet_cli.io.coco import coco_text
 from lmpnet_cli.io.files import write_pieces
 from lmpnet_cli.io.runtime import seed_everything
 from lmpnet_cli.keypoints import Keypoints, keypoint_names
 from lmpnet_cli.model.backbone import Backbone, BackboneSpec, load_initial_weights
+from lmpnet_cli.model.lmpnet import NetworkSpec
 
 SIGMA = 1.5  # of the target, in heat-map cells
 
 
-class PartNetwork(nn.Module):
+class LandmarkNetwork(nn.Module):
     """A backbone with a heat-map head."""
 
-    def __init__(self, backbone: Backbone, parts: int, doublings: int) -> None:
+    def __init__(self, backbone: Backbone, landmarks: int, doublings: int) -> None:
         """
         Args:
+            landmarks: number of landmarks.
             doublings: transposed convolutions, each of which doubles the side of the maps.
         """
         super().__init__()
         self.backbone = backbone
+
         layers: list[nn.Module] = []
         channels = backbone.channels
         for _ in range(doublings):
@@ -57,7 +61,7 @@ class PartNetwork(nn.Module):
                 nn.ReLU(),
             ]
             channels = 128
-        self.head = nn.Sequential(*layers, nn.Conv2d(channels, parts, 1))
+        self.head = nn.Sequential(*layers, nn.Conv2d(channels, landmarks, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return (B, landmarks, H, W) heat maps for (B, 3, S, S) normalised images."""
@@ -65,7 +69,7 @@ class PartNetwork(nn.Module):
         return maps
 
 
-class PartSet(Dataset[tuple[Tensor, Tensor]]):
+class LandmarkDataset(Dataset[tuple[Tensor, Tensor]]):
     """Images warped to a square, with landmarks as shares of the side: (P, 2) x and y, NaN where not visible.
 
     Training images are random crops of at least half the area, half of them mirrored: left and right swap their names.
@@ -78,15 +82,16 @@ class PartSet(Dataset[tuple[Tensor, Tensor]]):
             seed: seed of the crops; None takes the whole image unchanged.
         """
         self.images, self.size, self.seed, self.epoch = list(images), size, seed, 0
-        self.mirrored = mirrored_parts(names)
+        self.mirrored = mirrored_landmarks(names)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         image = self.images[index]
-        rgb = read_image(image.path).rgb
+        rgb = read_image(image.listed.readable).rgb
         height, width = rgb.shape[:2]
+
         left, top, right, bottom = 0, 0, width, height
         mirror = False
         if self.seed is not None:
@@ -95,48 +100,51 @@ class PartSet(Dataset[tuple[Tensor, Tensor]]):
             left, top = (int(random.uniform(0, side * (1 - s))) for side, s in zip((width, height), share, strict=True))
             right, bottom = left + int(width * share[0]), top + int(height * share[1])
             mirror = random.random() < 0.5
+
         pixels = np.ascontiguousarray(to_input(rgb[top:bottom, left:right], self.size).transpose(2, 0, 1))
-        parts = (image.parts + 0.5 - (left, top)) / (right - left, bottom - top)
-        parts[((parts < 0) | (parts > 1)).any(axis=1)] = np.nan
+        landmarks = (image.landmarks + 0.5 - (left, top)) / (right - left, bottom - top)
+        landmarks[((landmarks < 0) | (landmarks > 1)).any(axis=1)] = np.nan
         if mirror:
             pixels = np.ascontiguousarray(pixels[:, :, ::-1])
-            parts = (parts * (-1, 1) + (1, 0))[self.mirrored]
-        return torch.from_numpy(pixels), torch.from_numpy(parts).float()
+            landmarks = (landmarks * (-1, 1) + (1, 0))[self.mirrored]
+        return torch.from_numpy(pixels), torch.from_numpy(landmarks).float()
 
 
-def mirrored_parts(names: Sequence[str]) -> list[int]:
+def mirrored_landmarks(names: Sequence[str]) -> list[int]:
     """Return for each landmark the index of the one it becomes in a mirror: left for right.
 
-    >>> mirrored_parts(["beak", "left eye", "right eye"])
+    >>> mirrored_landmarks(["beak", "left eye", "right eye"])
     [0, 2, 1]
     """
     other = {"left": "right", "right": "left"}
     return [names.index(" ".join(other.get(word, word) for word in name.split())) for name in names]
 
 
-def targets(parts: Tensor, size: int) -> Tensor:
+def targets(landmarks: Tensor, size: int) -> Tensor:
     """Return (B, P, size, size) Gaussians that sum to 1 for (B, P, 2) shares of the side; NaN where not visible."""
     centres = (torch.arange(size) + 0.5) / size
-    distance = (parts[..., 0, None, None] - centres[None, :]) ** 2 + (parts[..., 1, None, None] - centres[:, None]) ** 2
-    return (-distance * size**2 / (2 * SIGMA**2)).flatten(2).softmax(2).view_as(distance)
+    x, y = landmarks[..., 0, None, None], landmarks[..., 1, None, None]
+    squared = (x - centres[None, :]) ** 2 + (y - centres[:, None]) ** 2
+    return (-squared * size**2 / (2 * SIGMA**2)).flatten(2).softmax(2).view_as(squared)
 
 
-def loss_of(maps: Tensor, parts: Tensor) -> Tensor:
+def loss_of(maps: Tensor, landmarks: Tensor) -> Tensor:
     """Return the mean cross-entropy over visible landmarks for (B, P, H, H) logits and (B, P, 2) positions."""
-    visible = ~parts[..., 0].isnan()
-    wanted = targets(parts, maps.shape[-1])[visible].flatten(1)
-    return nn.functional.cross_entropy(maps.float()[visible].flatten(1), wanted)
+    visible = ~landmarks[..., 0].isnan()
+    target = targets(landmarks, maps.shape[-1])[visible].flatten(1)
+    return nn.functional.cross_entropy(maps.float()[visible].flatten(1), target)
 
 
 def positions(maps: Tensor) -> Tensor:
     """Return the centroid of the 3 x 3 cells at the maximum, (B, P, 2) shares of the side, for (B, P, H, W) logits."""
-    batch, parts, height, width = maps.shape
+    batch, landmarks, height, width = maps.shape
     maps = maps.flatten(2).softmax(2).view_as(maps)
     best = maps.flatten(2).argmax(2)
     rows, columns = torch.arange(height).float(), torch.arange(width).float()
     row, column = (best // width).float(), (best % width).float()
     near = ((rows[:, None] - row[..., None, None]).abs() <= 1) & ((columns - column[..., None, None]).abs() <= 1)
-    weights = (maps * near).view(batch, parts, -1)
+
+    weights = (maps * near).view(batch, landmarks, -1)
     weights = weights / weights.sum(2, keepdim=True)
     x = (weights * columns.repeat(height)).sum(2)
     y = (weights * rows.repeat_interleave(width)).sum(2)
@@ -145,24 +153,27 @@ def positions(maps: Tensor) -> Tensor:
 
 def normalise(pixels: Tensor) -> Tensor:
     """Normalise bytes by the mean and standard deviation of ImageNet."""
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    mean, std = torch.tensor(NetworkSpec.mean), torch.tensor(NetworkSpec.std)
     scaled = (pixels.float() / 255 - mean[:, None, None]) / std[:, None, None]
     return scaled.contiguous(memory_format=torch.channels_last)
 
 
-def train(options: argparse.Namespace, images: Sequence[AnnotatedImage], names: Sequence[str]) -> PartNetwork:
+def train(options: argparse.Namespace, images: Sequence[AnnotatedImage], names: Sequence[str]) -> LandmarkNetwork:
     """Train for `--epochs` with Adam and a cosine schedule."""
     backbone = Backbone(BackboneSpec("resnet50", options.layer, stride_in_1x1=True, caffe_pooling=True))
     load_initial_weights(backbone, options.init)
     backbone.freeze_through(options.freeze)
     doublings = {"layer3": 2, "layer4": 3}[options.layer]
-    network = PartNetwork(backbone, len(names), doublings).to(memory_format=torch.channels_last)
-    data = PartSet(images, names, options.size, options.seed)
+    network = LandmarkNetwork(backbone, len(names), doublings).to(memory_format=torch.channels_last)
+
+    data = LandmarkDataset(images, names, options.size, options.seed)
     batches = DataLoader(
         data, options.batch_size, shuffle=True, drop_last=len(data) >= options.batch_size, num_workers=1
     )
+
     optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=options.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * len(batches))
+
     for epoch in range(options.epochs):
         network.train()
         data.epoch = epoch
@@ -171,27 +182,30 @@ def train(options: argparse.Namespace, images: Sequence[AnnotatedImage], names: 
             with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
                 maps = network(normalise(pixels))
             loss = loss_of(maps, truth)
+
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
             total += loss.item()
+
         print(f"epoch {epoch + 1}: loss {total / len(batches):.5f}, {time.perf_counter() - started:.0f} s", flush=True)
     return network
 
 
-def predict(network: PartNetwork, images: Sequence[AnnotatedImage], size: int) -> NDArray[np.float64]:
+def predict(network: LandmarkNetwork, images: Sequence[AnnotatedImage], size: int) -> NDArray[np.float64]:
     """Return (N, P, 2) shares of the side for whole images."""
     network.eval()
     found = []
+
     with torch.inference_mode():
-        for pixels, _ in DataLoader(PartSet(images, (), size, None), 32, num_workers=1):
+        for pixels, _ in DataLoader(LandmarkDataset(images, (), size, None), 32, num_workers=1):
             found.append(positions(network(normalise(pixels)).float()))
     return torch.cat(found).double().numpy()
 
 
 def main() -> None:
-    """Train, predict the test split, write a COCO file."""
+    """Train, predict the landmarks of the test split, and write them as a COCO file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
@@ -206,23 +220,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bf16", action="store_true")
     options = parser.parse_args()
+
     seed_everything(options.seed)
     training = read_annotations(options.data, "train")
     test = read_annotations(options.data, "test")
     network = train(options, training.images, training.landmark_names)
+
     chosen = np.linspace(0, len(test.landmark_names) - 1, options.k).round().astype(int)
     results = []
     for image, shares in zip(test.images, predict(network, test.images, options.size), strict=True):
-        loaded = read_image(image.path)
-        size = np.array([loaded.width, loaded.height])
-        results.append(
-            Keypoints(image.name, loaded.width, loaded.height, shares[chosen] * size - 0.5, np.ones(options.k))
-        )
+        size = image_size(image.listed.readable)
+        results.append(Keypoints(image.name, *size, shares[chosen] * size - 0.5, np.ones(options.k)))
+
     info = {"method": "fcn", "landmarks": [test.landmark_names[index] for index in chosen], "options": vars(options)}
-    plain = json.loads(json.dumps(info, default=str))
-    write_pieces(options.out, coco_text(results, plain, keypoint_names(options.k)))
+    as_json = json.loads(json.dumps(info, default=str))  # paths become strings
+    write_pieces(options.out, coco_text(results, as_json, keypoint_names(options.k)))
     print(f"wrote {options.out}")
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -1,6 +1,8 @@
 """Compare the peak memory of discover on many images and on few, each in a process of its own.
 
-python benchmarks/memory.py [IMAGES] [--many 10000]
+    python benchmarks/memory.py [IMAGES] [--many 10000]
+
+The peak is read from /proc, so this program needs Linux.
 """
 
 import argparse
@@ -10,7 +12,10 @@ import tempfile
 from itertools import cycle, islice
 from pathlib import Path
 
+from program import run_program
+
 from lmpnet_cli.data.listing import list_images
+from lmpnet_cli.errors import LmpnetError
 from lmpnet_cli.io.bundled import bundled_examples
 
 FEW = 100
@@ -18,7 +23,9 @@ RUN = """
 import re, sys
 from pathlib import Path
 from lmpnet_cli.cli import main
-sys.argv = ["lmpnet", "discover", sys.argv[1], "--out", sys.argv[2], "--device", "cpu", "--quiet"]
+images, out = sys.argv[1:]
+sys.argv = ["lmpnet", "discover", images, "--method", "parts", "--out", out, "--follow-links", "--device", "cpu"]
+sys.argv += ["--quiet"]
 try:
     main()
 finally:
@@ -28,14 +35,24 @@ finally:
 
 
 def peak(images: Path, count: int) -> float:
-    """Return the peak memory in MiB of a discover on `count` images, which are links to the given ones."""
+    """Return the peak memory in MiB of a discover on `count` images, which are links to the given ones.
+
+    Raises:
+        InputError: when there are no images.
+        LmpnetError: when the system has no /proc.
+    """
+    if not Path("/proc/self/status").exists():
+        raise LmpnetError("This program reads the peak memory from /proc/self/status, which only Linux has.")
+    files = list_images([images])
+
     with tempfile.TemporaryDirectory() as folder:
         links = Path(folder) / "images"
         links.mkdir()
-        for index, file in enumerate(islice(cycle(list_images([images])), count)):
+        for index, file in enumerate(islice(cycle(files), count)):
             (links / f"{index:06d}{file.path.suffix}").symlink_to(file.path.absolute())
+
         command = [sys.executable, "-c", RUN, str(links), str(Path(folder) / "out")]
-        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024
+        return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout) / 1024
 
 
 def measure(images: Path, many: int = 10_000) -> tuple[list[str], str]:
@@ -49,9 +66,14 @@ def measure(images: Path, many: int = 10_000) -> tuple[list[str], str]:
     return lines, f"{much / few:.2f} ({many} / {FEW})"
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the peaks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", nargs="?", type=Path, default=bundled_examples() / "images")
     parser.add_argument("--many", type=int, default=10_000)
-    options = parser.parse_args()
-    print("\n".join(measure(options.images, options.many)[0]))
+    given = parser.parse_args()
+    print("\n".join(measure(given.images, given.many)[0]))
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -2,10 +2,10 @@
 
     python benchmarks/paper.py DATA --init WEIGHTS --work FOLDER [--layer layer4 --freeze layer3] [--every 3]
 
-DATA is a CUB folder; every third class of it is used (`--every 1` takes all). Trained models are stored in FOLDER.
-After an interruption the program continues where it stopped and does not repeat completed steps. Every step is a
-command that you can type; the commands are printed and recorded. The tables of each layer are a section of paper.md and
-a file, paper-LAYER.json.
+DATA is a CUB folder; every third class of it is used (`--every 1` takes all). Trained models are stored in FOLDER. To
+resume after an interruption, start the program again; completed steps are not repeated. Every step is a command that
+you can type; the commands are printed and recorded. The tables of each layer are a section of paper.md and a file,
+paper-LAYER.json.
 
 - Table 1: accuracy with average, max and leaky max pooling, epsilon 0.1 and 0.01, all by the same recipe.
 - Table 2: greedy PCK at thr 3, 2, 1, the supervised network of `fcn.py` and the baselines.
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from program import run_program
 from timing import RESULTS, commit
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -51,14 +52,16 @@ PAPER_PCK = {
 
 
 def subset(data: Path, folder: Path, step: int) -> Path:
-    """Copy every `step`-th class of a CUB folder."""
+    """Copy every `step`-th class of a CUB folder, unless that was done before."""
     if (folder / "images.txt").exists():
         return folder
     data = cub_root(data) or data
+
     classes = read_table(data / "classes.txt", 2)[::step]
     kept_classes = {number for number, _ in classes}
     labels = [row for row in read_table(data / "image_class_labels.txt", 2) if row[1] in kept_classes]
     kept = {number for number, _ in labels}
+
     (folder / "parts").mkdir(parents=True, exist_ok=True)
     tables = {"image_class_labels": 2, "train_test_split": 2, "bounding_boxes": 5, "parts/part_locs": 5}
     for name, columns in tables.items():
@@ -66,6 +69,7 @@ def subset(data: Path, folder: Path, step: int) -> Path:
         (folder / f"{name}.txt").write_text("".join(" ".join(row) + "\n" for row in rows))
     (folder / "classes.txt").write_text("".join(" ".join(row) + "\n" for row in classes))
     (folder / "parts" / "parts.txt").write_text((data / "parts" / "parts.txt").read_text())
+
     images = [row for row in read_table(data / "images.txt", 2) if row[0] in kept]
     for _, name in images:
         (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -86,18 +90,22 @@ class Steps:
         words = [str(word) for word in command]
         text = shlex.join(words)
         self.commands.append(text)
+
         record = self.work / "commands" / result.relative_to(self.work).as_posix().replace("/", "-")
         if record.exists() and record.read_text() != text:
             sys.exit(f"{result} comes from another command:\n{record.read_text()}\nUse another --work folder.")
         if record.exists() and result.exists():
             return
+
         print(f"$ {text}", flush=True)
         programs = {"lmpnet": [sys.executable, "-m", "lmpnet_cli"], "python": [sys.executable]}
         own = {"benchmarks/fcn.py": str(HERE / "fcn.py")}
         more = ["--resume"] if resume else ["--overwrite"] if words[0] == "lmpnet" else []
         record.parent.mkdir(parents=True, exist_ok=True)
         record.write_text(text)
-        subprocess.run([*programs[words[0]], *(own.get(word, word) for word in words[1:]), *more], check=True)
+        arguments = [own.get(word, word) for word in words[1:]]
+        if subprocess.run([*programs[words[0]], *arguments, *more], check=False).returncode:
+            sys.exit(f"This command failed, see its message above:\n{text}\nThe next start resumes with it.")
 
     def train(self, out: Path, data: Path, *options: Any) -> None:
         """Run `lmpnet train`; resume it if it was interrupted."""
@@ -129,9 +137,42 @@ def start(layer: str) -> str:
     return f"<!-- {layer}, written by benchmarks/paper.py -->"
 
 
+def accuracy_table(document: dict[str, Any]) -> list[str]:
+    """Return table 1 and figure 6, the paper's and the measured figures side by side."""
+    accuracy, entropy, count = document["accuracy"], document["entropy"], document["images"]
+    lines = [
+        "| pooling | accuracy, paper | accuracy, measured | 95 % | map entropy, nats |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+
+    for name in POOLINGS:
+        share = accuracy[name]
+        half = 1.96 * (share * (1 - share) / count) ** 0.5
+        interval = f"{100 * (share - half):.1f}-{100 * (share + half):.1f}"
+        lines.append(f"| {name} | {PAPER_ACCURACY[name]} | {100 * share:.1f} | {interval} | {entropy[name]:.3f} |")
+    return lines
+
+
+def pck_table(rows: dict[str, dict[str, Any]]) -> list[str]:
+    """Return table 2: the rows of the paper, then the measured ones."""
+    names = ["KP 1", "KP 2", "KP 3", "KP 4", "KP 5", "AVG", "95 %", "one-to-one", "coverage", "found"]
+    lines = ["| | " + " | ".join(names) + " |", "| --- " * (len(names) + 1) + "|"]
+    for name, figures in PAPER_PCK.items():
+        lines.append(f"| paper, {name} | " + " | ".join(f"{each:.1f}" for each in figures) + " | | | | |")
+
+    for name, row in rows.items():
+        any_match = row["greedy_pck"]
+        cells = [f"{each:.1f}" for each in [*any_match["kp"], any_match["mean"]]]
+        cells += ["{:.1f}-{:.1f}".format(*any_match["ci95"]), f"{row['greedy_pck_one_to_one']['mean']:.1f}"]
+        cells += [f"{row['coverage']:.1f}", f"{row['found']:.2f}"]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def markdown(document: dict[str, Any]) -> str:
-    """Return the tables, the paper's and the measured figures side by side."""
-    accuracy, entropy, pck = document["accuracy"], document["entropy"], document["table_2"]
+    """Return the section of paper.md for one layer: its data and machine, the tables, and the commands."""
+    cost = document["flops"]
+    share = {name: 100 * cost[name] / cost["backbone"] for name in ("average", "leaky max")}
     lines = [
         start(document["layer"]),
         f"Data: {document['data']}. Maps of {document['layer']}, {document['map_size'][0]} x {document['map_size'][1]} "
@@ -140,28 +181,11 @@ def markdown(document: dict[str, Any]) -> str:
         "",
         "**Table 1 and figure 6**",
         "",
-        "| pooling | accuracy, paper | accuracy, measured | 95 % | map entropy, nats |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for name in POOLINGS:
-        share, count = accuracy[name], document["images"]
-        half = 1.96 * (share * (1 - share) / count) ** 0.5
-        interval = f"{100 * (share - half):.1f}-{100 * (share + half):.1f}"
-        figures = f"{100 * share:.1f} | {interval} | {entropy[name]:.3f}"
-        lines.append(f"| {name} | {PAPER_ACCURACY[name]} | {figures} |")
-    names = ["KP 1", "KP 2", "KP 3", "KP 4", "KP 5", "AVG", "95 %", "one-to-one", "coverage", "found"]
-    lines += ["", "**Table 2**", "", "| | " + " | ".join(names) + " |", "| --- " * (len(names) + 1) + "|"]
-    for name, figures in PAPER_PCK.items():
-        lines.append(f"| paper, {name} | " + " | ".join(f"{each:.1f}" for each in figures) + " | | | | |")
-    for name, row in pck.items():
-        any_match = row["greedy_pck"]
-        cells = [f"{each:.1f}" for each in [*any_match["kp"], any_match["mean"]]]
-        cells += ["{:.1f}-{:.1f}".format(*any_match["ci95"]), f"{row['greedy_pck_one_to_one']['mean']:.1f}"]
-        cells += [f"{row['coverage']:.1f}", f"{row['found']:.2f}"]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    cost = document["flops"]
-    share = {name: 100 * cost[name] / cost["backbone"] for name in ("average", "leaky max")}
-    lines += [
+        *accuracy_table(document),
+        "",
+        "**Table 2**",
+        "",
+        *pck_table(document["table_2"]),
         "",
         f"**Cost of the pooling**: ResNet-50 at 448 pixels takes {cost['backbone'] / 1e9:.2f} billion operations for "
         f"an image, leaky max pooling {cost['leaky max'] / 1e6:.2f} million on top, {share['leaky max']:.4f} %, and "
@@ -189,7 +213,7 @@ def measure(options: argparse.Namespace, step: Steps) -> dict[str, Any]:
     recipe += ["--epochs", options.epochs, "--learning-rate", 0.02]
     recipe += ["--val-fraction", 0, "--seed", options.seed]
     replica = ["--replica-epochs", options.replica_epochs, "--replica-from-network", "--mask-radius", 3]
-    thresholds = ["--thr", 3, "--thr", 2, "--thr", 1]
+    paper_method = ["--method", "lmpnet", "--thr", 3, "--thr", 2, "--thr", 1]
     weights = {name: work / slug(name) / "lmpnet.safetensors" for name in POOLINGS}
 
     def evaluated(folder: Path, *arguments: Any) -> dict[str, Any]:
@@ -197,14 +221,19 @@ def measure(options: argparse.Namespace, step: Steps) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
         return found
 
+    # table 1 and figure 6
     measured = {}
     for name, pooling in POOLINGS.items():
         step.train(work / slug(name), data, *recipe, *pooling, *(replica if name == MAIN else ["--replica-epochs", 0]))
-        measured[name] = evaluated(work / slug(name) / "eval", "-c", weights[name], *thresholds)
-    alone = evaluated(work / "without-replica", "-c", weights[MAIN], *thresholds, "--no-replica")
+        measured[name] = evaluated(work / slug(name) / "eval", "-c", weights[name], *paper_method)
+
+    # table 2
+    alone = evaluated(work / "without-replica", "-c", weights[MAIN], *paper_method, "--no-replica")
     fcn = ["-o", work / "fcn.json", *network, "--epochs", options.fcn_epochs, "--seed", options.seed, "--bf16"]
     step(work / "fcn.json", "python", "benchmarks/fcn.py", data, *fcn)
     supervised = evaluated(work / "fcn", "--predictions", work / "fcn.json")
+
+    # figures 4 and 5
     compared = ["-c", weights["average"], "--compare", weights["max"], "--compare", weights[MAIN], "--rows", 3]
     for folder, shown in (("figure-5", compared), ("figure-4", ["-c", weights[MAIN]])):
         record = work / folder / "filters.json"
@@ -243,14 +272,18 @@ def main() -> None:
     parser.add_argument("--replica-epochs", type=int, default=8)
     parser.add_argument("--fcn-epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of paper.md and paper-LAYER.json")
     options = parser.parse_args()
+
     step = Steps(options.work)
     figures = measure(options, step)
+
     # as a user would type them in the folder of the data, without the paths of this machine
     paths = {str(options.work): "work", str(options.data): options.data.name, str(options.init): options.init.name}
     commands = step.commands
     for path, name in paths.items():
         commands = [command.replace(path, name) for command in commands]
+
     document = figures | {
         "flops": flops_of_pooling(),
         "commands": commands,
@@ -260,12 +293,14 @@ def main() -> None:
         "seed": options.seed,
         "date": now(),
     }
-    write_json(RESULTS / f"paper-{options.layer}.json", document)
-    target = RESULTS / "paper.md"
-    before, _, rest = target.read_text(encoding="utf-8").partition(start(options.layer))
+    options.results.mkdir(parents=True, exist_ok=True)
+    write_json(options.results / f"paper-{options.layer}.json", document)
+    target = options.results / "paper.md"
+    text = target.read_text(encoding="utf-8") if target.exists() else ""
+    before, _, rest = text.partition(start(options.layer))
     target.write_text(before + markdown(document) + rest.partition(END)[2], encoding="utf-8")
     print(f"wrote {target}")
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

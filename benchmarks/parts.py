@@ -1,4 +1,4 @@
-"""Learn parts of several sizes on the training split of a data set, and score them on its test split.
+"""Learn parts of several numbers on the training split of a data set, and score them on its test split.
 
     python benchmarks/parts.py data/CUB_200_2011 --out docs/results/parts-cub.json
 
@@ -7,61 +7,138 @@ Images pass through the network once; the features that the part heads need are 
 
 import argparse
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+from program import run_program
+from torch import Tensor
 
-from lmpnet_cli.config import EvaluateConfig, PartsConfig
-from lmpnet_cli.data.annotations import AnnotatedImage, read_annotations
+from lmpnet_cli.config import PartsConfig
+from lmpnet_cli.data.annotations import AnnotatedImage, Annotations, read_annotations
 from lmpnet_cli.data.datasets import training_images
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.evaluation.evaluator import Evaluator
 from lmpnet_cli.evaluation.part_evaluator import PartEvaluator
 from lmpnet_cli.evaluation.part_scores import part_scores
-from lmpnet_cli.evaluation.pck import score
+from lmpnet_cli.evaluation.pck import GroundTruth, score
 from lmpnet_cli.inference.runner import ModelRunner, open_runner
 from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.files import write_json
 from lmpnet_cli.io.runtime import fast_bfloat16
 from lmpnet_cli.keypoints import keypoint_names
+from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput
 from lmpnet_cli.model.part_head import PartHead, PartHeadSpec
 from lmpnet_cli.parts import fit
 from lmpnet_cli.progress import Progress
 
+ALPHA = 0.1  # tolerance of greedy PCK, as in the paper
+BLOCK = 256  # images that are scored together
 
-def annotated_cells(
-    runner: ModelRunner, reducer: PartHead, images: list[AnnotatedImage]
-) -> tuple[torch.Tensor, Evaluator, list[str | None]]:
-    """Return features, ground truth and classes of the images with a usable annotation."""
-    run = Evaluator("lmpnet", 1, {})
-    cells, classes = [], []
+
+class FeaturePartHead(PartHead):
+    """A part head that takes the features of cells, (B, directions + 1, H, W), in place of the network's maps."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.shares(maps.permute(0, 2, 3, 1))
+
+
+@dataclass(frozen=True)
+class AnnotatedFeatures:
+    """Features of the cells of images with a usable annotation.
+
+    Attributes:
+        features: (N, directions + 1, H, W).
+        ground_truths, classes: of the same images.
+    """
+
+    features: Tensor
+    ground_truths: list[GroundTruth]
+    classes: list[str | None]
+
+
+def annotated_features(runner: ModelRunner, reducer: PartHead, images: Sequence[AnnotatedImage]) -> AnnotatedFeatures:
+    """Compute the features of annotated images; those without a usable annotation are skipped.
+
+    Args:
+        reducer: a part head that projects maps to features.
+    """
+    evaluator = Evaluator("parts", 1, {})
+    features, classes = [], []
     with torch.inference_mode():
-        for loaded, pixels in runner.reader.batches([ListedImage(i.path, i.name) for i in images], Progress()):
-            own = [(images[each.index], (each.width, each.height)) for each in loaded]
-            kept = [index for index, (image, size) in enumerate(own) if run.add(image, size, {})]
-            cells.append(reducer.cells(runner.maps(pixels).maps)[kept])
-            classes += [own[index][0].class_name for index in kept]
-    return torch.cat(cells), run, classes
+        for loaded, pixels in runner.loader.batches([image.listed for image in images], Progress()):
+            annotated = [images[each.index] for each in loaded]
+            sizes = [(each.width, each.height) for each in loaded]
+            kept = [index for index, image in enumerate(annotated) if evaluator.add(image, sizes[index], {})]
+
+            cells = reducer.cells(runner.run(pixels).maps)[kept]
+            features.append(cells.permute(0, 3, 1, 2))
+            classes += [annotated[index].class_name for index in kept]
+    return AnnotatedFeatures(torch.cat(features), evaluator.ground_truths, classes)
 
 
-def part_evaluator(part_head: PartHead, given: tuple[torch.Tensor, Evaluator, list[str | None]]) -> PartEvaluator:
-    """Return an evaluator that receives features instead of maps."""
+def evaluate_part_head(model: LMPNet, part_head: PartHead, given: AnnotatedFeatures) -> PartEvaluator:
+    """Find the parts in features that are already computed, beside the annotations of their images.
 
-    class Reader(SimpleNamespace):
-        def __call__(self, cells: torch.Tensor) -> torch.Tensor:
-            return part_head.shares(cells)
+    Args:
+        model: whose maps the features come from.
+    """
+    on_features = FeaturePartHead(part_head.spec)
+    on_features.load_state_dict(part_head.state_dict())
+    evaluator = PartEvaluator(LMPNet(model.spec, model.network, part_head=on_features))
 
-    cells, run, classes = given
-    made = PartEvaluator(Reader(spec=part_head.spec))  # type: ignore[arg-type]
     with torch.inference_mode():
-        for start in range(0, len(cells), 256):
-            part = slice(start, start + 256)
-            made.add(cells[part], run.ground_truths[part], classes[part])
-    return made
+        for start in range(0, len(given.features), BLOCK):
+            block = slice(start, start + BLOCK)
+            features = given.features[block]
+            output = LMPNetOutput(features, torch.zeros(len(features), len(model.spec.classes)))
+            evaluator.add(output, range(len(features)), given.ground_truths[block], given.classes[block])
+    return evaluator
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a run.
+
+    Attributes:
+        learned_from: parts are learned from these, without annotations.
+        training: the regressions of the scores are fitted on these.
+        test: the parts are scored on these.
+    """
+
+    learned_from: list[ListedImage]
+    training: list[AnnotatedImage]
+    test: list[AnnotatedImage]
+
+
+def split_images(annotations: Annotations, learn_from: Sequence[Path], hold_out: bool) -> Images:
+    """Choose the images of a run.
+
+    Args:
+        learn_from: data sets whose training splits parts are learned from.
+        hold_out: score every fifth training image in place of the test split, and learn nothing from it.
+    """
+    training = [image for image in annotations.training if len(image.visible)]
+    test = [image for image in annotations.images if len(image.visible)]
+    learned_from = training_images(learn_from)
+    if hold_out:
+        test = training[::5]
+        hidden = {image.path for image in test}
+        training = [image for image in training if image.path not in hidden]
+        learned_from = [image for image in learned_from if image.path not in hidden]
+    return Images(learned_from, training, test)
+
+
+def gather_features(config: PartsConfig, model: LMPNet, images: Sequence[ListedImage]) -> fit.FeatureBank:
+    """Compute the features that parts are learned from, in bfloat16 where that is faster, as `lmpnet parts` does."""
+    order = np.random.default_rng(0).permutation(len(images))[: config.images]
+    if fast_bfloat16(torch.device("cpu")):
+        config = replace(config, precision="bf16")
+    runner = open_runner(config, model, replica=False)
+    return fit.gather_features(runner, [images[index] for index in order], 0, Progress())
 
 
 def main() -> None:
@@ -77,61 +154,54 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--hold-out", action="store_true", help="choose settings: score every fifth training image")
     given = parser.parse_args()
+
     annotations = read_annotations(given.data, "test")
-    training = [image for image in annotations.training if len(image.visible)]
-    test = [image for image in annotations.images if len(image.visible)]
-    learned_from = training_images(given.learn_from or [given.data])
-    if given.hold_out:
-        test = training[::5]
-        hidden = {image.path for image in test}
-        training = [image for image in training if image.path not in hidden]
-        learned_from = [image for image in learned_from if image.path not in hidden]
-    config = PartsConfig(data=given.data, checkpoint=given.checkpoint, k=1, batch_size=32)
+    images = split_images(annotations, given.learn_from or [given.data], given.hold_out)
+    config = PartsConfig(data=(given.data,), checkpoint=given.checkpoint, k=1, batch_size=32, device="cpu")
     model = load_checkpoint(given.checkpoint)
-    fast = replace(config, precision="bf16" if fast_bfloat16(torch.device("cpu")) else "32")
-    order = np.random.default_rng(0).permutation(len(learned_from))[: config.images]
+
     started = time.perf_counter()
-    runner = open_runner(fast, model, replica=False)
-    bank = fit.gather_features(runner, [learned_from[i] for i in order], 0, Progress())
+    bank = gather_features(config, model, images.learned_from)
     print(f"features of {len(bank.files)} images: {time.perf_counter() - started:.0f} s", flush=True)
+
     directions = bank.reduction["projection"].shape[1]
     reducer = PartHead(PartHeadSpec((), bank.channels, directions))
     reducer.load_state_dict(bank.reduction, strict=False)
-    runner = open_runner(EvaluateConfig(batch_size=32, checkpoint=given.checkpoint), model, replica=False)
-    shown, scored = (annotated_cells(runner, reducer, images) for images in (training, test))
+    runner = open_runner(config, model, replica=False)
+    training = annotated_features(runner, reducer, images.training)
+    test = annotated_features(runner, reducer, images.test)
     print(f"annotated images: {time.perf_counter() - started:.0f} s", flush=True)
+
     results: list[dict[str, Any]] = []
     for k in given.k:
         for seed in given.seeds:
             started = time.perf_counter()
             spec = PartHeadSpec(tuple(keypoint_names(k)), bank.channels, directions)
-            made = fit.fit_part_head(spec, bank, seed, fit.DEFAULT_RECIPE, Progress())
-            seconds = time.perf_counter() - started
-            one, other = part_evaluator(made, scored), part_evaluator(made, shown)
-            row = score(list(one.written), one.ground_truths, 0.1)
-            entry = (
-                part_scores(one, other, annotations.landmark_names) | row | {"seed": seed, "seconds": round(seconds)}
-            )
-            results.append(entry)
-            show(entry)
-            write_json(given.out, {"data": annotations.name, "images": len(one.ground_truths), "results": results})
+            part_head = fit.fit_part_head(spec, bank, seed, fit.DEFAULT_RECIPE, Progress())
+            seconds = round(time.perf_counter() - started)
+
+            on_test, on_training = (evaluate_part_head(model, part_head, each) for each in (test, training))
+            scores = part_scores(on_test, on_training, annotations.landmark_names)
+            pck = score(list(on_test.visible_xy), on_test.ground_truths, ALPHA)
+            results.append(scores | pck | {"seed": seed, "seconds": seconds})
+            print(summary(results[-1]), flush=True)
+            write_json(given.out, {"data": annotations.name, "images": len(test.ground_truths), "results": results})
 
 
-def show(entry: dict[str, Any]) -> None:
-    """Print the figures of one row as a line."""
-    regression, seen = entry["landmark_regression"], entry["visibility"]
-    print(
-        f"k {entry['k']} seed {entry['seed']}: A {regression['error']} (found {regression['error_of_found']}), "
-        f"Voronoi {entry['voronoi']['nmi']}/{entry['voronoi']['ari']} "
-        f"(all {entry['voronoi_all']['nmi']}/{entry['voronoi_all']['ari']}), "
-        f"map {entry['map_based']['nmi']}/{entry['map_based']['ari']}, "
-        f"PCK {entry['greedy_pck']['mean']} 1-1 {entry['greedy_pck_one_to_one']['mean']}, found {entry['found']:.2f}, "
-        f"consistent {entry['consistency']['score']}, AP {seen['average_precision']} of {seen['visible']}, "
-        f"P {seen['precision']} R {seen['recall']} at {entry['threshold']}, {entry['seconds']} s, "
-        f"{regression['baselines']}",
-        flush=True,
+def summary(row: dict[str, Any]) -> str:
+    """Return the figures of one row as a line."""
+    regression, seen = row["landmark_regression"], row["visibility"]
+    return (
+        f"k {row['k']} seed {row['seed']}: A {regression['error']} (found {regression['error_of_found']}), "
+        f"Voronoi {row['voronoi']['nmi']}/{row['voronoi']['ari']} "
+        f"(all {row['voronoi_all']['nmi']}/{row['voronoi_all']['ari']}), "
+        f"map {row['map_based']['nmi']}/{row['map_based']['ari']}, "
+        f"PCK {row['greedy_pck']['mean']} 1-1 {row['greedy_pck_one_to_one']['mean']}, found {row['found']:.2f}, "
+        f"consistent {row['consistency']['score']}, AP {seen['average_precision']} of {seen['visible']}, "
+        f"P {seen['precision']} R {seen['recall']} at {row['threshold']}, {row['seconds']} s, "
+        f"{regression['baselines']}"
     )
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -20,7 +20,7 @@ def both_ways(pool: nn.Module, maps: Tensor) -> Callable[[], None]:
 
     def run() -> None:
         maps.grad = None
-        pool(maps).sum().backward()
+        torch.autograd.backward(pool(maps).sum())
 
     return run
 
@@ -32,7 +32,7 @@ def step(network: KeypointNetwork, images: Tensor, labels: Tensor, kind: str) ->
     def run() -> None:
         network.pooling = kind
         optimizer.zero_grad()
-        nn.functional.cross_entropy(network(images)[0], labels).backward()
+        torch.autograd.backward(nn.functional.cross_entropy(network(images)[0], labels))
         optimizer.step()
 
     return run
@@ -43,6 +43,7 @@ def measure(repeats: int = 7) -> tuple[list[str], tuple[str, str]]:
     generator = torch.Generator().manual_seed(0)
     lines = ["## Pooling", "", "| maps | leaky max | AdaptiveMaxPool2d | AdaptiveAvgPool2d | against max |"]
     lines.append("| --- | --- | --- | --- | --- |")
+
     worst = 0.0
     for layout in (torch.contiguous_format, torch.channels_last):
         for shape in ((32, 1024, 14, 14), (32, 2048, 7, 7)):
@@ -56,9 +57,12 @@ def measure(repeats: int = 7) -> tuple[list[str], tuple[str, str]]:
                 3 * repeats,
             )
             worst = max(worst, times["leaky"] / times["max"])
+
             cells = " | ".join(f"{1e3 * times[name]:.1f} ms" for name in ("leaky", "max", "average"))
             name = f"{' x '.join(map(str, shape))}{', channels last' if layout is torch.channels_last else ''}"
             lines.append(f"| {name} | {cells} | {times['leaky'] / times['max']:.2f} |")
+
+    # a training step
     network = load_checkpoint().network.train().requires_grad_(True)
     images = torch.randn(16, 3, 224, 224, generator=generator).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, network.classifier.out_features, (16,), generator=generator)
@@ -72,7 +76,12 @@ def measure(repeats: int = 7) -> tuple[list[str], tuple[str, str]]:
     return lines, (f"{worst:.2f} of its time at most", f"{ratio:.2f}")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=7)
     print("\n".join(measure(parser.parse_args().repeats)[0]))
+
+
+if __name__ == "__main__":
+    main()

@@ -16,14 +16,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from program import run_program
 from torch import Tensor, nn
 
 from lmpnet_cli.config import TrainConfig
 from lmpnet_cli.data.datasets import read_cub
 from lmpnet_cli.data.images import read_image, to_input
+from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.io.runtime import seed_everything
 from lmpnet_cli.model.backbone import Backbone, BackboneSpec, load_initial_weights
 from lmpnet_cli.model.entropy import feature_map_entropy
+from lmpnet_cli.model.lmpnet import NetworkSpec
 from lmpnet_cli.model.pooling import POOLINGS, pooling
 from lmpnet_cli.training.schedule import Schedule
 
@@ -32,17 +35,18 @@ BATCH, HELD_OUT = 32, 5
 
 def stored_maps(network: Any, files: list[Path]) -> Tensor:
     """Return the maps of layer3 in bfloat16, (N, 2, 1024, 14, 14), of each image and its mirror image."""
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    found = []
+    mean, std = torch.tensor(NetworkSpec.mean), torch.tensor(NetworkSpec.std)
+    maps = []
     for start in range(0, len(files), BATCH):
         rgb = np.stack([to_input(read_image(path).rgb, 224) for path in files[start : start + BATCH]])
         both = torch.from_numpy(np.stack([rgb, rgb[:, :, ::-1]], 1)).flatten(0, 1).float() / 255
         x = ((both - mean) / std).permute(0, 3, 1, 2)  # channels last in memory
+
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             x = network.maxpool(network.act1(network.bn1(network.conv1(x))))
             x = network.layer3(network.layer2(network.layer1(x)))
-        found.append(x.bfloat16().unflatten(0, (-1, 2)).clone())
-    return torch.cat(found)
+        maps.append(x.bfloat16().unflatten(0, (-1, 2)).clone())
+    return torch.cat(maps)
 
 
 def learn(layer4: nn.Module, maps: Tensor, labels: Tensor, kind: str, config: TrainConfig) -> nn.Linear:
@@ -66,17 +70,20 @@ def learn(layer4: nn.Module, maps: Tensor, labels: Tensor, kind: str, config: Tr
         steps=steps * config.epochs,
         batch_size=BATCH,
     )
+
     layer4.train()
     for epoch in range(config.epochs):
-        for number, chosen in enumerate(torch.randperm(len(maps))[: steps * BATCH].split(BATCH)):
+        order = torch.randperm(len(maps))[: steps * BATCH]
+        for number, chosen in enumerate(torch.split(order, BATCH)):
             epsilon = schedule.set(optimizer, epoch * steps + number)
             x = maps[chosen, torch.randint(2, (BATCH,))].contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16):
-                answers = layer4(x)
-            logits = classifier(pooling(kind, epsilon)(answers.float()))
+                outputs = layer4(x)
+            logits = classifier(pooling(kind, epsilon)(outputs.float()))
             loss = nn.functional.cross_entropy(logits, labels[chosen], label_smoothing=config.label_smoothing)
+
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(parameters, config.clip)
             optimizer.step()
     return classifier
@@ -88,13 +95,14 @@ def measure(
 ) -> tuple[float, float]:
     """Return accuracy and mean entropy of the maps in nats, on images that are not mirrored."""
     layer4.eval()
-    answers = []
-    for x in maps[:, 0].split(BATCH):
+    batches = []
+    for x in torch.split(maps[:, 0], BATCH):
         with torch.autocast("cpu", torch.bfloat16):
-            answers.append(layer4(x.contiguous(memory_format=torch.channels_last)).float())
-    whole = torch.cat(answers)
-    hits = classifier(pooling(kind, epsilon)(whole)).argmax(1) == labels
-    return hits.float().mean().item(), feature_map_entropy(whole).nanmean().item()
+            batches.append(layer4(x.contiguous(memory_format=torch.channels_last)).float())
+
+    outputs = torch.cat(batches)
+    hits = classifier(pooling(kind, epsilon)(outputs)).argmax(1) == labels
+    return hits.float().mean().item(), feature_map_entropy(outputs).nanmean().item()
 
 
 def main() -> None:
@@ -104,29 +112,38 @@ def main() -> None:
     parser.add_argument("--init", type=Path, required=True, help="complete ResNet-50 (v1) weights, safetensors")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    given = parser.parse_args()
+
     # the peak is scaled from a batch of 64: 0.1 at 32
-    config = TrainConfig(data=options.data, epochs=options.epochs, learning_rate=0.2, seed=options.seed)
+    config = TrainConfig(data=given.data, epochs=given.epochs, learning_rate=0.2, seed=given.seed)
     backbone = Backbone(BackboneSpec("resnet50", "layer4", stride_in_1x1=True, caffe_pooling=True))
-    load_initial_weights(backbone, options.init)
+    load_initial_weights(backbone, given.init)
     network = backbone.network.eval().to(memory_format=torch.channels_last)
-    samples = [sample for sample in read_cub(options.data).samples if sample.split == "train"]
+
+    samples = [sample for sample in read_cub(given.data).samples if sample.split == "train"]
     names = sorted({sample.class_name for sample in samples})
     labels = torch.tensor([names.index(sample.class_name) for sample in samples])
+    held_out = torch.arange(len(samples)) % HELD_OUT == 0
+    if (~held_out).sum() < BATCH:
+        raise DatasetError(
+            f"{given.data} has {len(samples)} training images, which is too few: {BATCH} are needed besides every "
+            f"{HELD_OUT}th, which is held out."
+        )
     maps = stored_maps(network, [sample.path for sample in samples])
-    held = torch.arange(len(samples)) % HELD_OUT == 0
+
     print("| pooling | held-out accuracy | map entropy, nats | seconds |\n| --- | --- | --- | --- |", flush=True)
     for kind in sorted(POOLINGS):
-        seed_everything(options.seed)
+        seed_everything(given.seed)
         for module in network.layer4.modules():
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
+
         started = time.perf_counter()
-        classifier = learn(network.layer4, maps[~held], labels[~held], kind, config)
-        accuracy, entropy = measure(network.layer4, classifier, maps[held], labels[held], kind, config.epsilon)
+        classifier = learn(network.layer4, maps[~held_out], labels[~held_out], kind, config)
+        accuracy, entropy = measure(network.layer4, classifier, maps[held_out], labels[held_out], kind, config.epsilon)
         seconds = time.perf_counter() - started
         print(f"| {kind.replace('_', ' ')} | {accuracy:.2f} | {entropy:.3f} | {seconds:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

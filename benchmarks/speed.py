@@ -3,7 +3,8 @@
     python benchmarks/speed.py [IMAGES] [--data DATA] [--many 10000]
 
 Each program that is called here also runs alone. Here each has a process of its own, and finished results are stored in
-build/bench/, so that an interrupted run continues. Another commit, or other images, are measured again.
+build/bench/, so that an interrupted run can be resumed: start it again. For another commit, or other images, everything
+is measured again.
 """
 
 import argparse
@@ -21,14 +22,15 @@ import evaluate
 import memory
 import occlusion
 import pooling
-import sameness
+import reproducibility
 import startup
+from program import run_program
 from timing import RESULTS, commit, facts
 
 from lmpnet_cli.data.listing import list_images
 from lmpnet_cli.io.bundled import bundled_examples
 
-KEPT = RESULTS.parent.parent / "build" / "bench"
+STORE = RESULTS.parent.parent / "build" / "bench"
 
 
 def main() -> None:
@@ -37,18 +39,20 @@ def main() -> None:
     parser.add_argument("images", nargs="?", type=Path, default=bundled_examples() / "images")
     parser.add_argument("--data", type=Path, default=bundled_examples(), help="annotated images for eval")
     parser.add_argument("--many", type=int, default=10_000, help="number of images for the peak memory")
+    parser.add_argument("--out", type=Path, default=RESULTS / "speed.md")
     given = parser.parse_args()
+
     files = list_images([given.images])
     sections: list[list[str]] = []
-    folder = KEPT / f"{commit()}-{given.images.name}-{len(files)}-{given.many}"
+    folder = STORE / f"{commit()}-{given.images.name}-{len(files)}-{given.many}"
 
     def measure(program: Callable[..., Any], *arguments: Any) -> Any:
-        lines, figure = kept(folder / f"{program.__module__}.json", program, *arguments)
+        lines, figure = run_once(folder / f"{program.__module__}.json", program, *arguments)
         sections.append(lines)
         print("\n".join(lines), end="\n\n", flush=True)
         return figure
 
-    began = kept(folder / "facts.json", facts)
+    machine = run_once(folder / "facts.json", facts)
     help_seconds = measure(startup.measure)
     clustered = measure(clustering.measure)
     pooled, step = measure(pooling.measure)
@@ -56,8 +60,9 @@ def main() -> None:
     backend = measure(backends.measure, given.images)
     swept = measure(evaluate.measure, given.data)
     occluded = measure(occlusion.measure, files[0].path)
-    same = measure(sameness.measure, given.images)
+    same = measure(reproducibility.measure, given.images)
     held = measure(memory.measure, given.images, given.many)
+
     table = [
         "| ratio | measured | goal |",
         "| --- | --- | --- |",
@@ -76,25 +81,29 @@ def main() -> None:
         f"| another backend / PyTorch channels last | {backend} | 1.3 |",
         f"| same bytes | {same} | 0 |",
     ]
+
     text = [
         "# Speed and memory",
         "",
-        f"`make bench`: {began}, float32, {len(files)} images of {given.images.name}.",
+        f"`make bench`: {machine}, float32, {len(files)} images of {given.images.name}.",
         "",
     ]
     text += [*table, "", "\n\n".join("\n".join(lines) for lines in sections), ""]
-    (RESULTS / "speed.md").write_text("\n".join(text), encoding="utf-8")
+    given.out.write_text("\n".join(text), encoding="utf-8")
+    print(f"wrote {given.out}")
 
 
-def kept(path: Path, program: Callable[..., Any], *arguments: Any) -> Any:
+def run_once(path: Path, program: Callable[..., Any], *arguments: Any) -> Any:
     """Return the stored result of the program; run it in a process of its own if there is none."""
     if not path.exists():
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             result = pool.submit(program, *arguments).result()
+
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(result))
+
     return json.loads(path.read_text())
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

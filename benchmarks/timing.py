@@ -1,4 +1,4 @@
-"""Shared code of the programs that measure speed: the floor, taking turns, and the facts about the machine."""
+"""Shared code of the programs that measure speed: the floor, commands that take turns, facts about the machine."""
 
 import os
 import platform
@@ -19,19 +19,22 @@ from lmpnet_cli.progress import Progress
 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does; torch reads it at its first allocation
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
-Pair = tuple[float, float]  # seconds of the floor and of the command
+
+Pair = tuple[float, float]
+"""The seconds of the floor and of the command."""
 
 
 def ready_batches(runner: ModelRunner, files: Sequence[ListedImage]) -> list[Tensor]:
     """Return the network input of every batch, in memory; the networks run once to get it, which warms them up."""
-    return [
-        torch.from_numpy(np.stack([p.pixels for p in batch if p.pixels is not None]))
-        for batch, _ in runner.batches(files, Progress())
-    ]
+    batches = []
+    for loaded, _ in runner.batches(files, Progress()):
+        pixels = [image.pixels for image in loaded if image.pixels is not None]
+        batches.append(torch.from_numpy(np.stack(pixels)))
+    return batches
 
 
 def in_turn(runner: ModelRunner, batches: Sequence[Tensor], command: Callable[[], float], repeats: int) -> list[Pair]:
-    """Time the bare forward pass of both networks, mask-out included, and a command, one after the other.
+    """Time the bare forward pass of the runner's networks, mask-out included, and a command, one after the other.
 
     Args:
         command: runs once and returns its seconds.
@@ -40,8 +43,9 @@ def in_turn(runner: ModelRunner, batches: Sequence[Tensor], command: Callable[[]
     for _ in range(repeats):
         started = time.perf_counter()
         for batch in batches:
-            runner.maps(batch)
+            runner.run(batch)
         floor = time.perf_counter() - started
+
         pairs.append((floor, command()))
     return pairs
 
@@ -49,13 +53,15 @@ def in_turn(runner: ModelRunner, batches: Sequence[Tensor], command: Callable[[]
 def take_turns(commands: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """Return the median seconds of several commands that run one after the other, after one round to warm up."""
     times: dict[str, list[float]] = {name: [] for name in commands}
+
     for turn in range(repeats + 1):
         for name, command in commands.items():
             started = time.perf_counter()
             command()
             if turn:
                 times[name].append(time.perf_counter() - started)
-    return {name: statistics.median(each) for name, each in times.items()}
+
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
 def speeds(pairs: Sequence[Pair], images: int) -> str:
@@ -72,11 +78,12 @@ def commit() -> str:
 
 def facts() -> str:
     """Return machine, versions and commit as one line."""
-    found = versions()
-    named = Path("/proc/cpuinfo")
-    lines = named.read_text().splitlines() if named.exists() else []
-    processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    installed = versions()
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    processors = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    processor = processors[0] if processors else platform.machine()
     return (
-        f"{now()}, commit {commit()}, {processor or platform.machine()}, {torch.get_num_threads()} threads, "
-        f"torch {found['torch']}, timm {found['timm']}"
+        f"{now()}, commit {commit()}, {processor}, {torch.get_num_threads()} threads, torch {installed['torch']}, "
+        f"timm {installed['timm']}"
     )

@@ -1,8 +1,8 @@
-"""Test whether keypoints help a scikit-learn classifier to tell drawn birds apart.
+"""Test whether keypoints help a scikit-learn classifier to distinguish species of drawn birds.
 
     python examples/classify.py [--shots 5] [--images 40]
 
-Species differ in local marks (crest, beak, wing, tail, breast), so the features at the keypoints should tell more than
+Species differ in local marks (crest, beak, wing, tail, breast), so the features at the keypoints should help more than
 their mean over the image. The same logistic regression reads three descriptions of an image:
 
 1. plain: the mean of the network's maps (1024 numbers), the usual frozen features;
@@ -10,7 +10,7 @@ their mean over the image. The same logistic regression reads three descriptions
 3. positions: the keypoint positions, as shares of the image.
 
 With 5 images of each of 8 species (mean of ten choices): plain 85.8 %, aligned 90.4, positions 14.9, plain and
-aligned 90.8. The positions tell nothing, since the pose is drawn independently of the species; the features of the
+aligned 90.8. The positions alone do not help, since the pose is drawn independently of the species; the features at the
 parts do.
 """
 
@@ -50,7 +50,7 @@ def compute_maps(model: lmpnet.LMPNet, files: list[ListedImage]) -> torch.Tensor
 def describe(model: lmpnet.LMPNet, folder: Path) -> tuple[dict[str, Array], list[str]]:
     """Return the three descriptions of every image of a folder, and its class, which is the name of its sub-folder."""
     files = list_images([folder])
-    found = lmpnet.discover(folder, model=model)
+    found = lmpnet.discover(folder, model=model, method="parts")
     maps = compute_maps(model, files)
 
     aligned, positions = [], []

@@ -1,4 +1,4 @@
-"""Draw cartoon birds of invented species in the folder layout of CUB-200-2011, with exact part positions.
+"""Draw cartoon birds of invented species in the folder layout of CUB-200-2011, with exact positions of their parts.
 
 This script makes every image from random numbers alone, so the images may be shipped freely. The species differ only in
 local marks (crest, beak, wing, tail, breast, legs). Body colour, pose and background are drawn independently of the
@@ -24,7 +24,7 @@ PARTS: tuple[str, ...] = ("back", "beak", "belly", "breast", "crown", "forehead"
 
 @dataclass(frozen=True)
 class Species:
-    """The local marks that tell one species from the others."""
+    """The local marks that distinguish one species from the others."""
 
     name: str
     crest: Mark
@@ -104,6 +104,8 @@ def _wing(mark: Mark, rng: np.random.Generator, frame: Array, colour: Array, lay
     for u, v in ((u, 0.22 - 0.065 * i) for u in (0.36, 0.2) for i in range(5)):
         root, tip = (u - 0.2, v - 0.03), (u + 0.12 - 0.28 * v, v + 0.01)
         rows += [(_FEATHER, root, tip, k, colour * c) for k, c in ((0.1, 0.6), (0.085, 1.0))]
+
+    # the marks
     paint = _tint(mark[1], rng) * (1.0 if layer == _NEAR_WING else 0.8)
     for u in {"bar": (0.3,), "bars": (0.2, 0.42)}.get(mark[0], ()):
         rows.append((_FEATHER, (u + 0.12, -0.16), (u + 0.06, 0.1), 0.075, paint))
@@ -112,6 +114,7 @@ def _wing(mark: Mark, rng: np.random.Generator, frame: Array, colour: Array, lay
     for i in range(10 if mark[0] == "spots" else 0):
         u, v = 0.12 + 0.13 * (i // 2) + 0.04 * (i % 2), 0.17 * (i % 2) - 0.025 * (i // 2)
         rows.append((_DISC, (u - 0.03, v), (u + 0.03, v), 0.055, paint))
+
     shapes: list[Shape] = [(frame[0] + _WING @ frame[1:], colour * 0.8, layer, 0.0, 0.0)]
     for i, (outline, start, end, width, shade) in enumerate(rows):  # the flight feathers may leave the outline
         points = frame[0] + _lay(outline, start @ frame[1:], end @ frame[1:], width * float(np.hypot(*frame[2])))
@@ -136,6 +139,7 @@ class _Bird:
         self.species, self.rng = species, rng
         self.shapes: list[Shape] = []
         self.parts: dict[str, tuple[Array, int]] = {}
+
         self._choose_colours()
         self._choose_pose()
         for step in (
@@ -281,10 +285,12 @@ class _Bird:
             self._add(bib, mark, soft=0.008, alpha=1)
         if kind == "band":
             self._add(_turn(_lay(_LEAF, (0.36, -0.3), (0.26, height + 0.12), 0.13), tilt), mark, soft=0.004, alpha=1)
+
         outline, half, width = (_DISC, 0.019, 0.036) if kind == "spots" else (_LEAF, 0.055, 0.028)
         count = 26 if kind in ("spots", "streaks") else 0
         for at in self.rng.uniform((-0.1, 0), (0.48, height), (count, 2)):
             self._add(_turn(_lay(outline, at + (half, 0), at - (half, half * 0.3), width), tilt), mark, alpha=0.9)
+
         if not self.raised:
             shadow = self.near[0] + (_WING * (0.95, 1) + (0.02, 0.04)) @ self.near[1:]
             self._add(shadow, self.back * 0.3, soft=0.015, alpha=0.45)
@@ -335,6 +341,7 @@ def _fill(image: Array, ids: Array, points: Array, shape: Shape, unit: float) ->
         cv2.fillPoly(image, [fixed], colour.tolist(), cv2.LINE_AA, 4)
         cv2.fillPoly(ids, [fixed], layer, cv2.LINE_8, 4)
         return
+
     low = np.maximum(points.min(0) - 3 * soft * unit - 1, 0).astype(np.int32)
     high = np.minimum(points.max(0) + 3 * soft * unit + 2, ids.shape[::-1]).astype(np.int32)
     if (high > low).all():
@@ -362,15 +369,20 @@ def _shade(image: Array, ids: Array, unit: float, angle: float, rng: np.random.G
     """Shade the bird with light from above and lay a feather texture over it."""
     x, y, w, h = cv2.boundingRect(ids)
     box, light = (slice(y, y + h), slice(x, x + w)), np.float32(rng.uniform(-0.5, 0.5))
+
+    # light from above
     relief: Array = np.ones((1, 1), np.float32)
     for mask, sigma, strength in ((ids[box] > 0, 0.09, 1.1), (ids[box] == _NEAR_WING, 0.03, 0.5)):
         small = cv2.resize(mask.astype(np.float32), (w // 4 + 1, h // 4 + 1), interpolation=cv2.INTER_AREA)
         small = cv2.GaussianBlur(small, (0, 0), sigma * unit / 4, borderType=cv2.BORDER_CONSTANT)
         slope: Array = cv2.Sobel(small, cv2.CV_32F, 0, 1) + light * cv2.Sobel(small, cv2.CV_32F, 1, 0)
         relief = relief + slope * np.float32(strength * sigma * unit / 32)
+
+    # feathers
     warp = cv2.getRotationMatrix2D((0, 0), np.rad2deg(angle), 320 / unit)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     texture: Array = cv2.warpAffine(_PLUMAGE, warp, (w, h), flags=flags, borderMode=cv2.BORDER_WRAP)
+
     gain = cv2.resize(np.clip(relief, 0.5, 1.4), (w, h)) * (1 + np.float32(rng.uniform(0.05, 0.22)) * texture)
     image[box] = np.where(ids[box][..., None] > 0, np.clip(image[box] * gain[..., None], 0, 255), image[box])
 
@@ -379,11 +391,15 @@ def _background(rng: np.random.Generator, h: int, w: int) -> Array:
     """Return a blurred scene of leaves, twigs, blades, ripples or spots of light, independent of the bird."""
     outline, spread, width, palette = _SCENES[rng.integers(len(_SCENES))]
     size, colours = max(h, w) / 2, [_tint(colour, rng, 14) for colour in palette]
+
+    # smooth ground
     ramp: Array = np.linspace(0, rng.uniform(0.3, 1), h // 2 + 1, dtype=np.float32)[:, None]
     for cells in (3, 8, 24, 60):
         grid = rng.standard_normal((cells, cells), np.float32) * np.float32(0.5 / cells**0.4)
         ramp = ramp + cv2.resize(grid, (w // 2 + 1, h // 2 + 1), interpolation=cv2.INTER_CUBIC)
     image: Array = (colours[0] + (colours[1] - colours[0]) * np.clip(ramp, 0, 1)[..., None]).astype(np.uint8)
+
+    # two layers of shapes, the second one sharper
     for blur, count in ((0.05, 30), (rng.uniform(0.004, 0.02), int(rng.integers(4, 40)))):
         for x, y, warp, k in rng.random((count, 4)):
             angle, long = spread * (2 * warp - 1), size * (0.05 + 0.2 * k * k) * (4 if width < 0.11 else 1)
@@ -413,12 +429,15 @@ def draw_bird(
     w, h = round(size * min(aspect, 1)), round(size / max(aspect, 1))
     bird = _Bird(species, rng)
     shapes, parts, tilt = bird.shapes, bird.parts, bird.tilt
+
+    # size and position on the canvas
     points = np.concatenate([shape[0] for shape in shapes if shape[2] > 0])
     low, high, room, mirror = points.min(0), points.max(0), np.array([w, h]), (1, -1)[rng.integers(2)]
     scale = min(rng.uniform(0.35, 0.75) * size / (high - low).max(), (0.95 * room / (high - low)).min())
     middle = room / 2 - 0.5 + (room - scale * (high - low)) / 2 * np.clip(rng.normal(0, 0.4, 2), -0.95, 0.95)
     scales, unit = scale * np.array([mirror, 1]), scale * zoom
     offset = middle - scales * (low + high) / 2
+
     canvas: Array = cv2.resize(_background(rng, h, w), (w * zoom, h * zoom), interpolation=cv2.INTER_CUBIC)
     ids: Array = np.zeros(canvas.shape[:2], np.uint8)
 
@@ -432,10 +451,14 @@ def draw_bird(
         _fill(canvas, ids, on_canvas(shape[0]), shape, unit)
     x, y, bw, bh = cv2.boundingRect(ids)
     box = (x // zoom, y // zoom, (x + bw - 1) // zoom - x // zoom + 1, (y + bh - 1) // zoom - y // zoom + 1)
+
+    # leaves in front of the bird
     green, root = _tint((114, 123, 68), rng, 16), (rng.uniform(low[0], high[0]), high[1] + 0.4)
     for end in rng.uniform((low + high * (0, 1)) / (1, 2), high, (rng.integers(1, 5) * (rng.random() < 0.2), 2)):
-        leaf = _lay(_LEAF, root, end, rng.uniform(0.04, 0.15))  # in front of the bird
+        leaf = _lay(_LEAF, root, end, rng.uniform(0.04, 0.15))
         _fill(canvas, ids, on_canvas(leaf), (leaf, green * rng.uniform(0.7, 1.2), _FRONT, 0, 0), unit)
+
+    # blur, exposure and noise of a camera
     image: Array = cv2.resize(canvas, (w, h), interpolation=cv2.INTER_AREA)
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.2, 0.6))
     noise = rng.standard_normal((h, w, 1), np.float32) * np.float32(rng.uniform(1, 5))
@@ -462,13 +485,14 @@ def write_cub(
         per_species: images of each species.
         seed: an image depends only on the seed, its species and its number.
         size: the longer side of the images in pixels.
-        species: how many of the species to draw.
-        test_fraction: the share of each species, evenly spread, that is marked for testing.
+        species: number of species.
+        test_fraction: share of each species, evenly spread, that is marked for testing.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SystemExit(f"{folder} already exists and is not an empty folder; choose a new one.")
     if not 1 <= species <= len(SPECIES):
-        raise SystemExit(f"There are {len(SPECIES)} species to draw, not {species}.")
+        raise SystemExit(f"--species {species} is out of range; allowed: 1 to {len(SPECIES)}.")
+
     images, labels, split, boxes, locations = [], [], [], [], []
     classes = [f"{i:03d}.{bird.name}" for i, bird in enumerate(SPECIES[:species], 1)]
     (folder / "parts").mkdir(parents=True)
@@ -476,14 +500,17 @@ def write_cub(
         (folder / "images" / group).mkdir(parents=True)
         for k in range(1, per_species + 1):
             image, parts, box = draw_bird(bird, np.random.default_rng([seed, index, k]), size)
+
             images.append(f"{group}/{bird.name.title()}_{k:04d}.jpg")
             code = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
             (folder / "images" / images[-1]).write_bytes(code.tobytes())
+
             labels.append(f"{index + 1}")
             split.append(f"{int(int(k * test_fraction + 1e-9) == int((k - 1) * test_fraction + 1e-9))}")
             boxes.append(f"{box[0] + 1} {box[1] + 1} {box[2]} {box[3]}")
             for i, (x, y, seen) in enumerate(parts, 1):
                 locations.append(f"{len(images)} {i} " + (f"{x + 1:.2f} {y + 1:.2f} 1" if seen else "0.0 0.0 0"))
+
     lists = {"images": images, "image_class_labels": labels, "classes": classes, "train_test_split": split}
     for name, lines in (lists | {"bounding_boxes": boxes, "parts/parts": list(PARTS)}).items():
         text = "".join(f"{i} {line}\n" for i, line in enumerate(lines, 1))

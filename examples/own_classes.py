@@ -1,8 +1,8 @@
-"""Train on your own folders, one for each class, and look at the result.
+"""Train on your own folders, one for each class, and view the result.
 
     python examples/own_classes.py [DATA] [--out own] [--epochs 30]
 
-Without DATA the program draws 4 species of birds first. The network is a very small one with random initial weights, so
+Without DATA the program draws 4 species of birds first. The network is very small and starts from random weights, so
 that this takes a few minutes without a GPU. For a real network (timm's pretrained ResNet-50) remove `backbone`,
 `layer`, `init` and `size`.
 """
@@ -44,7 +44,9 @@ def main() -> None:
     print(f"held-out accuracy: {result.accuracy}")
 
     checkpoint = given.out / "model" / "lmpnet.safetensors"
-    found = lmpnet.discover(data, checkpoint=checkpoint, out=given.out / "found", overwrite=True, report=True)
+    found = lmpnet.discover(
+        data, checkpoint=checkpoint, method="parts", out=given.out / "found", overwrite=True, report=True
+    )
     print(f"{len(found.keypoints)} images, keypoints {', '.join(found.names)}: open {given.out}/found/report.html")
 
 

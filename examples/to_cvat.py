@@ -29,7 +29,14 @@ def main() -> None:
     model = lmpnet.load_checkpoint(named.out / "lmpnet.safetensors")
 
     found = lmpnet.discover(
-        given.photos, model=model, out=given.out, overwrite=True, export="cvat", report=True, overlays=False
+        given.photos,
+        model=model,
+        method="parts",
+        out=given.out,
+        overwrite=True,
+        export="cvat",
+        report=True,
+        overlays=False,
     )
 
     # annotators should begin with the images where a part is missing or the scores are low

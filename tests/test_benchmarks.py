@@ -20,38 +20,38 @@ def importable():
 def test_a_heat_map_gives_its_position_back():
     from fcn import positions, targets
 
-    parts = torch.rand(3, 4, 2) * 0.8 + 0.1
-    wanted = targets(parts, 56)
+    landmarks = torch.rand(3, 4, 2) * 0.8 + 0.1
+    wanted = targets(landmarks, 56)
     torch.testing.assert_close(wanted.sum((2, 3)), torch.ones(3, 4))
     found = positions(wanted.log())
-    assert (found - parts).abs().max() < 0.4 / 56  # 3 x 3 cells do not hold the whole Gaussian
+    assert (found - landmarks).abs().max() < 0.4 / 56  # 3 x 3 cells do not hold the whole Gaussian
 
 
-def test_the_loss_is_least_for_the_right_maps_and_ignores_hidden_parts():
+def test_the_loss_is_least_for_the_right_maps_and_ignores_hidden_landmarks():
     from fcn import loss_of, targets
 
-    parts = torch.tensor([[[0.3, 0.6], [torch.nan, torch.nan]]])
-    maps = targets(parts, 8).log().nan_to_num(0.0).requires_grad_()
-    loss = loss_of(maps, parts)
-    share = targets(parts, 8)[0, 0]
+    landmarks = torch.tensor([[[0.3, 0.6], [torch.nan, torch.nan]]])
+    maps = targets(landmarks, 8).log().nan_to_num(0.0).requires_grad_()
+    loss = loss_of(maps, landmarks)
+    share = targets(landmarks, 8)[0, 0]
     torch.testing.assert_close(loss, -(share * share.log()).sum())  # the entropy of the target, which nothing beats
     loss.backward()
     torch.testing.assert_close(maps.grad, torch.zeros_like(maps), atol=1e-6, rtol=0)
-    assert loss_of(torch.randn(1, 2, 8, 8), parts) > loss
+    assert loss_of(torch.randn(1, 2, 8, 8), landmarks) > loss
 
 
 def test_a_mirror_swaps_left_and_right():
-    from fcn import mirrored_parts
+    from fcn import mirrored_landmarks
 
-    # the order of CUB's parts after a flip, counted from 1: papers call it 1-6, 11, 12, 13, 10, 7, 8, 9, 14, 15
+    # the order of CUB's landmarks after a flip, counted from 1
     cub = "back beak belly breast crown forehead left_eye left_leg left_wing nape right_eye right_leg right_wing tail"
     names = [name.replace("_", " ") for name in cub.split()] + ["throat"]
-    assert [1 + index for index in mirrored_parts(names)] == [1, 2, 3, 4, 5, 6, 11, 12, 13, 10, 7, 8, 9, 14, 15]
+    assert [1 + index for index in mirrored_landmarks(names)] == [1, 2, 3, 4, 5, 6, 11, 12, 13, 10, 7, 8, 9, 14, 15]
 
 
-def test_a_part_stays_on_its_pixels_through_a_crop(birds, tmp_path):
-    """A white picture with one black square: the square's centre is where the crop says the part is, mirrored or not."""
-    from fcn import PartSet
+def test_a_landmark_stays_on_its_pixels_through_a_crop(tmp_path):
+    """A white image with one black square: the crop puts the landmark on the centre of the square, mirrored or not."""
+    from fcn import LandmarkDataset
     from PIL import Image
 
     from lmpnet_cli.data.annotations import AnnotatedImage
@@ -59,13 +59,13 @@ def test_a_part_stays_on_its_pixels_through_a_crop(birds, tmp_path):
     canvas = np.full((120, 180, 3), 255, np.uint8)
     canvas[70:75, 60:65] = 0
     Image.fromarray(canvas).save(tmp_path / "a.png")
-    parts = np.array([[62.0, 72.0], [np.nan, np.nan]])
+    landmarks = np.array([[62.0, 72.0], [np.nan, np.nan]])
     names = ["left eye", "right eye"]
     mirrored = 0
-    image = AnnotatedImage("1", tmp_path / "a.png", "a.png", parts, None, None)
+    image = AnnotatedImage("1", tmp_path / "a.png", "a.png", landmarks, None, None)
     seen = 0
     for epoch in range(12):
-        data = PartSet([image], names, 224, seed=5)
+        data = LandmarkDataset([image], names, 224, seed=5)
         data.epoch = epoch
         pixels, shares = data[0]
         shown = (~shares[:, 0].isnan()).nonzero().flatten().tolist()
@@ -81,7 +81,7 @@ def test_a_part_stays_on_its_pixels_through_a_crop(birds, tmp_path):
         seen += 1
         mirrored += shown == [1]
     assert seen > 3 and 0 < mirrored < seen
-    np.testing.assert_array_equal(image.landmarks, parts)  # as they were
+    np.testing.assert_array_equal(image.landmarks, [[62.0, 72.0], [np.nan, np.nan]])  # unchanged
 
 
 def test_a_subset_is_a_whole_cub_folder(birds, tmp_path):
@@ -110,6 +110,36 @@ def test_a_step_is_done_once_and_not_taken_for_another(tmp_path):
         step(tmp_path / "sub.txt", "python", "-c", append + ";", tmp_path / "sub.txt")
 
 
+def test_a_failed_step_ends_the_program_with_its_command(tmp_path):
+    from paper import Steps
+
+    with pytest.raises(SystemExit, match=r"This command failed, .*\npython -c 'raise SystemExit\(1\)'"):
+        Steps(tmp_path)(tmp_path / "never.txt", "python", "-c", "raise SystemExit(1)")
+
+
+def test_an_error_that_the_user_can_fix_is_one_message(tmp_path):
+    from program import run_program
+
+    from lmpnet_cli.data.annotations import read_annotations
+
+    with pytest.raises(SystemExit, match=r"^Error: There is no data set .*missing"):
+        run_program(lambda: read_annotations(tmp_path / "missing"))
+
+
+def test_the_keypoints_of_two_runs_are_compared_by_distance():
+    from reproducibility import moved
+
+    from lmpnet_cli.keypoints import Keypoints
+
+    def run(*xy):
+        return [Keypoints("a.jpg", 9, 9, np.array(xy), np.ones(len(xy)))]
+
+    nowhere = (np.nan, np.nan)
+    assert moved(run((1.0, 1.0), (2.0, 2.0)), run((1.0, 1.0), (5.0, 6.0))) == ("1 of 2", 5.0)
+    assert moved(run((1.0, 1.0), nowhere), run((1.0, 1.0), (5.0, 6.0))) == ("0 of 2, 1 appear or vanish", 0.0)
+    assert moved(run((1.0, 1.0), nowhere), run((1.0, 1.0), nowhere)) == ("0 of 2", 0.0)
+
+
 def test_measures_of_maps_by_hand():
     from entropy import other_measures, quarters
 
@@ -128,7 +158,7 @@ def test_measures_of_maps_by_hand():
     assert share.tolist() == pytest.approx([2.5 + 1 / 36, 1, 1, 0.5, 1 / 36])
 
 
-def test_the_benchmark_of_vocabularies_scores_what_the_commands_make(birds, checkpoint, tmp_path, monkeypatch):
+def test_the_benchmark_of_parts_scores_what_the_commands_make(birds, checkpoint, tmp_path, monkeypatch):
     import json
 
     import parts
@@ -158,10 +188,10 @@ def test_the_benchmark_of_vocabularies_scores_what_the_commands_make(birds, chec
         assert row[name] == same[name], name
 
 
-def test_a_measurement_is_kept_for_a_run_that_goes_on(tmp_path):
+def test_a_measurement_is_stored_for_a_resumed_run(tmp_path):
     import os
 
-    from speed import kept
+    from speed import run_once
 
-    first = kept(tmp_path / "x.json", os.getpid)
-    assert first != os.getpid() and kept(tmp_path / "x.json", os.getpid) == first
+    first = run_once(tmp_path / "x.json", os.getpid)
+    assert first != os.getpid() and run_once(tmp_path / "x.json", os.getpid) == first
