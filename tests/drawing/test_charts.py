@@ -83,7 +83,14 @@ def test_bars_are_as_long_as_the_detection_rates_and_the_best_is_orange():
 
     def chart(rates, best):
         entry = {"images": 7, "rate": rates, "most_frequent": best}
-        document = {"dataset": "birds", "method": "saliency", "k": 5, "parts": list(rates), "all": entry, "classes": {}}
+        document = {
+            "dataset": "birds",
+            "method": "saliency",
+            "k": 5,
+            "landmarks": list(rates),
+            "all": entry,
+            "classes": {},
+        }
         return draw_saliency_histogram(document)
 
     first = chart({"beak": 0.8, "tail": 0.4, "crest": None}, "beak")

@@ -164,7 +164,7 @@ def test_images_that_a_file_leaves_out_are_wrong_and_counted(birds, checkpoint, 
     kept[-1]["image_id"] = test_ids[-1]
     document["images"][test_ids[-1] - 1]["width"] += 40
     path.write_text(json.dumps(document | {"annotations": kept}))
-    with pytest.raises(DatasetError, match="a picture of another size"):
+    with pytest.raises(DatasetError, match="Score the keypoints on the images that they were made on"):
         evaluate(birds, predictions=path)
 
 
@@ -188,11 +188,11 @@ def test_landmarks_outside_their_image_are_moved_or_left_out_and_counted(birds, 
     assert metrics["images"] == 2
     assert metrics["left_out"] == 1
     assert metrics["left_out_because"] == {
-        "points moved onto the border of their picture": 1,
-        "points far outside their picture": 3,
-        "pictures whose points all lie outside": 1,
+        "landmarks moved onto the border of their image": 1,
+        "landmarks far outside their image": 3,
+        "images whose landmarks are all outside": 1,
     }
-    with pytest.raises(InputError, match="None of the 1 annotated pictures can be scored"):
+    with pytest.raises(InputError, match="None of the 1 annotated images can be scored"):
         (tmp_path / "one").mkdir()
         evaluate(
             annotated(tmp_path / "one", birds, [-9e9, 1, 2, 5, 9e9, 1]), predictions=path_of_one(tmp_path), **OPTIONS
@@ -233,8 +233,8 @@ def test_a_sweep_computes_the_maps_once(birds, checkpoint, monkeypatch):
     from lmpnet_cli.inference.runner import ModelRunner
 
     calls = []
-    maps = ModelRunner.maps
-    monkeypatch.setattr(ModelRunner, "maps", lambda self, pixels: calls.append(len(pixels)) or maps(self, pixels))
+    run = ModelRunner.run
+    monkeypatch.setattr(ModelRunner, "run", lambda self, pixels: calls.append(len(pixels)) or run(self, pixels))
     metrics = evaluate(birds, checkpoint=checkpoint, thr=tuple(np.arange(1, 5.5, 0.5)), **OPTIONS).metrics
     assert len(metrics["results"]) == 9
     assert sum(calls) == 48

@@ -37,17 +37,17 @@ def test_detections_on_tails_alone(birds, checkpoint, monkeypatch):
     tail = annotations.landmark_names.index("tail")
     classes = sorted({image.class_name for image in annotations.images})
     of = {image.name: image for image in annotations.images}
-    real = LMPNetPredictions.keypoints
+    real = LMPNetPredictions.sweep
 
     def tails(self):
-        found = real(self)
+        (found,) = real(self)
         for each in found:
             each.xy[:] = np.nan
             if of[each.file_name].class_name == classes[1]:
                 each.xy[0] = of[each.file_name].landmarks[tail] + 0.5
-        return found
+        return [found]
 
-    monkeypatch.setattr(LMPNetPredictions, "keypoints", tails)
+    monkeypatch.setattr(LMPNetPredictions, "sweep", tails)
     document = salient(birds, checkpoint=checkpoint, method="lmpnet", alpha=0.02, **OPTIONS).document
     entry = document["classes"][classes[1]]
     assert entry["rate"]["tail"] == 1 and entry["most_frequent"] == "tail" == document["all"]["most_frequent"]

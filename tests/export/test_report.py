@@ -124,7 +124,7 @@ def test_three_commands_write_their_report(birds, checkpoint, tmp_path):
     shared = ["-c", str(checkpoint), "--device", "cpu", "--workers", "0", "--report", "--json"]
     images = str(birds / "images" / sorted(path.name for path in (birds / "images").iterdir())[0])
     for arguments, words in (
-        (["discover", images], ("Gallery", "kp5")),
+        (["discover", images, "--method", "lmpnet"], ("Gallery", "kp5")),
         (["viz-filters", images, "--columns", "3", "--rows", "2"], ("Filter atlas", "votes")),
         (["eval", str(birds)], ("Scores", "image centre")),
     ):
@@ -135,7 +135,7 @@ def test_three_commands_write_their_report(birds, checkpoint, tmp_path):
         assert all(word in text for word in words)
         again = CliRunner().invoke(app, [*arguments, "--out", str(out), *shared[:-2], "--overwrite", "--json"])
         assert again.exit_code == 0 and not (out / "report.html").exists()  # it described the earlier run
-    with pytest.raises(OptionError, match="go into --out"):
+    with pytest.raises(OptionError, match="need an output folder: pass --out"):
         DiscoverConfig(images=("x",), report=True)
 
 

@@ -111,7 +111,7 @@ def test_names_that_do_not_fit_are_refused(named, checkpoint, birds):
         learn_parts(checkpoint=checkpoint, names="a,b")
     with pytest.raises(OptionError, match="--names"):
         learn_parts(checkpoint=named)
-    with pytest.raises(OptionError, match=r"--names gives 2 names, but --k is 3"):
+    with pytest.raises(OptionError, match=r"--names gives 2 names, which does not agree with --k 3"):
         learn_parts(birds, names="a,b", k=3)
     for wrong in ("a,,b", "a,a", ""):
         with pytest.raises(OptionError, match="--names"):
