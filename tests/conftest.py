@@ -20,8 +20,8 @@ sys.path.insert(0, str(ROOT / "examples"))
 
 # the slowest files come first, so that processes side by side end together
 FIRST = (
-    "test_training.py", "test_cluster.py", "test_photographs.py", "test_exporting.py", "test_golden.py",
-    "test_end_to_end.py", "test_vocabularies.py", "test_saliency_finder.py", "test_runs.py",
+    "test_ray.py", "test_train.py", "test_photographs.py", "test_saliency.py", "test_trainer.py", "test_onnx.py",
+    "test_golden.py", "test_end_to_end.py", "test_learn_parts.py", "test_cli.py", "test_runs.py",
 )  # fmt: skip
 
 

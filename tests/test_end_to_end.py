@@ -1,4 +1,4 @@
-"""From pictures sorted into classes to keypoints: a small network learns drawn birds from random weights."""
+"""From photos sorted into classes to keypoints: a small network learns drawn birds from random weights."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from lmpnet_cli.training.train import train
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The data and the run: four species, 60 pictures each, half of them for training."""
+    """The data and the run: four species, 60 photos each, half of them for training."""
     from draw_birds import write_cub
 
     root = tmp_path_factory.mktemp("learned")

@@ -41,11 +41,11 @@ def birds(folder: Path) -> Path:
 
 def made(folder: Path) -> dict[str, Path]:
     """The files of a stored run, made now."""
-    pictures = [min(each.iterdir()) for each in sorted((bundled_examples() / "images").iterdir())]
-    discover(pictures, out=folder / "lmpnet", method="lmpnet", overlays=False, **OPTIONS)
-    discover(pictures, out=folder / "parts", method="parts", overlays=False, **OPTIONS)
+    photos = [min(each.iterdir()) for each in sorted((bundled_examples() / "images").iterdir())]
+    discover(photos, out=folder / "lmpnet", method="lmpnet", overlays=False, **OPTIONS)
+    discover(photos, out=folder / "parts", method="parts", overlays=False, **OPTIONS)
     evaluate(out=folder / "eval", split="all", thr=(1.0, 3.0), parts=False, **OPTIONS)
-    visualize_filters(pictures, out=folder / "filters", columns=4, rows=3, **OPTIONS)
+    visualize_filters(photos, out=folder / "filters", columns=4, rows=3, **OPTIONS)
     train(birds(folder / "birds"), out=folder / "train", **TRAINING)
     return {
         "lmpnet.json": folder / "lmpnet" / "keypoints.json",

@@ -29,11 +29,11 @@ def test_greedy_pck_beats_the_baselines_on_whole_photographs(photographs):
 
 def test_discover_reads_every_photograph(photographs, tmp_path):
     folder = min((photographs / "cub-full" / "images").iterdir())
-    pictures = sorted(folder.iterdir())[:24]
-    result = discover(pictures, out=tmp_path / "out", method="lmpnet", device="cpu")
-    assert len(result.keypoints) == len(pictures) == 24
+    photos = sorted(folder.iterdir())[:24]
+    result = discover(photos, out=tmp_path / "out", method="lmpnet", device="cpu")
+    assert len(result.keypoints) == len(photos) == 24
     assert not result.skipped
     assert all(each.found[0] for each in result.keypoints)
-    parts = discover(pictures, device="cpu")
+    parts = discover(photos, device="cpu")
     assert parts.method == "parts" and len(parts.keypoints) == len(result.keypoints)
     assert sum(each.found.sum() for each in parts.keypoints) > 3 * len(parts.keypoints)

@@ -53,9 +53,10 @@ def parts(config: PartsConfig, terminal: Terminal) -> None:
     result = terminal.run(run, config)
 
     spec, out = result.spec, config.out or default_out("parts")
+    count = spec.learned_from.get("images")
     naming = f"look at {out}/parts.png, then: lmpnet parts -c {out}/lmpnet.safetensors --names ... --out named"
     facts = {
-        "learned from": f"{spec.learned_from.get('images', spec.learned_from.get('pictures', '-'))} images",
+        "learned from": count and f"{count} images",
         "parts": f"{spec.k}: {', '.join(spec.names)}, found from a score of {spec.threshold:g}",
         "next": naming if result.document else f"lmpnet discover IMAGES -c {out}/lmpnet.safetensors",
     }

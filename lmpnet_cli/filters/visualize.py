@@ -42,7 +42,7 @@ RESULTS = ("filters.png", "filters.json", "comparison.png", "run.json", "report.
 
 @dataclass(frozen=True)
 class Gallery:
-    """One checkpoint of a comparison: filters evenly sampled, each on the images where it answers strongest.
+    """One checkpoint of a comparison: filters evenly sampled, each on the images with its strongest activations.
 
     Attributes:
         entropy: mean over filters and images in nats.
@@ -52,7 +52,7 @@ class Gallery:
     pooling: str
     entropy: float
     filters: list[FilterView]
-    picture: Rgb
+    drawing: Rgb
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def _write(config: VisualizeConfig, runner: ModelRunner, result: VisualizeResult
     with suppress(OSError):  # of an earlier run
         (config.out / "comparison.png").unlink()
     if result.comparison:
-        save_png(config.out / "comparison.png", stack([each.picture for each in result.comparison]))
+        save_png(config.out / "comparison.png", stack([each.drawing for each in result.comparison]))
 
     skipped = skipped_entries(result.skipped)
     document = {

@@ -220,7 +220,7 @@ def fit_part_head(spec: PartHeadSpec, bank: FeatureBank, seed: int, recipe: Reci
     part_head.get_buffer("level")[2] = bank.features.object_threshold
 
     threshold = round(visibility_threshold(part_head, bank.features), 4)
-    learned_from = {"pictures": count, "seed": seed, "input_size": bank.input_size}
+    learned_from = {"images": count, "seed": seed, "input_size": bank.input_size}
     part_head.spec = replace(part_head.spec, threshold=threshold, learned_from=learned_from)
     return part_head.eval()
 

@@ -44,8 +44,8 @@ def test_columns_by_maximum_and_rows_by_rank(birds, checkpoint, tmp_path):
             assert activation == pytest.approx(ranked[rank - 1], abs=1e-3)
             assert activation == pytest.approx(column[names.index(name)], abs=1e-3)
         assert all(len(tile["files"]) == 4 for tile in view["tiles"])
-    with Image.open(tmp_path / "out/filters.png") as picture:
-        width, height = picture.size
+    with Image.open(tmp_path / "out/filters.png") as photo:
+        width, height = photo.size
     assert width > 4 * 64
     assert height > 3 * 64
 
@@ -58,8 +58,8 @@ def test_the_replica_has_filters_of_its_own(birds, checkpoint):
 
 
 def test_fewer_images_than_a_tile(birds, checkpoint):
-    picture = sorted((birds / "images").rglob("*.jpg"))[0]
-    result = visualize_filters(picture, checkpoint=checkpoint, **OPTIONS)
+    photo = sorted((birds / "images").rglob("*.jpg"))[0]
+    result = visualize_filters(photo, checkpoint=checkpoint, **OPTIONS)
     assert [len(tile["files"]) for tile in result.filters[0].tiles] == [1]
 
 
@@ -110,9 +110,9 @@ def test_the_replica_s_layer_sees_the_masked_picture(birds, checkpoint):
     dict(model.replica.backbone.network.named_children())["layer2"].register_forward_hook(
         lambda _m, _i, output: heard.append(output.relu().amax((2, 3)))
     )
-    for pictures, output in runner.batches(list_images([birds / "images"]), Progress()):
+    for photos, output in runner.batches(list_images([birds / "images"]), Progress()):
         heard.clear()
-        images = model.normalize(torch.from_numpy(np.stack([picture.pixels for picture in pictures])))
+        images = model.normalize(torch.from_numpy(np.stack([photo.pixels for photo in photos])))
         with torch.inference_mode():
             for masked in (True, False):
                 model.replica(model.hide_first_keypoint(images, output.maps) if masked else images)
@@ -133,10 +133,10 @@ def test_weak_filters_are_as_small_as_they_are():
 
 def test_a_comparison_of_an_earlier_run_is_not_left_beside_a_new_one(birds, checkpoint, tmp_path):
     options = OPTIONS | {"checkpoint": checkpoint, "out": tmp_path / "out"}
-    picture = sorted((birds / "images").rglob("*.jpg"))[0]
-    visualize_filters(picture, compare=checkpoint, **options)
+    photo = sorted((birds / "images").rglob("*.jpg"))[0]
+    visualize_filters(photo, compare=checkpoint, **options)
     assert (tmp_path / "out/comparison.png").exists()
-    visualize_filters(picture, overwrite=True, **options)
+    visualize_filters(photo, overwrite=True, **options)
     assert not (tmp_path / "out/comparison.png").exists()
 
 
@@ -157,9 +157,9 @@ def test_several_checkpoints_in_one_picture(birds, checkpoint, tmp_path):
         assert len(gallery["filters"]) == 3 * 4
         assert all([tile["ranks"] for tile in view["tiles"]] == [[1, 2, 3, 4]] for view in gallery["filters"])
         assert 0 < gallery["entropy"] < np.log(16)
-    with Image.open(out / "comparison.png") as picture:
-        heights = [gallery.picture.shape[0] for gallery in result.comparison]
-        assert picture.size == (result.comparison[0].picture.shape[1], sum(heights))
+    with Image.open(out / "comparison.png") as photo:
+        heights = [gallery.drawing.shape[0] for gallery in result.comparison]
+        assert photo.size == (result.comparison[0].drawing.shape[1], sum(heights))
     alone = visualize_filters(birds / "images", checkpoint=other / "lmpnet.safetensors", **OPTIONS)
     assert alone.comparison == []
     assert second["filters"][0]["max_activation"] == pytest.approx(alone.filters[0].max_activation, rel=1e-4)

@@ -17,7 +17,7 @@ from lmpnet_cli.data.listing import list_images
 from lmpnet_cli.discovery.discover import discover
 from lmpnet_cli.errors import CheckpointError, OptionError
 from lmpnet_cli.evaluation.evaluate import evaluate
-from lmpnet_cli.inference import saliency as saliency_finder
+from lmpnet_cli.inference import saliency as saliency_module
 from lmpnet_cli.inference.predictor import open_predictor
 from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.coco import read_keypoints
@@ -28,7 +28,7 @@ OPTIONS = {"device": "cpu", "workers": 0, "method": "saliency", "coarse_stride":
 
 
 @pytest.fixture(scope="module")
-def pictures(birds: Path) -> list[Path]:
+def photos(birds: Path) -> list[Path]:
     return sorted((birds / "images").rglob("*.jpg"))[:3]
 
 
@@ -55,10 +55,10 @@ class Heard(Progress):
         self.callback.append(message)
 
 
-def test_the_same_files_as_the_first_method(pictures, checkpoint, tmp_path):
+def test_the_same_files_as_the_first_method(photos, checkpoint, tmp_path):
     heard = Heard()
     options = OPTIONS | {"nms_radius": 4, "panels": True}  # 64 pixels have few places 8 apart
-    result = discover(pictures, out=tmp_path / "out", checkpoint=checkpoint, progress=heard, **options)
+    result = discover(photos, out=tmp_path / "out", checkpoint=checkpoint, progress=heard, **options)
     document = json.loads((tmp_path / "out/keypoints.json").read_text())
     info = document["info"]
     assert (info["method"], info["k"], info["thr"]) == ("saliency", 5, None)
@@ -72,8 +72,8 @@ def test_the_same_files_as_the_first_method(pictures, checkpoint, tmp_path):
         assert scores == sorted(scores, reverse=True) and all(0 < score < 1 for score in scores)
         aspect = image["width"] / image["height"]
         for folder, panels in (("overlays", 1), ("panels", 4)):
-            with Image.open(tmp_path / "out" / folder / Path(image["file_name"]).with_suffix(".jpg")) as picture:
-                assert picture.width / picture.height == pytest.approx(panels * aspect, rel=0.1)
+            with Image.open(tmp_path / "out" / folder / Path(image["file_name"]).with_suffix(".jpg")) as photo:
+                assert photo.width / photo.height == pytest.approx(panels * aspect, rel=0.1)
     assert read_keypoints(tmp_path / "out/keypoints.json")[0].file_name == result.keypoints[0].file_name
     # 64 pixels, patches of 16 without overlap: 16 copies
     assert heard.callback[0].startswith("16 occluded copies of each image: about ") and "for 3." in heard.callback[0]
@@ -98,23 +98,23 @@ def test_points_lie_where_the_class_is_lost(checkpoint, tmp_path):
     assert result.keypoints[0].class_name == model.spec.classes[0]
 
 
-def test_seeds_decide_and_batches_do_not(pictures, checkpoint):
+def test_seeds_decide_and_batches_do_not(photos, checkpoint):
     def found(**options):
-        results = discover(pictures, checkpoint=checkpoint, **OPTIONS | options).keypoints
+        results = discover(photos, checkpoint=checkpoint, **OPTIONS | options).keypoints
         return np.array([each.xy for each in results])
 
     first = found()
     np.testing.assert_array_equal(first, found())
     np.testing.assert_allclose(first, found(batch_size=3), atol=1e-3)
-    np.testing.assert_allclose(first, found(batch_size=48), atol=1e-3)  # three pictures in one pass
+    np.testing.assert_allclose(first, found(batch_size=48), atol=1e-3)  # three photos in one pass
     assert not np.allclose(first, found(seed=1), atol=1e-3)
 
 
-def test_pictures_share_a_pass_where_patches_are_few(pictures, checkpoint):
-    config = DiscoverConfig(images=pictures, checkpoint=checkpoint, batch_size=32, **OPTIONS)
+def test_pictures_share_a_pass_where_patches_are_few(photos, checkpoint):
+    config = DiscoverConfig(images=photos, checkpoint=checkpoint, batch_size=32, **OPTIONS)
     predictor = open_predictor(config)
     assert predictor.copies == 16 and predictor.loader.batch_size == 2
-    assert [len(batch) for batch, _ in predictor.batches(list_images(pictures), Progress())] == [2, 1]
+    assert [len(batch) for batch, _ in predictor.batches(list_images(photos), Progress())] == [2, 1]
     assert open_predictor(replace(config, batch_size=4)).loader.batch_size == 1
 
 
@@ -127,11 +127,11 @@ def test_eval_has_one_row_and_the_same_table(birds, checkpoint, tmp_path):
     assert row["thr"] is None and len(row["greedy_pck"]["kp"]) == 4 and 0 <= row["coverage"] <= 100
     assert 0 <= metrics["accuracy"] <= 1 and metrics["replica_accuracy"] is None and metrics["entropy"] is None
     assert len(list((tmp_path / "out/panels").rglob("*.jpg"))) == 48
-    # the annotated panel is there: five panels of one picture
+    # the annotated panel is there: five panels of one photo
     name = next((birds / "images").rglob("*.jpg")).parent.name
     drawn = next((tmp_path / "out/panels" / name).iterdir())
-    with Image.open(drawn) as panels, Image.open(birds / "images" / name / drawn.name) as picture:
-        assert panels.width / panels.height == pytest.approx(5 * picture.width / picture.height, rel=0.1)
+    with Image.open(drawn) as panels, Image.open(birds / "images" / name / drawn.name) as photo:
+        assert panels.width / panels.height == pytest.approx(5 * photo.width / photo.height, rel=0.1)
     # scored from the file, the same
     discover(birds / "images", out=tmp_path / "files", checkpoint=checkpoint, k=4, overlays=False, **OPTIONS)
     again = evaluate(birds, predictions=tmp_path / "files/keypoints.json")
@@ -139,9 +139,9 @@ def test_eval_has_one_row_and_the_same_table(birds, checkpoint, tmp_path):
     assert again.metrics["method"] == "saliency"
 
 
-def test_any_timm_classifier(pictures, timm_weights, tmp_path):
+def test_any_timm_classifier(photos, timm_weights, tmp_path):
     options = OPTIONS | {"classifier": "test_resnet", "classifier_weights": timm_weights, "size": 64}
-    result = discover(pictures, out=tmp_path / "out", **options)
+    result = discover(photos, out=tmp_path / "out", **options)
     info = json.loads((tmp_path / "out/keypoints.json").read_text())["info"]
     assert info["classifier"] == "test_resnet"
     assert info["checkpoint"]["name"] == "resnet.safetensors" and len(info["checkpoint"]["sha256"]) == 64
@@ -151,7 +151,7 @@ def test_any_timm_classifier(pictures, timm_weights, tmp_path):
     from safetensors.torch import load_file
 
     network.load_state_dict(load_file(timm_weights))
-    rgb = np.asarray(Image.open(pictures[0]).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR), np.float32)
+    rgb = np.asarray(Image.open(photos[0]).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR), np.float32)
     config = network.pretrained_cfg
     x = (torch.tensor(rgb / 255) - torch.tensor(config["mean"])) / torch.tensor(config["std"])
     probability = network(x.permute(2, 0, 1)[None]).softmax(1).max().item()
@@ -178,7 +178,7 @@ def test_any_timm_classifier(pictures, timm_weights, tmp_path):
         ({"classifier": "test_resnet", "classifier_weights": "text"}, CheckpointError, "not a safetensors file"),
     ],
 )
-def test_what_cannot_be(options, error, message, pictures, timm_weights, checkpoint, tmp_path):
+def test_what_cannot_be(options, error, message, photos, timm_weights, checkpoint, tmp_path):
     (tmp_path / "text").write_text("no weights")
     places = {"own": timm_weights, "text": tmp_path / "text"}
     given = options.get("classifier_weights")
@@ -186,10 +186,10 @@ def test_what_cannot_be(options, error, message, pictures, timm_weights, checkpo
     if "classifier" not in options:
         options["checkpoint"] = checkpoint
     with pytest.raises(error, match=message):
-        discover(pictures, **OPTIONS | options)
+        discover(photos, **OPTIONS | options)
 
 
-def test_networks_without_relus_are_refused_before_the_long_part(pictures, tmp_path, monkeypatch):
+def test_networks_without_relus_are_refused_before_the_long_part(photos, tmp_path, monkeypatch):
     torch.manual_seed(0)
     path = tmp_path / "vit.safetensors"
     save_file(timm.create_model("test_vit", num_classes=3).state_dict(), path)
@@ -200,20 +200,20 @@ def test_networks_without_relus_are_refused_before_the_long_part(pictures, tmp_p
     monkeypatch.setattr("lmpnet_cli.saliency.pipeline.occlusion_scores", never)
     monkeypatch.setattr("lmpnet_cli.inference.saliency.SaliencyPredictor._cost", never)
     with pytest.raises(OptionError, match="this network calls gelu"):
-        discover(pictures, classifier="test_vit", classifier_weights=path, **OPTIONS)
+        discover(photos, classifier="test_vit", classifier_weights=path, **OPTIONS)
     with pytest.raises(OptionError, match="Choose another --size"):
-        discover(pictures, classifier="test_vit", classifier_weights=path, size=100, **OPTIONS)
+        discover(photos, classifier="test_vit", classifier_weights=path, size=100, **OPTIONS)
 
 
-def test_a_model_and_a_classifier_are_one_too_many(pictures, checkpoint):
+def test_a_model_and_a_classifier_are_one_too_many(photos, checkpoint):
     with pytest.raises(OptionError, match="remove one of them"):
-        discover(pictures, model=load_checkpoint(checkpoint), classifier="test_resnet", **OPTIONS)
+        discover(photos, model=load_checkpoint(checkpoint), classifier="test_resnet", **OPTIONS)
 
 
-def test_another_class_can_be_explained(pictures, checkpoint):
+def test_another_class_can_be_explained(photos, checkpoint):
     def relevance(target_class):
-        config = DiscoverConfig(images=pictures[:1], checkpoint=checkpoint, target_class=target_class, **OPTIONS)
-        ((_, predictions),) = open_predictor(config).batches(list_images(pictures[:1]), Progress())
+        config = DiscoverConfig(images=photos[:1], checkpoint=checkpoint, target_class=target_class, **OPTIONS)
+        ((_, predictions),) = open_predictor(config).batches(list_images(photos[:1]), Progress())
         return predictions.relevance[0], predictions.found[0].class_name
 
     (coarse, fine), predicted = relevance(None)
@@ -225,21 +225,21 @@ def test_another_class_can_be_explained(pictures, checkpoint):
     assert not np.allclose(fine, other_fine)
 
 
-def test_without_a_weight_the_occluded_copies_are_not_made(pictures, checkpoint, tmp_path):
+def test_without_a_weight_the_occluded_copies_are_not_made(photos, checkpoint, tmp_path):
     heard = Heard()
     config = {"checkpoint": checkpoint, "coarse_weight": 0, "progress": heard, **OPTIONS}
-    plain = discover(pictures, **config)
+    plain = discover(photos, **config)
     assert heard.callback == []
-    shown = discover(pictures, panels=True, out=tmp_path / "out", **config)
+    shown = discover(photos, panels=True, out=tmp_path / "out", **config)
     assert len(heard.callback) == 1
     for one, other in zip(plain.keypoints, shown.keypoints, strict=True):
         np.testing.assert_allclose(one.xy, other.xy, atol=1e-3)
 
 
-def test_points_far_outside_do_not_stop_the_panels(pictures, checkpoint, tmp_path):
-    with Image.open(pictures[0]) as picture:
-        size = picture.size
-        picture.save(tmp_path / "a.jpg")
+def test_points_far_outside_do_not_stop_the_panels(photos, checkpoint, tmp_path):
+    with Image.open(photos[0]) as photo:
+        size = photo.size
+        photo.save(tmp_path / "a.jpg")
     (tmp_path / "a.json").write_text(
         json.dumps(
             {
@@ -276,46 +276,46 @@ def test_a_failing_eval_leaves_the_panels_as_they_were(birds, checkpoint, tmp_pa
 
 def test_bfloat16_stays_near(birds, timm_weights):
     """The same maps up to a hundredth of their range, on a classifier that loses something everywhere."""
-    pictures = sorted((birds / "images").rglob("*.jpg"))[:2]
+    photos = sorted((birds / "images").rglob("*.jpg"))[:2]
     options = OPTIONS | {"classifier": "test_resnet", "classifier_weights": timm_weights, "size": 96}
     maps = []
     for precision in ("32", "bf16"):
-        predictor = open_predictor(DiscoverConfig(images=pictures, precision=precision, **options))
+        predictor = open_predictor(DiscoverConfig(images=photos, precision=precision, **options))
         logits = predictor.classifier.logits
         predictor.classifier = replace(predictor.classifier, logits=lambda x, logits=logits: 50 * logits(x))
-        answers = [predictions for _, predictions in predictor.batches(list_images(pictures), Progress())]
+        answers = [predictions for _, predictions in predictor.batches(list_images(photos), Progress())]
         maps.append(np.array([coarse for predictions in answers for coarse, _ in predictions.relevance]))
     assert maps[0].max() > 0.01
     assert np.corrcoef(maps[0].ravel(), maps[1].ravel())[0, 1] > 0.98
 
 
-def test_the_model_is_left_as_it_was(pictures, checkpoint):
+def test_the_model_is_left_as_it_was(photos, checkpoint):
     model = load_checkpoint(checkpoint)
     model.train()
     flags = [module.training for module in model.modules()]
-    discover(pictures, model=model, **OPTIONS)
+    discover(photos, model=model, **OPTIONS)
     assert [module.training for module in model.modules()] == flags
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("fast", [False, True])
-def test_auto_takes_bfloat16_for_the_copies_where_it_is_fast(fast, pictures, checkpoint, monkeypatch):
-    monkeypatch.setattr(saliency_finder, "fast_bfloat16", lambda device: fast)
+def test_auto_takes_bfloat16_for_the_copies_where_it_is_fast(fast, photos, checkpoint, monkeypatch):
+    monkeypatch.setattr(saliency_module, "fast_bfloat16", lambda device: fast)
 
     def chosen(precision):
-        config = DiscoverConfig(images=pictures, checkpoint=checkpoint, precision=precision, **OPTIONS)
+        config = DiscoverConfig(images=photos, checkpoint=checkpoint, precision=precision, **OPTIONS)
         return open_predictor(config).bfloat16
 
     assert [chosen(each) for each in ("auto", "32", "bf16")] == [fast, False, True]
 
 
-def test_whole_copies_find_the_same_points(pictures, checkpoint, monkeypatch):
+def test_whole_copies_find_the_same_points(photos, checkpoint, monkeypatch):
     """What a network gets that cannot be shown patches, and what every network gets on a GPU."""
     options = OPTIONS | {"checkpoint": checkpoint, "precision": "32", "coarse_weight": 0.9, "coarse_stride": 8}
-    local = discover(pictures, **options).keypoints
-    monkeypatch.setattr(saliency_finder, "fast_occlusion_works", lambda classify, size, device: False)
+    local = discover(photos, **options).keypoints
+    monkeypatch.setattr(saliency_module, "fast_occlusion_works", lambda classify, size, device: False)
     monkeypatch.setattr(pipeline.sparse, "score_batches", None)  # would fail if it were called
-    whole = discover(pictures, **options).keypoints
+    whole = discover(photos, **options).keypoints
     for one, other in zip(local, whole, strict=True):
         np.testing.assert_allclose(one.xy, other.xy, atol=1e-3)
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)

@@ -1,4 +1,4 @@
-"""The vocabulary against a literal twin, and what it must not depend on."""
+"""The part head against a literal twin, and what it must not depend on."""
 
 from dataclasses import replace
 

@@ -41,7 +41,7 @@ def test_parts_are_stored_beside_weights_that_stay_unchanged(checkpoint, named):
         f"part_head.{name}" for name in ("centre", "projection", "level", "weight", "bias")
     }
     spec = part_head_spec(read_header(named))
-    assert (spec.names, spec.k, spec.learned_from["pictures"]) == (("head", "wing", "tail"), 3, 48)
+    assert (spec.names, spec.k, spec.learned_from["images"]) == (("head", "wing", "tail"), 3, 48)
     assert read_header(named)["training"] == read_header(checkpoint)["training"]
     document = json.loads((named.parent / "parts.json").read_text())
     assert [entry["name"] for entry in document["keypoints"]] == ["head", "wing", "tail"]
@@ -150,7 +150,7 @@ def test_unreadable_images_are_listed_and_no_more_than_asked_for_are_used(tmp_pa
     options = OPTIONS | {"k": 2, "images": 6}
     result = learn_parts(tmp_path / "photos", checkpoint=checkpoint, out=tmp_path / "out", **options)
     assert [name for name, _ in result.skipped] == ["broken.jpg"]
-    assert result.spec.learned_from["pictures"] == 5
+    assert result.spec.learned_from["images"] == 5
     assert (
         json.loads((tmp_path / "out/parts.json").read_text())["learned_from"]["skipped"][0]["file_name"] == "broken.jpg"
     )

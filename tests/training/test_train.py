@@ -139,7 +139,7 @@ def test_training_ends_with_parts(few_birds, tmp_path, short_learning):
     model = load_checkpoint(tmp_path / "run/lmpnet.safetensors")
     assert model.part_head.spec.names == ("kp1", "kp2")
     assert (tmp_path / "run/parts.png").exists()
-    learned_from = model.part_head.spec.learned_from["pictures"]
+    learned_from = model.part_head.spec.learned_from["images"]
     assert learned_from == 9  # validation images choose the best epoch, and parts are not learned from them
     assert load_checkpoint(tmp_path / "run/last.safetensors").part_head is None
 

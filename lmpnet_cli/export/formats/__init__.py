@@ -1,7 +1,7 @@
 """Write keypoints in the formats of other tools, all from one `Document`.
 
 To add a format, write one module here that holds a record `FORMAT = Format(...)` and is named like its value of `--to`
-(with _ for -), and add that value as one line to `FORMATS` in `config/convert.py`. The names are there because the
+(with _ for -), and add that value to `FormatName` in `config/convert.py`. The names are there because the
 command line answers `--help` before it loads anything. `lmpnet convert`, `discover --export`, the lock on the output
 and the warnings follow from the record.
 """
