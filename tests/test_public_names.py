@@ -1,8 +1,13 @@
 """The Python names of the contract, loaded on first use."""
 
 import inspect
+import random
+import subprocess
+import sys
 
+import numpy as np
 import pytest
+import torch
 
 import lmpnet_cli as lmpnet
 
@@ -30,8 +35,40 @@ def test_defaults_are_those_of_the_paper():
     assert inspect.signature(lmpnet.leaky_max_pool).parameters["epsilon"].default == 0.1
 
 
+def test_names_are_listed_before_they_are_loaded():
+    program = "import lmpnet_cli, sys; print('torch' in sys.modules, set(lmpnet_cli.__all__) - set(dir(lmpnet_cli)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "set()"]
+
+
 def test_all_names_are_there_and_no_others_are_invented():
-    assert all(getattr(lmpnet, name) is not None for name in lmpnet.__all__)
-    assert set(lmpnet.__all__) <= set(dir(lmpnet))
+    assert all(getattr(lmpnet, name).__name__ == name for name in lmpnet.__all__)
     with pytest.raises(AttributeError, match="no attribute 'magic'"):
         lmpnet.magic  # noqa: B018
+
+
+def generators():
+    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("discover", {"method": "lmpnet"}),
+        ("discover", {"method": "lmpnet", "workers": 2}),
+        ("discover", {"method": "saliency", "coarse_stride": 16}),
+        ("match", {}),
+        ("visualize_filters", {"columns": 3, "rows": 2}),
+    ],
+)
+def test_the_random_generators_of_the_caller_are_left_alone(name, options, birds, named):
+    images = sorted((birds / "images").rglob("*.jpg"))[:3]
+    before = generators()
+    getattr(lmpnet, name)(images, checkpoint=named, device="cpu", **{"workers": 0} | options)
+    assert generators() == before
+
+
+def test_scoring_leaves_the_random_generators_of_the_caller_alone(birds, named):
+    before = generators()
+    lmpnet.evaluate(birds, checkpoint=named, device="cpu", workers=0, stability=True)
+    assert generators() == before

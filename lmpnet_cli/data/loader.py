@@ -225,7 +225,12 @@ class ImageLoader:
         dataset = ImageDataset(images, self.size, self.max_pixels, preview)
         if workers and not isinstance(images[0], MemoryImage):  # those need no process to read them
             yield from DataLoader(
-                dataset, self.batch_size, num_workers=workers, collate_fn=list, worker_init_fn=_silence_pillow
+                dataset,
+                self.batch_size,
+                num_workers=workers,
+                collate_fn=list,
+                worker_init_fn=_silence_pillow,
+                generator=torch.Generator(),  # seeds the processes; otherwise the caller's generator would
             )
             return
 

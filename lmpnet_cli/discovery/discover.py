@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.data.listing import ListedImage, absolute, list_images, real
 from lmpnet_cli.data.loader import OVERLAY_SIDE, LoadedImage, MemoryImage, list_memory_images
@@ -89,8 +87,7 @@ def discover(
     def resumes() -> bool:
         return config.out is not None and can_resume(config.out, config.resume, config.overwrite)
 
-    # building a model draws random weights, before those of the checkpoint take their place
-    with lock_output(config.out, RESULTS, config.overwrite, resumes), torch.random.fork_rng(devices=[]):
+    with lock_output(config.out, RESULTS, config.overwrite, resumes):
         return _discover(config, in_memory, model, progress or Progress())
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lmpnet_cli.config import MatchConfig
 from lmpnet_cli.data.images import Rgb
 from lmpnet_cli.data.listing import list_images
@@ -56,8 +54,7 @@ def match(images: Any, *, model: LMPNet | None = None, progress: Progress | None
         LmpnetError: when fewer than two images can be read, the model has no parts, or `out` cannot be used.
     """
     config = MatchConfig(images=images, **options)
-    # building a model draws random weights, before those of the checkpoint take their place
-    with lock_output(config.out, RESULTS, config.overwrite), torch.random.fork_rng(devices=[]):
+    with lock_output(config.out, RESULTS, config.overwrite):
         return _match(config, model, progress or Progress())
 
 

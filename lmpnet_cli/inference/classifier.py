@@ -64,11 +64,12 @@ def timm_classifier(name: str, weights: Path | None, size: int | None, device: t
     _check_name(name, weights)
     tensors = None if weights is None else _tensors(weights)
     try:
-        if tensors is None:
-            network: Any = timm.create_model(name, pretrained=True)
-        else:
-            network = timm.create_model(name, pretrained=False, num_classes=_class_count(name, tensors, weights))
-            network.load_state_dict(tensors)
+        with torch.random.fork_rng(devices=[]):  # draws random weights, which the trained ones replace
+            if tensors is None:
+                network: Any = timm.create_model(name, pretrained=True)
+            else:
+                network = timm.create_model(name, pretrained=False, num_classes=_class_count(name, tensors, weights))
+                network.load_state_dict(tensors)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         if tensors is None:

@@ -217,7 +217,8 @@ def _build(path: Path, header: dict[str, Any]) -> LMPNet:
 
     with safe_open(path, framework="pt") as file:
         _refuse_misfit(planned, file)  # before memory is taken for what an untrusted header promises
-        model = build(spec, described.replica, part_head=part_head)
+        with torch.random.fork_rng(devices=[]):  # draws random weights, which those of the file replace
+            model = build(spec, described.replica, part_head=part_head)
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 
     model.load_state_dict(tensors)  # converts to float32

@@ -1,12 +1,10 @@
 """`discover` writes what the contract promises, whatever the images, their names and their number."""
 
 import json
-import random
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from lmpnet_cli.data.loader import LoadedImage
@@ -249,13 +247,3 @@ def test_images_in_memory_are_checked(folder, checkpoint, tmp_path):
         result = discover([array, truncated], checkpoint=checkpoint, **OPTIONS)
     assert [name for name, _ in result.skipped] == ["image_000001.jpg"]
     assert discover([np.zeros((9, 9, 3), np.uint8), array], checkpoint=checkpoint, max_pixels=100, **OPTIONS).skipped
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_the_random_generators_of_the_caller_are_left_alone(folder, checkpoint, workers):
-    def states():
-        return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
-
-    before = states()
-    discover(folder, checkpoint=checkpoint, method="lmpnet", device="cpu", workers=workers)
-    assert states() == before
