@@ -9,7 +9,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a thread for each of those that work 
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import shutil
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,14 @@ FIRST = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+
+
+@pytest.fixture
+def sigterm() -> Iterator[None]:
+    """Restore the handler of SIGTERM, which `main` replaces, at the end of the test."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")

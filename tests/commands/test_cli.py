@@ -200,7 +200,7 @@ def test_python_m_works(tmp_path):
     assert done.stdout.strip() == f"lmpnet {__version__}"
 
 
-def test_the_program_has_torch_ask_for_large_pages_unless_told_otherwise(monkeypatch):
+def test_the_program_has_torch_ask_for_large_pages_unless_told_otherwise(sigterm, monkeypatch):
     monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
     monkeypatch.setattr("sys.argv", ["lmpnet", "--version"])
     with pytest.raises(SystemExit):

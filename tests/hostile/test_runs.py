@@ -16,7 +16,7 @@ from PIL import Image
 
 from lmpnet_cli.cli import main
 from lmpnet_cli.discovery.discover import discover
-from lmpnet_cli.discovery.provenance import Manifest
+from lmpnet_cli.discovery.provenance import Manifest, RunImages
 from lmpnet_cli.discovery.store import LOCAL_CHUNKS, ChunkQueue, local_store
 from lmpnet_cli.errors import OutputError, TrainingError
 from lmpnet_cli.evaluation.evaluate import evaluate
@@ -54,13 +54,12 @@ def test_a_run_that_is_asked_to_stop_cleans_up_and_names_resume(birds, checkpoin
     assert sorted(path.name for path in out.iterdir()) == [LOCAL_CHUNKS, ".overlays-new"]
 
 
-def test_other_processes_are_asked_to_stop_as_well(monkeypatch):
-    before = signal.getsignal(signal.SIGTERM)
+def test_other_processes_are_asked_to_stop_as_well(sigterm, monkeypatch):
     monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "1")  # which `main` would set for all tests
     monkeypatch.setattr(sys, "argv", ["lmpnet", "--version"])
     with pytest.raises(SystemExit):
         main()
-    installed = signal.signal(signal.SIGTERM, before)
+    installed = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the child has the default
     child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     child.start()
     with pytest.raises(KeyboardInterrupt):
@@ -73,7 +72,7 @@ def test_a_chunk_on_a_full_disk_is_one_message(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    manifest = Manifest({"inputs": [], "count": 1, "names_sha256": ""}, 1, [], {}, {})
+    manifest = Manifest(RunImages([], 1, ""), 1, [], {}, {})
     queue = ChunkQueue(local_store(tmp_path), manifest, ["a.jpg"], resume=False)
     queue.add([], [("a.jpg", "not an image")])
     with monkeypatch.context() as patch, pytest.raises(OutputError, match=r"No space left .* repeat .* --resume"):
