@@ -38,9 +38,9 @@ def evaluate(config: EvaluateConfig, terminal: Terminal) -> None:
         "not scored": ", ".join(f"{count} {why}" for why, count in metrics["left_out_because"].items()),
         "predictions": config.predictions,
         "mean shape of": metrics["mean_shape_of"],
-        "accuracy": or_dash(metrics["accuracy"]),
-        "replica accuracy": or_dash(metrics["replica_accuracy"]),
-        "map entropy": map_size and f"{or_dash(metrics['entropy'])} nats on {map_size[0]} x {map_size[1]} cells",
+        "accuracy": or_dash(metrics["accuracy"], ".3f"),
+        "replica accuracy": or_dash(metrics["replica_accuracy"], ".3f"),
+        "map entropy": map_size and f"{or_dash(metrics['entropy'], '.2f')} nats on {map_size[0]} x {map_size[1]} cells",
     }
     files = ("metrics.json", "metrics.png", "panels", "report.html")
     terminal.summarize("eval", config, result, facts, files, metrics)

@@ -21,9 +21,8 @@ class _Agreement(Struct):
     ari: float | None
 
 
-class _GreedyPck(Struct):
+class _GreedyPck(_Mean):
     kp: list[float]
-    mean: float
     ci95: tuple[float, float]
     found_only_mean: float | None
 
@@ -109,9 +108,9 @@ def metric_tables(metrics: Metrics) -> list[TextTable]:
 
 def _greedy_pck(metrics: Metrics, columns: Mapping[str, _Row]) -> TextTable:
     rows = columns.values()
-    lines = {f"KP {index + 1}": [f"{row.greedy_pck.kp[index]:.1f}" for row in rows] for index in range(metrics.k)}
+    lines = {f"KP {index + 1}": [or_dash(row.greedy_pck.kp[index]) for row in rows] for index in range(metrics.k)}
 
-    lines["greedy PCK"] = [f"{row.greedy_pck.mean:.1f}" for row in rows]
+    lines["greedy PCK"] = [_mean(row.greedy_pck) for row in rows]
     lines["  95 % interval"] = ["{:.1f}-{:.1f}".format(*row.greedy_pck.ci95) for row in rows]
     lines["  found keypoints only"] = [or_dash(row.greedy_pck.found_only_mean) for row in rows]
 
@@ -120,7 +119,7 @@ def _greedy_pck(metrics: Metrics, columns: Mapping[str, _Row]) -> TextTable:
     lines["by box, one-to-one"] = [_mean(row.greedy_pck_bbox_one_to_one) for row in rows]
     lines["coverage"] = [or_dash(row.coverage) for row in rows]
     lines["duplicates"] = [or_dash(row.duplicate_rate) for row in rows]
-    lines["found per image"] = [or_dash(row.found) for row in rows]
+    lines["found per image"] = [or_dash(row.found, ".2f") for row in rows]
 
     title = f"Greedy PCK in percent, alpha {metrics.alpha:g} of the shorter image side"
     return TextTable(title, ["", *columns], [[name, *values] for name, values in lines.items()])
@@ -152,7 +151,6 @@ def _parts(parts: _Parts) -> TextTable:
         "consistency (EvalProtoPNet)": parts.consistency.score,
         "greedy PCK": parts.greedy_pck.mean,
         "greedy PCK, one-to-one": parts.greedy_pck_one_to_one.mean,
-        "found per image": parts.found,
     }
     if parts.visibility:
         scores["visibility, average precision"] = parts.visibility.average_precision
@@ -162,9 +160,10 @@ def _parts(parts: _Parts) -> TextTable:
         scores["stability (EvalProtoPNet)"] = parts.stability.score
 
     rows = [[name, or_dash(score)] for name, score in scores.items()]
+    rows.append(["found per image", or_dash(parts.found, ".2f")])
     return TextTable(f"Parts: {', '.join(parts.names)}", ["", "score"], rows)
 
 
-def or_dash(value: float | None) -> str:
-    """Return a number with four digits, or a dash for None."""
-    return "-" if value is None else f"{value:.4g}"
+def or_dash(value: float | None, style: str = ".1f") -> str:
+    """Return a number in a format of Python, or a dash for None."""
+    return "-" if value is None else format(value, style)
