@@ -122,7 +122,7 @@ def test_an_error_that_the_user_can_fix_is_one_message(tmp_path):
 
     from lmpnet_cli.data.annotations import read_annotations
 
-    with pytest.raises(SystemExit, match=r"^Error: There is no data set .*missing"):
+    with pytest.raises(SystemExit, match=r"^Error: Data set .*missing not found"):
         run_program(lambda: read_annotations(tmp_path / "missing"))
 
 

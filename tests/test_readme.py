@@ -26,7 +26,7 @@ COMMANDS = [
         *blocks("docs/parts.md"),
         *blocks("docs/scale.md"),
         *blocks("docs/formats.md"),
-        *blocks("docs/pages.md"),
+        *blocks("docs/reports.md"),
     ]
     if kind == "sh"
     for line in text.replace("\\\n", " ").splitlines()

@@ -7,9 +7,9 @@ import typer
 from lmpnet_cli.commands import about, find, learn, measure, share
 
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
-    "Learn": {"train": learn.train, "parts": learn.parts},
-    "Find": {"discover": find.discover, "merge": find.merge, "match": find.match},
-    "Look inside and measure": {
+    "Train": {"train": learn.train, "parts": learn.parts},
+    "Find keypoints": {"discover": find.discover, "merge": find.merge, "match": find.match},
+    "Inspect and evaluate": {
         "eval": measure.evaluate,
         "viz-filters": measure.viz_filters,
         "salient": measure.salient,

@@ -63,7 +63,7 @@ def _checkpoint(record: dict[str, Any]) -> dict[str, str]:
         "parts": _list(parts["names"], 16) if parts else "none; learn them with `lmpnet parts`",
         "trained on": ", ".join(dict.fromkeys(map(str, training.get("data") or ()))),
         "training": _pairs({name: training.get(name) for name in settings}),
-        "held-out accuracy": _pairs(record.get("validation_accuracy"), ".3f"),
+        "validation accuracy": _pairs(record.get("validation_accuracy"), ".3f"),
         "initial weights": shorten(weights, 200, placeholder=" ... (--json has all)"),
         "made with": _pairs(record.get("versions")),
     }
@@ -73,7 +73,7 @@ def _onnx_model(record: dict[str, Any]) -> dict[str, str]:
     return {
         "input": f"pixels, (B, 3, {record['input_size']}, {record['input_size']}) RGB bytes",
         "maps": " x ".join(map(str, record["map_size"])),
-        "method": str(record.get("method") or record.get("order")),
+        "method": record["method"],
         "keypoints": ", ".join(record["names"]),
         "classes": _list(record["classes"]),
         "options": _pairs(record["options"]),
@@ -83,7 +83,7 @@ def _onnx_model(record: dict[str, Any]) -> dict[str, str]:
 
 @takes(Options)
 def doctor(_: Options, terminal: Terminal) -> None:
-    """Check this installation: versions, devices, and which optional features are unavailable.
+    """Check this installation, and list versions, devices and the optional features that are unavailable.
 
     \b
     lmpnet doctor

@@ -42,7 +42,7 @@ def train(config: TrainConfig, terminal: Terminal) -> None:
 
 @takes(PartsConfig, out=default_out("parts"))
 def parts(config: PartsConfig, terminal: Terminal) -> None:
-    """Learn the parts of an existing model, which are the same in every image, or rename them.
+    """Learn parts for a trained model, keypoints that are the same in every image, or rename its parts.
 
     \b
     lmpnet parts photos/ --k 8
@@ -57,7 +57,7 @@ def parts(config: PartsConfig, terminal: Terminal) -> None:
     naming = f"look at {out}/parts.png, then: lmpnet parts -c {out}/lmpnet.safetensors --names ... --out named"
     facts = {
         "learned from": count and f"{count} images",
-        "parts": f"{spec.k}: {', '.join(spec.names)}, found from a score of {spec.threshold:g}",
+        "parts": f"{spec.k}: {', '.join(spec.names)}, visible from a score of {spec.threshold:g}",
         "next": naming if result.document else f"lmpnet discover IMAGES -c {out}/lmpnet.safetensors",
     }
     document = {"k": spec.k, "names": spec.names, "threshold": spec.threshold, "out": out, "seconds": result.seconds}

@@ -11,7 +11,9 @@ SHOWN = 6  # largest number of classes in the table on the screen; salient.json 
 
 @takes(EvaluateConfig, out=default_out("eval"))
 def evaluate(config: EvaluateConfig, terminal: Terminal) -> None:
-    """Score keypoints against annotations, beside trivial baselines.
+    """Score keypoints against annotations, and compare with trivial baselines.
+
+    Scores --method lmpnet, as the paper does; pass --method parts to score what discover finds by default.
 
     \b
     lmpnet eval --thr 3
@@ -35,7 +37,7 @@ def evaluate(config: EvaluateConfig, terminal: Terminal) -> None:
     facts = {
         "images": metrics["images"],
         "data": metrics["dataset"],
-        "not scored": ", ".join(f"{count} {why}" for why, count in metrics["left_out_because"].items()),
+        "annotations": ", ".join(f"{count} {why}" for why, count in metrics["left_out_because"].items()),
         "predictions": config.predictions,
         "mean shape of": metrics["mean_shape_of"],
         "accuracy": or_dash(metrics["accuracy"], ".3f"),
@@ -48,7 +50,7 @@ def evaluate(config: EvaluateConfig, terminal: Terminal) -> None:
 
 @takes(VisualizeConfig, out=default_out("viz-filters"))
 def viz_filters(config: VisualizeConfig, terminal: Terminal) -> None:
-    """Draw the full-scale filter visualisation: strong to weak filters across, strong to weak images down.
+    """Draw a grid of filters (columns) on the images that activate them (rows), both from strong to weak.
 
     \b
     lmpnet viz-filters
@@ -66,7 +68,7 @@ def viz_filters(config: VisualizeConfig, terminal: Terminal) -> None:
 
 @takes(SaliencyHistogramConfig, out=default_out("salient"))
 def salient(config: SaliencyHistogramConfig, terminal: Terminal) -> None:
-    """Count which annotated parts a classifier relies on, for each class and over all classes.
+    """Count which annotated landmarks a classifier relies on, for each class and over all classes.
 
     \b
     lmpnet salient data/CUB_200_2011
@@ -99,4 +101,4 @@ def _print_rates(document: dict[str, Any]) -> None:
         rows.append([name, *("-" if rate is None else f"{100 * rate:.0f}" for rate in rates)])
     rows.append(["most often", *(entry["most_frequent"] or "-" for entry in entries.values())])
 
-    print_table("Parts detected, in percent of the images that show them", ["", *entries], rows)
+    print_table("Landmarks detected, in percent of the images that show them", ["", *entries], rows)

@@ -7,7 +7,7 @@ from lmpnet_cli.config import ConvertConfig, ExportConfig, ReportConfig
 
 @takes(ReportConfig)
 def report(config: ReportConfig, terminal: Terminal) -> None:
-    """Write one HTML page with results: a gallery, the filters or the scores. It works offline.
+    """Write the results as one HTML page that works offline: a gallery, the filters or the scores.
 
     \b
     lmpnet report results/discover
@@ -42,10 +42,10 @@ def convert(config: ConvertConfig, terminal: Terminal) -> None:
 
 @takes(ExportConfig)
 def export(config: ExportConfig, terminal: Terminal) -> None:
-    """Write everything from image to keypoints as one ONNX model.
+    """Write the model as one ONNX file, from image to keypoints.
 
-    The model takes RGB bytes (B, 3, S, S) and returns positions in map cells, scores and class probabilities. With it,
-    discover runs on onnxruntime, which is faster on a CPU.
+    The model takes RGB bytes (B, 3, S, S) and returns positions in map cells, scores and class probabilities.
+    `discover -c model.onnx` runs it with onnxruntime, which is faster on a CPU.
 
     \b
     lmpnet export --out model.onnx

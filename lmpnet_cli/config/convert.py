@@ -24,7 +24,7 @@ class ConvertConfig(ResultsConfig):
     keypoints: Path = argument(REQUIRED, "keypoints.json, or the folder that contains it.")
     to: FormatName = option(REQUIRED, "Format to write.", OUTPUT)
     out: Path | None = same_as(OutputConfig, "out", help="File or folder to write.", shown="results/convert/FORMAT")
-    image_prefix: str | None = option(None, "Address of the images (label-studio).", OUTPUT, shown="local files")
+    image_prefix: str | None = option(None, "URL prefix of the images in Label Studio.", OUTPUT, shown="local files")
 
     def _check(self) -> None:
         super()._check()
@@ -42,9 +42,16 @@ class ReportConfig(ResultsConfig):
 
     result: Path = argument(REQUIRED, "Folder with results of discover, viz-filters, eval or merge.")
     out: Path | None = same_as(OutputConfig, "out", help="HTML file to write.", shown="RESULT/report.html")
-    limit: int = option(10_000, "Largest number of images, evenly spaced.", OUTPUT, low=1, high=100_000)
+    limit: int = option(
+        10_000, "Largest number of images, evenly spaced over the results.", OUTPUT, low=1, high=100_000
+    )
     side: int | None = option(
-        None, "Longer side of the images, in pixels.", OUTPUT, shown="by the number of images", low=32, high=4096
+        None,
+        "Longer side of the images in the page, in pixels.",
+        OUTPUT,
+        shown="by the number of images",
+        low=32,
+        high=4096,
     )
 
     def _check(self) -> None:

@@ -32,17 +32,22 @@ class DiscoverConfig(ReportOption, KeypointConfig):
         1, "Process every N-th frame of a video.", INPUT, low=1, high=10**6, filled_in=True, decides=True
     )
     overlays: bool = option(True, "Draw the keypoints over each image, into overlays/.", OUTPUT)
-    export: tuple[FormatName, ...] = option((), "Also write this format into exports/; repeatable.", OUTPUT)
-    resume: bool = option(False, "Resume the interrupted run in --out.", OUTPUT)
+    export: tuple[FormatName, ...] = option((), "Also write this format into exports/; can be repeated.", OUTPUT)
+    resume: bool = option(False, "Resume the interrupted run in --out, with the same images and options.", OUTPUT)
     backend: Literal["torch", "onnx", "ray"] | None = option(
-        None, "What runs the networks: torch, onnx (onnxruntime) or ray (a cluster).", RUN, shown="by checkpoint"
+        None, "Runtime: torch, onnx (onnxruntime) or ray (cluster).", RUN, shown="onnx for an ONNX model"
     )
-    shard: str | None = option(None, "I/N: process every N-th image, from the I-th on.", RUN)
+    shard: str | None = option(None, "I/N: process only shard I of N, which is every N-th image.", RUN)
     chunk: int | None = option(
-        None, "Images in one chunk, which is written at once.", RUN, shown="one batch; 1024 on ray", low=1, high=10**6
+        None,
+        "Images per chunk; --resume skips the complete chunks.",
+        RUN,
+        shown="one batch; 1024 on ray",
+        low=1,
+        high=10**6,
     )
     actors: int | None = option(
-        None, "Number of workers, each with its own model.", RAY, shown="by GPUs and processors", low=1, high=10**5
+        None, "Number of Ray workers, each with its own model.", RAY, shown="by GPUs and processors", low=1, high=10**5
     )
 
     @property
@@ -90,13 +95,14 @@ class DiscoverConfig(ReportOption, KeypointConfig):
         unused = super()._unused()
         if self.method is None:  # the ONNX model knows it
             named = {name for name, each in options_of(self).items() if each.methods}
-            unused = dict.fromkeys(named.difference(FIXED_IN_ONNX), "an ONNX model")
+            unused = dict.fromkeys(named.difference(FIXED_IN_ONNX), self._not_with("an ONNX model"))
         if self.backend_used == "onnx":
-            unused["iterations"] = "--backend onnx"  # an ONNX model has positions, but not the maps of Algorithm 1
+            # an ONNX model has positions, but not the maps of Algorithm 1
+            unused["iterations"] = self._not_with("--backend onnx")
         if self.backend != "ray":
-            unused["actors"] = f"--backend {self.backend_used}"
+            unused["actors"] = "needs --backend ray"
         if self.video is None:
-            unused["every"] = "an input that is not a video"
+            unused["every"] = "applies only to videos; remove it"
         return unused
 
     def _check(self) -> None:

@@ -14,8 +14,8 @@ class AnnotatedConfig(KeypointConfig):
     """Options of the commands that compare keypoints with annotations."""
 
     data: Path | None = argument(None, "CUB folder, or COCO keypoint file.", shown="the bundled example images")
-    alpha: float = option(0.1, "Tolerance, as a share of the shorter image or longer box side.", above=0, high=1)
-    split: Literal["test", "train", "all"] = option("test", "Part of the official split to use.", INPUT)
+    alpha: float = option(0.1, "Tolerance, as a fraction of the shorter image or longer box side.", above=0, high=1)
+    split: Literal["test", "train", "all"] = option("test", "Split of a CUB folder to use.", INPUT)
 
 
 class EvaluateConfig(ReportOption, AnnotatedConfig):
@@ -24,7 +24,7 @@ class EvaluateConfig(ReportOption, AnnotatedConfig):
     predictions: Path | None = option(
         None, "Score the keypoints in this COCO file, of any tool, instead of running a model.", INPUT, short="-p"
     )
-    thr: tuple[float, ...] | None = erasing_distance((3.0,), "; may be given several times")
+    thr: tuple[float, ...] | None = erasing_distance((3.0,), "; can be repeated")
     parts: bool = option(True, "Also score the parts, where the model has parts.")
     stability: bool = option(False, "Also score the parts on mirrored and noisy images, in two more passes.")
 
@@ -32,9 +32,10 @@ class EvaluateConfig(ReportOption, AnnotatedConfig):
         return "--predictions" if self.predictions is not None else None
 
     def _unused(self) -> dict[str, str]:
-        if (reason := self._without_method()) is None:
+        if (other := self._without_method()) is None:
             return super()._unused()
-        return {name: reason for name, each in options_of(self).items() if each.methods or name == "method"}
+        named = {name for name, each in options_of(self).items() if each.methods} | {"method", "checkpoint", "size"}
+        return dict.fromkeys(named, self._not_with(other))
 
     def _check(self) -> None:
         super()._check()

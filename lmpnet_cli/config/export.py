@@ -18,7 +18,7 @@ class ExportConfig(OutputConfig, CheckpointConfig, MethodConfig, SelectionConfig
     method: Literal["lmpnet", "parts"] | None = same_as(
         DiscoverConfig,
         "method",
-        help="How keypoints are found: lmpnet (ranks in each image) or parts (the same in every one).",
+        help="How keypoints are found: lmpnet (keypoint i is the i-th found) or parts (the same part on every image).",
     )
     thr: float | None = erasing_distance()
 

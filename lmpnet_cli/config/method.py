@@ -21,14 +21,15 @@ class MethodConfig(Options):
 
     method: Method | None = option(
         "lmpnet",
-        "How keypoints are found: lmpnet (ranks in each image), parts (the same in every image) or saliency.",
+        "How keypoints are found: lmpnet (keypoint i is the i-th found on its image), parts (the same part on every "
+        "image) or saliency (points that the classifier relies on).",
         filled_in=True,
         decides=True,
     )
     k: int | None = option(
         DEFAULT_KEYPOINTS,
-        "Number of keypoints on each image.",
-        shown=f"{DEFAULT_KEYPOINTS}; all under --method parts",
+        "Largest number of keypoints per image; --method parts takes only the number of parts of the model.",
+        shown=f"{DEFAULT_KEYPOINTS}; with parts, that number",
         low=1,
         high=MAX_KEYPOINTS,
         methods=("lmpnet", "saliency"),
@@ -41,10 +42,11 @@ class MethodConfig(Options):
         return None
 
     def _unused(self) -> dict[str, str]:
-        """Return the options that this run does not use, each with what excludes it."""
+        """Return the options that this run does not use, each with the reason, the end of a message."""
         if self.method is None:
             return {}
-        return {name: f"--method {self.method}" for name in options_of(self) if not self._belongs(name)}
+        reason = self._not_with(f"--method {self.method}")
+        return {name: reason for name in options_of(self) if not self._belongs(name)}
 
     def _belongs(self, name: str) -> bool:
         described = options_of(self)[name]
@@ -59,7 +61,7 @@ class MethodConfig(Options):
         for name, described in declared.items():
             value = getattr(self, name)
             if name in unused and value is not None:
-                raise OptionError(f"{flag_of(name, value)} cannot be combined with {unused[name]}; remove one of them.")
+                raise OptionError(f"{flag_of(name, value)} {unused[name]}.")
             has_default = self.method in described.methods if described.methods else described.filled_in
             if name not in unused and name != "method" and value is None and has_default:
                 self._set(name, described.default)

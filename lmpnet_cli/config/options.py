@@ -120,13 +120,18 @@ class Options:
     def _check(self) -> None:
         """Check what several options must satisfy together; every override calls the one of its base."""
 
+    @staticmethod
+    def _not_with(other: str) -> str:
+        """Return the end of the message about an option that `other` excludes."""
+        return f"cannot be combined with {other}; remove one of them"
+
     def _refuse(self, other: str, *names: str, **values: Any) -> None:
         """Raise `OptionError` where one of the options `names`, or one of the `values`, is combined with `other`."""
         given = {name: getattr(self, name) for name in names if getattr(self, name) not in (None, False, ())}
         given |= {name: value for name, value in values.items() if getattr(self, name) == value}
         for name, value in given.items():
             shown = f" {value}" if name in values and not isinstance(value, bool) else ""
-            raise OptionError(f"{flag_of(name, value)}{shown} cannot be combined with {other}; remove one of them.")
+            raise OptionError(f"{flag_of(name, value)}{shown} {self._not_with(other)}.")
 
     def options(self) -> dict[str, Any]:
         """Return all options with plain values, for `run.json`; None stands for an option that was not used."""

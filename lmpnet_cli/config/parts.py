@@ -11,14 +11,16 @@ from lmpnet_cli.errors import InputError, OptionError
 class PartsConfig(ModelConfig):
     """Options of `lmpnet parts`. Without `data` nothing is learned: the existing parts get the `names`."""
 
-    data: tuple[Path, ...] | None = argument(None, "Folders with images, or data sets, whose training split is used.")
+    data: tuple[Path, ...] | None = argument(
+        None, "Folders with images, or data sets (only their training split is used)."
+    )
     k: int | None = option(
         None, "Number of parts.", shown=f"the number of names, or {DEFAULT_KEYPOINTS}", low=1, high=MAX_KEYPOINTS
     )
     names: tuple[str, ...] | None = option(
-        None, "Names of the parts, separated by commas; without DATA they rename parts.", shown="kp1, kp2, ..."
+        None, "Names of the parts, separated by commas; without DATA, rename the existing parts.", shown="kp1, kp2, ..."
     )
-    images: int = option(3000, "Largest number of images to learn from, drawn by --seed.", INPUT, low=2)
+    images: int = option(3000, "Largest number of images to learn from, drawn at random.", INPUT, low=2)
     patches: int = option(12, "Number of examples of each part in parts.png.", OUTPUT, low=1, high=100)
 
     def _check(self) -> None:
@@ -34,7 +36,7 @@ class PartsConfig(ModelConfig):
         if not names or not all(names) or len(set(names)) < len(names):
             raise OptionError(f"--names {','.join(names)}: give each part its own name, separated by commas.")
         if len(names) != (self.k or len(names)):
-            raise OptionError(f"--names gives {len(names)} names, which does not agree with --k {self.k}.")
+            raise OptionError(f"--names gives {len(names)} names, but --k is {self.k}: they must be equal.")
         if len(names) > MAX_KEYPOINTS:
             raise OptionError(f"--names gives {len(names)} names; at most {MAX_KEYPOINTS} are allowed.")
 
@@ -47,7 +49,7 @@ class PartsConfig(ModelConfig):
 class MatchConfig(ModelConfig):
     """Options of `lmpnet match`."""
 
-    images: tuple[Path, ...] = argument(REQUIRED, "Two images or more, or folders with images.")
+    images: tuple[Path, ...] = argument(REQUIRED, "Two to 200 images, or folders with images.")
     columns: int = option(4, "Number of images in a row.", OUTPUT, low=2, high=20)
 
     def _check(self) -> None:

@@ -14,7 +14,7 @@ class OutputConfig(Options):
     """Options of every command that writes results."""
 
     out: Path | None = option(None, "Folder for the results.", OUTPUT, short="-o")
-    overwrite: bool = option(False, "Replace existing results, with their report and exports.", OUTPUT)
+    overwrite: bool = option(False, "Replace existing results in --out, including report and exports.", OUTPUT)
 
     def _check(self) -> None:
         super()._check()
@@ -34,18 +34,20 @@ class ReportOption(Options):
 class LinksOption(Options):
     """The option of every command that reads folders of images."""
 
-    follow_links: bool = option(False, "Follow symbolic links that point outside the folder.", INPUT)
+    follow_links: bool = option(
+        False, "Follow symbolic links that point outside the folder, instead of skipping them.", INPUT
+    )
 
 
 class RunConfig(LinksOption, OutputConfig):
     """Options of every command that reads images and runs a network."""
 
-    max_pixels: int = option(MAX_PIXELS, "Skip images with more pixels.", INPUT, low=1, decides=True)
+    max_pixels: int = option(MAX_PIXELS, "Skip images with more pixels than this.", INPUT, low=1, decides=True)
     device: str = option("auto", "Device: auto, cpu, cuda, cuda:N or mps.", RUN)
     precision: Literal["auto", "32", "bf16"] = option(
         "auto", "Number format of the convolutions; auto uses bf16 only where it is faster.", RUN, decides=True
     )
-    batch_size: int = option(16, "Images in one forward pass, or occluded copies of them.", RUN, low=1, high=65536)
+    batch_size: int = option(16, "Images (for saliency, occluded copies) per forward pass.", RUN, low=1, high=65536)
     workers: int | None = option(
         None, "Processes that decode images; 0 uses the main process.", RUN, shown="by processors", low=0, high=256
     )
@@ -55,9 +57,11 @@ class RunConfig(LinksOption, OutputConfig):
 class CheckpointConfig(Options):
     """Options of every command that loads a checkpoint."""
 
-    checkpoint: Path | None = option(None, "Checkpoint of `lmpnet train`.", shown="the bundled model", short="-c")
+    checkpoint: Path | None = option(
+        None, "Checkpoint of `train` or `parts`.", shown="the bundled bird model", short="-c"
+    )
     size: int | None = option(
-        None, "Side of the network input in pixels.", shown="as in training", low=32, high=2048, decides=True
+        None, "Side of the square network input in pixels.", shown="as in training", low=32, high=2048, decides=True
     )
 
 

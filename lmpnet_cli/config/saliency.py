@@ -14,18 +14,22 @@ class SaliencyConfig(Options):
     classifier_weights: Path | None = of_saliency(
         None, "Weights of --classifier, a safetensors file.", shown="those of timm", decides=False
     )
-    target_class: str | None = of_saliency(None, "Name of the class to explain.", shown="the predicted class")
+    target_class: str | None = of_saliency(None, "Class to explain on every image.", shown="the predicted class")
     patch: int | None = of_saliency(16, "Side of the occluding patch, in input pixels.", low=1, high=2048)
     coarse_stride: int | None = of_saliency(
-        8, "Stride of the patch, in input pixels, at most --patch; a larger one is faster.", low=1, high=2048
+        8, "Step of the patch, at most --patch, in input pixels; a larger one is faster.", low=1, high=2048
     )
-    draws: int | None = of_saliency(1, "Random colours for each patch, which are averaged.", low=1, high=100)
+    draws: int | None = of_saliency(1, "Number of random fills per patch; their results are averaged.", low=1, high=100)
     coarse_weight: float | None = of_saliency(
-        0.5, "Weight of the occlusion map; the gradients get the rest.", low=0, high=1
+        0.5, "Weight of the occlusion map; the guided gradients get the rest.", low=0, high=1
     )
-    nms_radius: float | None = of_saliency(8.0, "Smallest distance between points, in input pixels.", low=0, high=256)
-    keep: float | None = of_saliency(0.4, "Share of the points to keep, by confidence.", above=0, high=1)
-    panels: bool | None = of_saliency(False, "Draw both relevance maps and the points into panels/.", decides=False)
+    nms_radius: float | None = of_saliency(
+        8.0, "Smallest distance between candidates, in input pixels.", low=0, high=256
+    )
+    keep: float | None = of_saliency(0.4, "Fraction of the candidates to keep, by confidence.", above=0, high=1)
+    panels: bool | None = of_saliency(
+        False, "Draw occlusion map, guided gradients and points into panels/.", decides=False
+    )
 
     def _check(self) -> None:
         super()._check()

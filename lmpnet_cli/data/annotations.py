@@ -21,7 +21,7 @@ from lmpnet_cli.io.json_input import read_document
 
 MAX_POSITIONS = 50_000_000  # of landmarks, on all images together; CUB has 176,820
 NO_COCO = "is not a COCO keypoint annotation file"
-ADVICE = "Specify a CUB folder, or a COCO keypoint .json beside its images."
+ADVICE = "Pass a CUB folder, or a COCO keypoint .json beside its images."
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,7 @@ def read_annotations(data: Path, split: str = "test", follow_links: bool = False
     if data.is_file():
         return _read_coco(data, follow_links)
     if not data.is_dir():
-        raise InputError(
-            f"There is no data set {data}. Specify a CUB folder, or a COCO keypoint file beside its images."
-        )
+        raise InputError(f"Data set {data} not found. Pass a CUB folder, or a COCO keypoint file beside its images.")
 
     root, inside = cub_root(data), bounds(data, follow_links)
     if root:
@@ -102,8 +100,8 @@ def read_annotations(data: Path, split: str = "test", follow_links: bool = False
             raise DatasetError(f"{files[0]} is {LEADS_OUT}.")
         return _read_coco(files[0], follow_links)
     raise DatasetError(
-        f"{data} contains no annotations: neither images.txt of the CUB layout nor exactly one COCO keypoint .json. "
-        "If there are several .json files, specify one of them."
+        f"{data} must contain either images.txt of the CUB layout or exactly one COCO keypoint .json. If it contains "
+        "several .json files, pass one of them."
     )
 
 

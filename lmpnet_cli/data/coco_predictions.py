@@ -86,7 +86,7 @@ def read_predictions(path: Path, listed: Sequence[tuple[str, str]], scored: Coll
         InputError: when the file cannot be read.
         DatasetError: when it is not a COCO file, or has no keypoints for any of the images.
     """
-    advice = "Specify the keypoints.json of `lmpnet discover`, a COCO annotation file, or a COCO result list."
+    advice = "Pass the keypoints.json of `lmpnet discover`, a COCO annotation file, or a COCO result list."
     document = read_document(path, _DOCUMENT, "contains no COCO keypoints", advice)
     results_only = isinstance(document, list)
     left_out: Counter[str] = Counter()

@@ -87,7 +87,7 @@ def read_classes(folders: Iterable[Path], follow_links: bool = False) -> ClassDa
 def _read_one(folder: Path, follow_links: bool) -> ClassData:
     if not folder.is_dir():
         raise InputError(
-            f"There is no folder {folder}. DATA is a folder with one sub-folder for each class, or a CUB folder."
+            f"Folder {folder} not found. DATA is a folder with one sub-folder for each class, or a CUB folder."
         )
     root = cub_root(folder)
     return read_cub(root, bounds(folder, follow_links)) if root else _read_folders(folder, follow_links)

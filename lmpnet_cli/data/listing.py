@@ -72,13 +72,13 @@ def list_images(
     for path in paths:
         if path not in folders:
             if not path.exists():
-                raise InputError(f"There is no image or folder {path}. Check the spelling and the current folder.")
+                raise InputError(f"Image or folder {path} not found. Check the spelling and the current folder.")
             files[path] = ""  # a link that is specified by itself is followed
     if not files:
         searched = ", ".join(map(str, paths))
         raise InputError(
             f"No images in {searched} (searched for {', '.join(EXTENSIONS)}, including sub-folders). "
-            "Specify another folder."
+            "Pass another folder."
         )
 
     root = os.path.commonpath([absolute(path) if path in folders else absolute(path).parent for path in paths])
@@ -92,7 +92,7 @@ def _named(files: Mapping[Path, str], root: str) -> list[ListedImage]:
         name = absolute(path).relative_to(root).as_posix()
         other = listed.get(name)
         if other is not None and real(other.path) != real(path):
-            raise InputError(f"{other.path} and {path} would both be called {name}. Specify one of them at a time.")
+            raise InputError(f"{other.path} and {path} would both be called {name}. Pass one of them at a time.")
         if other is None or not reason:
             listed[name] = ListedImage(path, name, reason)
 

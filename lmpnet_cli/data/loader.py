@@ -211,7 +211,7 @@ class ImageLoader:
     def _check_end(self, images: Sequence[ListedImage], seen: int, progress: Progress) -> None:
         if len(self.skipped) == seen:
             name, reason = self.skipped[0] if self.skipped else (images[0].name, "the video ends before it")
-            raise InputError(f"None of the {seen} images can be read; the first: {name} ({reason}).")
+            raise InputError(f"None of the {seen} images can be read (for example {name}: {reason}). Check the files.")
         if isinstance(images, Video) and seen < len(images) - 1:
             progress.warn(f"{images.path} contains only {seen} of the {len(images)} frames stated in its header.")
 

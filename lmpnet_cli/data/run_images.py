@@ -35,19 +35,19 @@ def find_images(
     """
     inputs = list(given) or inputs_of(folder)
     if not inputs:
-        raise InputError(f"{folder} does not record where its images are. Specify the folder: --images FOLDER.")
+        raise InputError(f"{folder} does not record where its images are. Pass the folder: --images FOLDER.")
 
     try:
         follow_links = follow_links or (not given and _recorded(folder).follow_links)
         listed = {image.name: image.path for image in list_images(inputs, follow_links) if not image.refused}
     except InputError as error:
-        raise InputError(f"The images have moved ({error}) Specify the folder: --images FOLDER.") from error
+        raise InputError(f"The images have moved ({error}) Pass the folder: --images FOLDER.") from error
 
     found = {name: listed[name] for name in names if name in listed}
     if names and not found:
         raise InputError(
-            f"None of the {len(names)} images is in {', '.join(map(str, inputs))}; the first: {names[0]}. "
-            "Specify the folder that `discover` searched: --images FOLDER."
+            f"None of the {len(names)} images is in {', '.join(map(str, inputs))} (for example {names[0]}). "
+            "Pass the folder that `discover` searched: --images FOLDER."
         )
     return found
 

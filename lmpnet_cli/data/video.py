@@ -51,7 +51,7 @@ class Video(Sequence[ListedImage]):
         """
         self.path, self.every = path, every
         if not path.is_file():
-            raise InputError(f"There is no video {path}. Check the spelling and the current folder.")
+            raise InputError(f"Video {path} not found. Check the spelling and the current folder.")
 
         with self._opened() as capture:
             if not capture.grab():

@@ -149,7 +149,9 @@ def _list_files(config: DiscoverConfig) -> Sequence[ListedImage]:
         if excluded.isdisjoint(parent for path in paths for parent in (path, *path.parents)):
             kept.append(file)
     if not kept:
-        raise OutputError(f"All images are among the results in {config.out}. Choose another --out.")
+        raise OutputError(
+            f"All input images are results of an earlier run in {config.out}. Choose another --out or other images."
+        )
     return kept
 
 

@@ -101,7 +101,7 @@ def _merge_shards(config: MergeConfig, progress: Progress) -> MergeResult:
         if known is not file:
             _check_same_content(known, file)
             twice.append(path)
-            progress.warn(f"{path} is shard {file.shard.index} again, with the same keypoints as {known.path}.")
+            progress.warn(f"{path} is the same shard {file.shard.index} as {known.path} and is ignored.")
         progress.advance(1)
 
     _check_complete([file.shard for file in shards.values()])
@@ -126,9 +126,9 @@ def _merge_chunks(store: ChunkStore, config: MergeConfig, progress: Progress) ->
     if len(present) < manifest.chunks:
         first = next(number for number in range(manifest.chunks) if number not in present)
         raise InputError(
-            f"{manifest.chunks - len(present)} of {manifest.chunks} chunks are missing in {store.folder.address}, the "
-            f"first is {chunk_name(first)}. Finish the run with `lmpnet discover --backend ray --resume`, then merge "
-            "again."
+            f"{manifest.chunks - len(present)} of {manifest.chunks} chunks are missing in {store.folder.address} "
+            f"(for example {chunk_name(first)}). Finish the run with `lmpnet discover --backend ray "
+            "--resume`, then merge again."
         )
 
     keypoints: list[Keypoints] = []
@@ -152,7 +152,7 @@ def _list_shard_files(results: Sequence[Path], out: Path | None) -> list[Path]:
     found: dict[Path, Path] = {}
     for path in results:
         if not path.exists():
-            raise InputError(f"There is no folder or file {path}. Check the spelling and the current folder.")
+            raise InputError(f"Folder or file {path} not found. Check the spelling and the current folder.")
         for file in sorted(path.rglob("keypoints.json")) if path.is_dir() else [path]:
             if real(file) != earlier:
                 found[real(file)] = file
@@ -228,8 +228,9 @@ def _check_same_options(first: _ShardFile, other: _ShardFile) -> None:
     for name in sorted(expected.keys() | given.keys()):
         if expected.get(name) != given.get(name):
             raise InputError(
-                f"{other.path} was made with other options than {first.path}: {name} is {given.get(name)!r:.80}, not "
-                f"{expected.get(name)!r:.80}. Run one of them again."
+                f"{first.path} and {other.path} were made with different options: {name} is "
+                f"{expected.get(name)!r:.80} and {given.get(name)!r:.80}. Run one of them again with the options of "
+                "the other."
             )
 
 

@@ -225,7 +225,7 @@ class ChunkStore:
         except SchemaError as error:
             raise InputError(
                 f"{self.folder.address}/{chunk_name(number)} is damaged ({error!s:.100}). Repeat `lmpnet discover` "
-                "with --resume, which computes it again."
+                "with --resume to compute this chunk again."
             ) from error
 
     def intact(self, number: int, names: Sequence[str]) -> Chunk | None:

@@ -75,12 +75,12 @@ def timm_classifier(name: str, weights: Path | None, size: int | None, device: t
         if tensors is None:
             raise CheckpointError(
                 f"The pretrained weights of {name} could not be downloaded ({type(error).__name__}). Connect to the "
-                "network once, or pass a file with --classifier-weights."
+                "internet once, or pass a file with --classifier-weights."
             ) from error
         raise CheckpointError(f"{weights} does not fit {name}: {reason}") from error
 
     if network.num_classes < 2:
-        raise OptionError(f"{name} has fewer than two classes; choose a classifier.")
+        raise OptionError(f"{name} is not a classifier: it has fewer than two classes. Pass another --classifier.")
     settings: dict[str, Any] = resolve_data_config({}, model=network)  # type: ignore[no-untyped-call]
     side = size or int(settings["input_size"][1])
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lmpnet_cli.config import FIXED_IN_ONNX, ONNX_SUFFIX, DiscoverConfig
+from lmpnet_cli.config.options import flag_of
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import ImageLoader, LoadedImage
 from lmpnet_cli.errors import CheckpointError, DeviceError, OptionError, missing_package
@@ -162,9 +163,14 @@ def _check_options(config: DiscoverConfig, header: OnnxHeader) -> None:
         given = getattr(config, name)
         if given is not None and given != fixed.get(name):
             raise OptionError(
-                f"--{name} {given} differs from {fixed.get(name)}, with which {config.checkpoint} was exported. Remove "
-                "it, or export again."
+                f"{config.checkpoint} was exported with {_shown(name, fixed.get(name))}, so {_shown(name, given)} "
+                "cannot be used. Remove that option, or export the model again."
             )
+
+
+def _shown(name: str, value: Any) -> str:
+    """Return an option as it is written on the command line."""
+    return flag_of(name, value) if isinstance(value, bool) else f"{flag_of(name)} {value}"
 
 
 def _open(path: Path) -> tuple[Run, OnnxHeader]:
@@ -173,7 +179,7 @@ def _open(path: Path) -> tuple[Run, OnnxHeader]:
     except ImportError as error:
         raise missing_package(error, "onnx") from error
     if not path.is_file():
-        raise CheckpointError(f"ONNX model {path} not found. Check the spelling, or make it with `lmpnet export`.")
+        raise CheckpointError(f"ONNX model {path} not found. Check the spelling, or create it with `lmpnet export`.")
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()

@@ -22,7 +22,7 @@ def bundled_checkpoint() -> Path:
     """
     path = _find("weights/lmpnet-birds.safetensors")
     if path is None:
-        raise CheckpointError("This installation has no bundled weights. Specify a checkpoint with --checkpoint FILE.")
+        raise CheckpointError("This installation has no bundled weights. Pass --checkpoint FILE.")
     return path
 
 
@@ -34,5 +34,5 @@ def bundled_examples() -> Path:
     """
     path = _find("examples/birds")
     if path is None:
-        raise DatasetError("This installation has no example images. Specify your own folder.")
+        raise DatasetError("This installation has no example images. Pass your own folder.")
     return path

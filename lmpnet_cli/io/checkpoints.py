@@ -159,7 +159,9 @@ def read_header(path: Path) -> dict[str, Any]:
     try:
         metadata = read_metadata(path)
     except FileNotFoundError as error:
-        raise CheckpointError(f"There is no checkpoint {path}. `lmpnet train DATA` makes one.") from error
+        raise CheckpointError(
+            f"Checkpoint {path} not found. Check the spelling, or create one with `lmpnet train DATA`."
+        ) from error
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path} is not a readable safetensors file ({error}). It may be truncated, or another kind of file."
@@ -170,12 +172,13 @@ def read_header(path: Path) -> dict[str, Any]:
         version = check(header, _Header).format_version
     except SchemaError as error:
         raise CheckpointError(
-            f"{path} was not written by lmpnet. Use a checkpoint of `lmpnet train`; backbone weights belong to "
-            "`lmpnet train --init FILE`."
+            f"{path} was not written by lmpnet. Use a checkpoint of `lmpnet train` or `lmpnet parts`; backbone "
+            "weights belong to `lmpnet train --init FILE`."
         ) from error
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has format version {version!r:.80}, this lmpnet reads {FORMAT_VERSION}. Update lmpnet."
+            f"{path} has format version {version!r:.80}; this version of lmpnet reads {FORMAT_VERSION}. "
+            "Use the version that wrote it."
         )
     return dict(header)
 

@@ -66,7 +66,7 @@ def parse_json(text: str | bytes) -> Any:
     except RecursionError as error:
         raise SchemaError("brackets are nested too deeply") from error
     except ValueError as error:  # also numbers with too many digits, and bytes that are not text
-        raise SchemaError(f"it is not JSON: {error}") from error
+        raise SchemaError(f"invalid JSON: {error}") from error
 
 
 def check(value: Any, schema: type[T]) -> T:

@@ -146,7 +146,7 @@ def read_onnx_header(path: Path) -> OnnxHeader:
         raise missing_package(error, "onnx") from error
 
     if not path.is_file():
-        raise CheckpointError(f"There is no ONNX model {path}. Check the spelling, or make it with `lmpnet export`.")
+        raise CheckpointError(f"ONNX model {path} not found. Check the spelling, or create it with `lmpnet export`.")
     try:
         properties = {each.key: each.value for each in onnx.load(path, load_external_data=False).metadata_props}
     except Exception as error:  # protobuf has an exception of its own

@@ -74,7 +74,7 @@ class LocalFolder:
             for name in names:
                 (self.path / name).unlink(missing_ok=True)
         except OSError as error:
-            raise OutputError(f"Cannot remove {self.path / name}: {error.strerror}.") from error
+            raise OutputError(f"Cannot remove {self.path / name}: {error.strerror}. Check its permissions.") from error
 
         with suppress(OSError):  # other files are left, or there is no folder
             self.path.rmdir()

@@ -68,7 +68,7 @@ class Backbone(nn.Module):
                 raise OptionError(f"{spec.name} cannot be built with these options: {error}") from error
             raise CheckpointError(
                 f"The pretrained weights of {spec.name} could not be downloaded ({type(error).__name__}). Connect to "
-                "the network once, pass --init FILE with weights on disk, or --init none to start from random weights."
+                "the internet once, pass --init FILE with weights on disk, or --init none to start from random weights."
             ) from error
         except (NotImplementedError, TypeError, AssertionError) as error:
             raise OptionError(
@@ -210,7 +210,7 @@ def load_initial_weights(backbone: Backbone, path: Path) -> dict[str, str]:
     if wrong:
         raise CheckpointError(
             f"{path} does not fit {backbone.spec.name} cut after {backbone.spec.layer}: {len(wrong)} of {len(own)} "
-            f"tensors are missing or differ in shape, {wrong[0]} first."
+            f"tensors are missing or differ in shape, for example {wrong[0]}."
         )
 
     backbone.network.load_state_dict(fitting)

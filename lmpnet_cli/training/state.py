@@ -90,8 +90,8 @@ class TrainingState:
         header = _read_state(self.out)
         if header.data != self.fingerprint:
             raise TrainingError(
-                f"Cannot resume {self.out}: it was started with other images, classes or splits than the data contains "
-                "now. Use the original data, or start again with --overwrite."
+                f"Cannot resume {self.out}: the images, classes or splits have changed since it was started. "
+                "Use the original data, or start again with --overwrite."
             )
 
         try:
@@ -231,6 +231,8 @@ def _read_state(out: Path) -> _Header:
     try:
         return check(parse_json(read_metadata(out / STATE).get("lmpnet", "")), _Header)
     except FileNotFoundError as error:
-        raise TrainingError(f"There is no training to resume in {out}. Leave --resume out to begin one.") from error
+        raise TrainingError(
+            f"There is no training to resume in {out}. Remove --resume to start a new training."
+        ) from error
     except (SafetensorError, OSError, SchemaError) as error:
         raise CheckpointError(f"{out / STATE} cannot be read ({error}). Train again with --overwrite.") from error

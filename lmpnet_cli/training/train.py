@@ -176,7 +176,7 @@ def _add_parts(config: TrainConfig, out: Path, classes: ClassData, progress: Pro
     try:
         write_parts(out, best, fit_parts(parts_config, images, progress))
     except DatasetError as error:  # the model itself is complete
-        progress.warn(f"The model is saved without parts. {error}")
+        progress.warn(f"The model is saved without parts. {error} To learn them later: lmpnet parts DATA -c {best}")
 
 
 def _strategy(config: TrainConfig) -> str:

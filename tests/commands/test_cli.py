@@ -80,7 +80,7 @@ def test_salient_shows_a_table_and_its_cost_comes_first(birds, checkpoint, tmp_p
     result = run("salient", birds, "-c", checkpoint, "-o", tmp_path / "out", *stride, *FAST)
     assert result.exit_code == 0 and result.stdout == ""
     told = result.stderr.index("4 occluded copies of each image")
-    assert told < result.stderr.index("Parts detected") < result.stderr.index("salient.png")
+    assert told < result.stderr.index("Landmarks detected") < result.stderr.index("salient.png")
     assert "most often" in result.stderr and "left eye" in result.stderr
     with Image.open(tmp_path / "out/salient.png") as image:
         assert min(image.size) > 300
@@ -133,16 +133,16 @@ def test_what_the_user_can_fix_is_exit_code_1(photo, checkpoint, tmp_path):
     (tmp_path / "file").touch()
     out = ("-o", tmp_path / "out", *FAST)
     for arguments, words in (
-        (("discover", tmp_path / "nowhere", "-c", checkpoint, *out), "There is no image or folder"),
+        (("discover", tmp_path / "nowhere", "-c", checkpoint, *out), "nowhere not found. Check the spelling"),
         (("discover", tmp_path / "empty", "-c", checkpoint, *out), "No images in"),
-        (("discover", photo, "-c", tmp_path / "none.safetensors", *out), "There is no checkpoint"),
+        (("discover", photo, "-c", tmp_path / "none.safetensors", *out), "none.safetensors not found"),
         (("discover", photo, "-c", tmp_path / "foreign.safetensors", *out), "not a readable safetensors"),
         (("discover", photo, "-c", checkpoint, "-o", tmp_path / "out", "--device", "cuda:7"), "--device auto"),
         (("discover", photo, "-c", checkpoint, "-o", tmp_path / "file"), "Choose another --out"),
-        (("eval", tmp_path / "empty", "-c", checkpoint, *out), "contains no annotations"),
+        (("eval", tmp_path / "empty", "-c", checkpoint, *out), "must contain either"),
         (("viz-filters", tmp_path / "empty", "-c", checkpoint, *out), "No images in"),
         (("train", tmp_path / "empty", *out), "no class folders"),
-        (("train", tmp_path / "nowhere", *out), "There is no folder"),
+        (("train", tmp_path / "nowhere", *out), "nowhere not found"),
         (("train", tmp_path / "empty", "--resume", *out), "no training to resume"),
     ):
         result = run(*arguments)

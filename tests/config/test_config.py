@@ -236,7 +236,7 @@ def test_the_replica_trains_as_long_as_the_network_unless_told():
         (EvaluateConfig, {"stability": True, "predictions": "x"}, "^--predictions cannot be combined with --stability"),
         (EvaluateConfig, {"stability": True, "method": "saliency"}, "^--method saliency cannot be combined with"),
         (PartsConfig, {"names": "beak,,wing"}, "^--names beak,,wing: give each part its own name"),
-        (PartsConfig, {"names": "beak,wing", "k": 3}, "^--names gives 2 names, which does not agree with --k 3"),
+        (PartsConfig, {"names": "beak,wing", "k": 3}, "^--names gives 2 names, but --k is 3: they must be equal"),
         (PartsConfig, {"names": ["p" * count for count in range(1, 102)]}, "gives 101 names; at most 100 are allowed"),
         (PartsConfig, {"names": "beak, wing", "k": 2}, None),
         (PartsConfig, {"data": None}, "^Nothing to do: pass DATA"),

@@ -110,9 +110,9 @@ def test_an_onnx_model_fixes_the_options_that_were_not_given():
         ({"backend": "onnx", "method": "lmpnet", "iterations": 5}, "^--iterations cannot be combined with --backend"),
         ({"backend": "torch", "checkpoint": "model.onnx"}, "is an ONNX model, which needs --backend onnx"),
         ({"backend": "jax"}, "--backend jax is unknown"),
-        ({"actors": 2}, "^--actors cannot be combined with --backend torch"),
-        ({"backend": "onnx", "actors": 2}, "^--actors cannot be combined with --backend onnx"),
-        ({"every": 1}, "^--every cannot be combined with an input that is not a video"),
+        ({"actors": 2}, "^--actors needs --backend ray"),
+        ({"backend": "onnx", "actors": 2}, "^--actors needs --backend ray"),
+        ({"every": 1}, "^--every applies only to videos; remove it"),
     ],
 )
 def test_an_option_of_another_backend_or_input_is_an_error(given, message):

@@ -214,11 +214,11 @@ def test_a_file_that_is_not_json_is_refused(tmp_path, content):
 
 
 def test_a_path_without_annotations_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"There is no data set .*none"):
+    with pytest.raises(InputError, match=r"Data set .*none not found"):
         read_annotations(tmp_path / "none")
-    with pytest.raises(DatasetError, match="contains no annotations: neither"):
+    with pytest.raises(DatasetError, match="must contain either"):
         read_annotations(tmp_path)
     for name in ("a.json", "b.json"):
         write_coco(tmp_path / name, coco())
-    with pytest.raises(DatasetError, match=r"If there are several \.json files, specify one"):
+    with pytest.raises(DatasetError, match=r"contains several \.json files, pass one"):
         read_annotations(tmp_path)

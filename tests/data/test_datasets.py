@@ -111,7 +111,7 @@ def test_a_lone_train_folder_brings_no_split(tmp_path):
         (["a/1.jpg", "b/"], DatasetError, "at least two classes, but there is only a"),
         (["1.jpg", "2.jpg"], DatasetError, "data has no class folders with images.*data/heron"),
         (["a/", "b/x.txt"], DatasetError, "has no class folders with images"),
-        (None, InputError, "There is no folder .*data"),
+        (None, InputError, "Folder .*data not found"),
     ],
 )
 def test_a_folder_without_two_classes_is_refused(tmp_path, files, error, message):

@@ -71,7 +71,7 @@ def test_a_single_file_is_taken_whatever_its_extension(folder):
 
 
 def test_a_missing_input_and_a_folder_without_images_are_refused_by_name(tmp_path):
-    with pytest.raises(InputError, match=r"no image or folder .*none"):
+    with pytest.raises(InputError, match=r"Image or folder .*none not found"):
         list_images([tmp_path / "none"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"No images in .*empty .*\.jpg"):

@@ -98,7 +98,7 @@ def test_no_overlays_leaves_no_video(clip, checkpoint, tmp_path):
 
 def test_what_does_not_go_together_is_refused(clip, tmp_path):
     for given, message in (
-        ({"images": ("photos",), "every": 2}, "--every cannot be combined with"),
+        ({"images": ("photos",), "every": 2}, "--every applies only to videos"),
         ({"images": (clip, "photos")}, "pass it alone"),
         ({"images": (clip,), "shard": "1/2"}, "--shard cannot be combined with a video"),
         ({"images": (clip,), "out": "x", "export": "fiftyone"}, "needs image files"),
@@ -106,7 +106,7 @@ def test_what_does_not_go_together_is_refused(clip, tmp_path):
     ):
         with pytest.raises(OptionError, match=message):
             DiscoverConfig(**given)
-    with pytest.raises(InputError, match="There is no video"):
+    with pytest.raises(InputError, match=r"none.mp4 not found"):
         Video(tmp_path / "none.mp4")
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(InputError, match="cannot be read as a video"):

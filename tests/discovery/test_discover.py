@@ -162,7 +162,7 @@ def test_its_own_drawings_are_not_inputs(folder, checkpoint):
     first = discover(folder, out=folder / "results", checkpoint=checkpoint, **OPTIONS)
     again = discover(folder, out=folder / "results", checkpoint=checkpoint, overwrite=True, **OPTIONS)
     assert [each.file_name for each in again.keypoints] == [each.file_name for each in first.keypoints]
-    with pytest.raises(OutputError, match="among the results"):
+    with pytest.raises(OutputError, match="results of an earlier run"):
         discover(folder / "results/overlays", out=folder / "results", checkpoint=checkpoint, overwrite=True, **OPTIONS)
 
 

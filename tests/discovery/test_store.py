@@ -258,7 +258,7 @@ def test_missing_drawings_are_one_message(folder, checkpoint, tmp_path):
     out = tmp_path / "out"
     interrupt(folder, checkpoint, out, 2, KeyboardInterrupt())
     shutil.rmtree(out / ".overlays-new")
-    with pytest.raises(OutputError, match=r"The drawings of the run in .* are gone"):
+    with pytest.raises(OutputError, match=r"The drawings of the interrupted run in .* are missing"):
         discover(folder, out=out, checkpoint=checkpoint, resume=True, **OPTIONS)
 
 

@@ -122,7 +122,7 @@ def test_results_name_the_weights_of_the_checkpoint(exported, checkpoint, birds,
 def test_options_that_are_fixed_in_an_onnx_model_cannot_change(exported, birds):
     for given in ({"k": 7}, {"thr": 2.0}, {"size": 96}, {"margin": 1}, {"method": "parts"}):
         name = next(iter(given))
-        with pytest.raises(OptionError, match=f"--{name} .* differs from .* was exported"):
+        with pytest.raises(OptionError, match=f"was exported with --{name} .* so --{name} .* cannot be used"):
             discover(birds / "images", checkpoint=exported["lmpnet"], **OPTIONS | given)
     discover(birds / "images", checkpoint=exported["lmpnet"], **OPTIONS | {"k": 5, "thr": 3})
 

@@ -100,7 +100,7 @@ def test_what_a_checkpoint_promises_must_be_in_it(what, documents, tmp_path):
 
 
 def test_another_version_is_said(documents, tmp_path):
-    with pytest.raises(CheckpointError, match="has format version 99, this lmpnet reads 1"):
+    with pytest.raises(CheckpointError, match="has format version 99; this version of lmpnet reads 1"):
         load_checkpoint(redescribed(documents, tmp_path / "a.safetensors", format_version=99))
 
 

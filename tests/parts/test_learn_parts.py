@@ -91,7 +91,7 @@ def test_training_images_of_every_layout(tmp_path, birds):
         Image.new("RGB", (8, 8)).save(tmp_path / name)
     assert [each.path.name for each in training_images([tmp_path])] == ["1.png", "2.png"]
     assert [each.path.name for each in training_images([tmp_path / "loose"])] == ["4.png"]
-    with pytest.raises(InputError, match="no image or folder"):
+    with pytest.raises(InputError, match="nowhere not found"):
         training_images([tmp_path / "nowhere"])
 
 
@@ -111,7 +111,7 @@ def test_names_that_do_not_fit_are_refused(named, checkpoint, birds):
         learn_parts(checkpoint=checkpoint, names="a,b")
     with pytest.raises(OptionError, match="--names"):
         learn_parts(checkpoint=named)
-    with pytest.raises(OptionError, match=r"--names gives 2 names, which does not agree with --k 3"):
+    with pytest.raises(OptionError, match=r"--names gives 2 names, but --k is 3: they must be equal"):
         learn_parts(birds, names="a,b", k=3)
     for wrong in ("a,,b", "a,a", ""):
         with pytest.raises(OptionError, match="--names"):

@@ -108,7 +108,7 @@ def test_other_data_cannot_be_resumed(whole, tmp_path):
     for name in "abcd":
         (tmp_path / "other" / name).mkdir(parents=True)
         Image.new("RGB", (30, 30)).save(tmp_path / "other" / name / "1.png")
-    with pytest.raises(TrainingError, match="started with other images"):
+    with pytest.raises(TrainingError, match="have changed since it was started"):
         train(tmp_path / "other", out=tmp_path / "run", resume=True, workers=0)
 
 

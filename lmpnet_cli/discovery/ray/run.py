@@ -159,7 +159,7 @@ def _compute(ray: Any, rows: list[dict[str, Any]], config: DiscoverConfig) -> It
         raise
     except Exception as error:  # Ray has many, for workers that were lost and for what they did not expect
         raise InputError(
-            f"A worker failed: {reason(error)}. Finished chunks are kept: continue with --resume."
+            f"A worker failed: {reason(error)}. Complete chunks are kept: run the command again with --resume."
         ) from error
     finally:
         if joined:

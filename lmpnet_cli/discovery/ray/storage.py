@@ -74,7 +74,7 @@ def _list_remote(url: str) -> list[SourceImage]:
         if name.lower().endswith(EXTENSIONS) and not hidden:
             sources.append(SourceImage(path, name))
     if not sources:
-        raise InputError(f"No images in {url} (looked for {', '.join(EXTENSIONS)}). Pass another folder.")
+        raise InputError(f"No images in {url} (searched for {', '.join(EXTENSIONS)}). Pass another folder.")
     return sorted(sources, key=lambda source: source.name)
 
 
@@ -95,7 +95,7 @@ def local_copies(source: Path, images: Sequence[SourceImage], at_once: int) -> I
         files = [ListedImage(Path(image.path), image.name) for image in images]
         if not any(file.path.exists() for file in files):
             raise InputError(
-                f"None of the images exists on this machine, the first is {files[0].path}. Use a folder that all "
+                f"None of the images exists on this machine (for example {files[0].path}). Use a folder that all "
                 "machines share."
             )
         yield files

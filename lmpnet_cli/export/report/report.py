@@ -71,7 +71,7 @@ def report(result: str | Path, *, progress: Progress | None = None, **options: A
     """
     config = ReportConfig(result=Path(result), **options)
     if not config.result.is_dir():
-        raise InputError(f"There is no folder {config.result}. Check the spelling and the current folder.")
+        raise InputError(f"Folder {config.result} not found. Check the spelling and the current folder.")
 
     with lock_output(config.target.parent, [config.target.name], config.overwrite):
         return _write_report(config, progress or Progress())
