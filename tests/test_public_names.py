@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import lmpnet_cli as lmpnet
+from lmpnet_cli.config import DiscoverConfig, EvaluateConfig, TrainConfig
+from lmpnet_cli.config.options import options_of
 
 SIGNATURES = {
     "leaky_max_pool": ["x", "epsilon"],
@@ -45,6 +47,15 @@ def test_all_names_are_there_and_no_others_are_invented():
     assert all(getattr(lmpnet, name).__name__ == name for name in lmpnet.__all__)
     with pytest.raises(AttributeError, match="no attribute 'magic'"):
         lmpnet.magic  # noqa: B018
+
+
+def test_help_lists_every_option_with_type_default_and_range():
+    for name, config in {"discover": DiscoverConfig, "evaluate": EvaluateConfig, "train": TrainConfig}.items():
+        listed = getattr(lmpnet, name).__doc__.split("Options:")[1]
+        for option, declared in options_of(config).items():
+            assert (f" {option} (" in listed) != declared.positional
+    assert "k (int | None = 5): Largest number of keypoints" in lmpnet.discover.__doc__
+    assert "margin (int | None = 0): " in lmpnet.discover.__doc__ and "Allowed: 0 to 64." in lmpnet.discover.__doc__
 
 
 def generators():

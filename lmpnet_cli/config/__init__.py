@@ -9,7 +9,7 @@ from lmpnet_cli.config.discover import FIXED_IN_ONNX, ONNX_SUFFIX, VIDEOS, Disco
 from lmpnet_cli.config.evaluate import EvaluateConfig, SaliencyHistogramConfig
 from lmpnet_cli.config.export import ExportConfig
 from lmpnet_cli.config.method import KeypointConfig, Method
-from lmpnet_cli.config.options import url_of
+from lmpnet_cli.config.options import Paths, as_paths, takes_options, url_of
 from lmpnet_cli.config.parts import MatchConfig, PartsConfig
 from lmpnet_cli.config.run import MAX_PIXELS, ModelConfig, RunConfig, default_out
 from lmpnet_cli.config.saliency import SaliencyConfig
@@ -32,12 +32,15 @@ __all__ = [
     "Method",
     "ModelConfig",
     "PartsConfig",
+    "Paths",
     "ReportConfig",
     "RunConfig",
     "SaliencyConfig",
     "SaliencyHistogramConfig",
     "TrainConfig",
     "VisualizeConfig",
+    "as_paths",
     "default_out",
+    "takes_options",
     "url_of",
 ]

@@ -7,12 +7,14 @@ record in `run.json` and the comparison of two runs.
 
 import math
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from functools import partial
+from inspect import formatannotation
 from numbers import Integral, Real
 from pathlib import Path, PurePath
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, dataclass_transform, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin
 
 from lmpnet_cli.errors import OptionError
 
@@ -20,6 +22,8 @@ INPUT, METHOD, LMPNET, SALIENCY = "Input", "Method", "Method lmpnet", "Method sa
 NETWORK, RECIPE, OUTPUT, RUN, RAY = "Network", "Recipe", "Output", "Run", "Backend ray"
 PANELS = (INPUT, METHOD, LMPNET, SALIENCY, NETWORK, RECIPE, OUTPUT, RUN, RAY)  # in the order of `--help`
 REQUIRED: Any = MISSING
+Paths = str | Path | Sequence[str | Path]  # what Python functions take for the positional arguments of commands
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +106,7 @@ class Options:
 
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True, kw_only=True)(cls)
-        lines = [f"        {name}: {each.help}" for name, each in options_of(cls).items()]
-        cls.__doc__ = f"{(cls.__doc__ or '').rstrip()}\n\n    Attributes:\n" + "\n".join(lines) + "\n    "
+        _append(cls, "Attributes", cls)
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -140,6 +143,30 @@ class Options:
     def deciding_options(self) -> dict[str, Any]:
         """Return the options that change keypoints; with the same weights and images they make it the same run."""
         return {name: plain(getattr(self, name)) for name, each in options_of(self).items() if each.decides}
+
+
+def takes_options(config: type[Options]) -> Callable[[Function], Function]:
+    """Return a decorator that lists the options of `config` in the docstring of the function that takes them."""
+
+    def document(function: Function) -> Function:
+        _append(function, "Options", config)
+        return function
+
+    return document
+
+
+def _append(target: Any, title: str, config: type[Options]) -> None:
+    """Append a section to a docstring: each option with its type, default, help text and range."""
+    lines = [f"\n\n    {title}:"]
+    for declared in fields(config):
+        described: Option = declared.metadata["option"]
+        if described.positional and title == "Options":
+            continue
+        kind = formatannotation(declared.type).replace("typing.", "").replace("pathlib.", "")
+        default = "" if described.default is REQUIRED else f" = {plain(described.default)!r}"
+        allowed = f" Allowed: {described.range}." if described.range else ""
+        lines.append(f"        {declared.name} ({kind}{default}): {described.help}{allowed}")
+    target.__doc__ = (target.__doc__ or "").rstrip() + "\n".join(lines) + "\n    "
 
 
 def shape_of(hint: Any) -> tuple[Any, bool, bool]:
@@ -197,6 +224,11 @@ def url_of(path: Path) -> str | None:
     """
     found = re.fullmatch(r"([a-z][a-z0-9+.-]+):/+(.*)", path.as_posix())
     return f"{found[1]}://{found[2]}" if found else None
+
+
+def as_paths(paths: Paths) -> tuple[Path, ...]:
+    """Return one path, or several, as the configurations hold them."""
+    return (Path(paths),) if isinstance(paths, str | Path) else tuple(map(Path, paths))
 
 
 def plain(value: Any) -> Any:

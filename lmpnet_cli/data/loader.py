@@ -27,6 +27,7 @@ from lmpnet_cli.io.runtime import resolve_workers
 from lmpnet_cli.progress import Progress
 
 OVERLAY_SIDE = 1024  # longer side of overlays in pixels; images are decoded with at least so many
+ImageInMemory = NDArray[np.uint8] | Image.Image  # an (H, W, 3) RGB array, or a PIL image
 
 
 @dataclass(frozen=True)

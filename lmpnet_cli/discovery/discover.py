@@ -12,11 +12,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from lmpnet_cli.config import DiscoverConfig
+from lmpnet_cli.config import DiscoverConfig, Paths, as_paths, takes_options
 from lmpnet_cli.data.listing import ListedImage, absolute, list_images, real
-from lmpnet_cli.data.loader import OVERLAY_SIDE, LoadedImage, MemoryImage, list_memory_images
+from lmpnet_cli.data.loader import OVERLAY_SIDE, ImageInMemory, LoadedImage, MemoryImage, list_memory_images
 from lmpnet_cli.data.video import Video
 from lmpnet_cli.discovery.provenance import Manifest, Shard, describe, settings, take_shard
 from lmpnet_cli.discovery.store import ChunkQueue, Skipped, can_resume, images_per_chunk, local_store
@@ -62,8 +62,13 @@ class DiscoverResult:
     device: str
 
 
+@takes_options(DiscoverConfig)
 def discover(
-    images: Any, *, model: LMPNet | None = None, progress: Progress | None = None, **options: Any
+    images: Paths | ImageInMemory | Sequence[ImageInMemory],
+    *,
+    model: LMPNet | None = None,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> DiscoverResult:
     """Find keypoints in every image.
 
@@ -72,13 +77,13 @@ def discover(
             each an (H, W, 3) uint8 RGB array or a PIL image, which results name image_000000.jpg and so on.
         model: a loaded model, in place of a checkpoint.
         progress: receives the number of finished images, and a warning for every skipped one.
-        **options: the fields of `DiscoverConfig`; without `out` nothing is written.
+        **options: listed below; without `out` nothing is written.
 
     Raises:
         LmpnetError: when no image can be read, an option is out of range, or `out` cannot be used.
     """
     in_memory = list_memory_images(images)
-    config = DiscoverConfig(images=() if in_memory else images, **options)
+    config = DiscoverConfig(images=() if in_memory else as_paths(cast("Paths", images)), **options)
     if config.backend == "ray":
         raise OptionError("For backend='ray' call `lmpnet_cli.discover_on_ray`: its results do not fit into a list.")
     if in_memory:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmpnet_cli.config import MatchConfig
+from lmpnet_cli.config import MatchConfig, Paths, as_paths, takes_options
 from lmpnet_cli.data.images import Rgb
 from lmpnet_cli.data.listing import list_images
 from lmpnet_cli.drawing.files import save_png
@@ -41,19 +41,22 @@ class MatchResult:
     seconds: float
 
 
-def match(images: Any, *, model: LMPNet | None = None, progress: Progress | None = None, **options: Any) -> MatchResult:
+@takes_options(MatchConfig)
+def match(
+    images: Paths, *, model: LMPNet | None = None, progress: Progress | None = None, **options: Any
+) -> MatchResult:
     """Find the parts that the model has learned in each image, and join the same parts by lines.
 
     Args:
         images: two images or more, or folders.
         model: a loaded model, in place of a checkpoint.
         progress: receives the number of finished images, and a warning for every skipped one.
-        **options: the fields of `MatchConfig`; without `out` nothing is written.
+        **options: listed below; without `out` nothing is written.
 
     Raises:
         LmpnetError: when fewer than two images can be read, the model has no parts, or `out` cannot be used.
     """
-    config = MatchConfig(images=images, **options)
+    config = MatchConfig(images=as_paths(images), **options)
     with lock_output(config.out, RESULTS, config.overwrite):
         return _match(config, model, progress or Progress())
 

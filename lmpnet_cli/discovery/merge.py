@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from lmpnet_cli.config import MergeConfig
+from lmpnet_cli.config import MergeConfig, Paths, as_paths, takes_options
 from lmpnet_cli.data.listing import real
 from lmpnet_cli.discovery.provenance import Shard, names_sha256
 from lmpnet_cli.discovery.store import ChunkStore, Skipped, SkippedImage, chunk_name
@@ -61,21 +61,22 @@ class _ShardFile:
         return {name: value for name, value in options.items() if name not in OWN_OF_SHARD}
 
 
-def merge(results: Any, *, progress: Progress | None = None, **options: Any) -> MergeResult:
+@takes_options(MergeConfig)
+def merge(results: Paths, *, progress: Progress | None = None, **options: Any) -> MergeResult:
     """Join the results of `discover --shard 1/N` to `N/N`, or the chunks of `discover --backend ray`.
 
     Args:
         results: folders, searched in depth, and single `keypoints.json` files; or the folder of a cluster's run, which
             may be remote.
         progress: receives the number of finished files, and warnings.
-        **options: the fields of `MergeConfig`; without `out` nothing is written.
+        **options: listed below; without `out` nothing is written.
 
     Raises:
         InputError: when a shard or chunk is missing, damaged, or of another run, or a shard is there twice with
             different keypoints.
         OutputError: when `out` cannot be used.
     """
-    config = MergeConfig(results=results, **options)
+    config = MergeConfig(results=as_paths(results), **options)
     with lock_output(config.out, RESULTS, config.overwrite):
         return _merge(config, progress or Progress())
 

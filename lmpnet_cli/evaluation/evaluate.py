@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lmpnet_cli.config import EvaluateConfig
+from lmpnet_cli.config import EvaluateConfig, takes_options
 from lmpnet_cli.data.annotations import AnnotatedImage, Annotations, read_annotations
 from lmpnet_cli.data.images import image_size
 from lmpnet_cli.data.listing import UnreadableImage
@@ -62,6 +62,7 @@ class EvaluateResult:
     device: str
 
 
+@takes_options(EvaluateConfig)
 def evaluate(
     data: str | Path | None = None,
     *,
@@ -74,7 +75,7 @@ def evaluate(
     Args:
         data: a CUB folder or a COCO keypoint file; None takes the bundled example images.
         model: a loaded model, in place of a checkpoint.
-        **options: the fields of `EvaluateConfig`; without `out` nothing is written.
+        **options: listed below; without `out` nothing is written.
 
     Raises:
         LmpnetError: when annotations and images do not fit, an option is out of range, or `out` cannot be used.

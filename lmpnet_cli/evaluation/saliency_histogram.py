@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lmpnet_cli.config import SaliencyHistogramConfig
+from lmpnet_cli.config import SaliencyHistogramConfig, takes_options
 from lmpnet_cli.data.annotations import Annotations, read_annotations
 from lmpnet_cli.drawing.charts import draw_saliency_histogram
 from lmpnet_cli.drawing.files import save_png
@@ -46,6 +46,7 @@ class SaliencyHistogramResult:
     device: str
 
 
+@takes_options(SaliencyHistogramConfig)
 def salient(
     data: str | Path | None = None,
     *,
@@ -58,7 +59,7 @@ def salient(
     Args:
         data: a CUB folder or a COCO keypoint file; None takes the bundled example images.
         model: a loaded model, in place of a checkpoint.
-        **options: the fields of `SaliencyHistogramConfig`; without `out` nothing is written.
+        **options: listed below; without `out` nothing is written.
 
     Raises:
         LmpnetError: when annotations and images do not fit, an option is out of range, or `out` cannot be used.

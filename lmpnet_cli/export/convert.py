@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmpnet_cli.config import ConvertConfig
+from lmpnet_cli.config import ConvertConfig, takes_options
 from lmpnet_cli.config.convert import OF_FILES, FormatName
 from lmpnet_cli.data.run_images import find_images, inputs_of
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
@@ -33,6 +33,7 @@ class ConvertResult:
     next: str
 
 
+@takes_options(ConvertConfig)
 def convert(
     keypoints: str | Path, *, to: FormatName, progress: Progress | None = None, **options: Any
 ) -> ConvertResult:
@@ -42,7 +43,7 @@ def convert(
         keypoints: the file, or the folder that contains it.
         to: coco-results, csv, dlc, label-studio, cvat, fiftyone or yolo-pose.
         progress: receives a warning where the tool expects parts and the keypoints are ranks.
-        **options: the other fields of `ConvertConfig`: out, images, image_prefix, follow_links, overwrite.
+        **options: listed below.
 
     Raises:
         LmpnetError: when the file is another kind of file, an image is missing that the format needs, or the output

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmpnet_cli.config import ExportConfig
+from lmpnet_cli.config import ExportConfig, takes_options
 from lmpnet_cli.errors import OutputError
 from lmpnet_cli.inference.lmpnet import open_lmpnet_predictor
 from lmpnet_cli.inference.onnx import export_predictor
@@ -34,6 +34,7 @@ class ExportResult:
     seconds: float
 
 
+@takes_options(ExportConfig)
 def export_onnx(
     out: str | Path, *, model: LMPNet | None = None, progress: Progress | None = None, **options: Any
 ) -> ExportResult:
@@ -43,7 +44,7 @@ def export_onnx(
         out: the file; its name ends in .onnx.
         model: a loaded model, in place of a checkpoint.
         progress: receives a message before the export.
-        **options: the other fields of `ExportConfig`.
+        **options: listed below.
 
     Raises:
         LmpnetError: when the model or an option cannot be used, the file cannot be written, or packages are missing.

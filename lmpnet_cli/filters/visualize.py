@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from lmpnet_cli.config import DiscoverConfig, VisualizeConfig
+from lmpnet_cli.config import DiscoverConfig, Paths, VisualizeConfig, as_paths, takes_options
 from lmpnet_cli.data.images import Rgb
 from lmpnet_cli.data.listing import ListedImage, list_images
 from lmpnet_cli.drawing.files import save_png
@@ -73,8 +73,9 @@ class VisualizeResult:
     device: str
 
 
+@takes_options(VisualizeConfig)
 def visualize_filters(
-    images: Any = None,
+    images: Paths | None = None,
     *,
     model: LMPNet | None = None,
     progress: Progress | None = None,
@@ -85,12 +86,12 @@ def visualize_filters(
     Args:
         images: folders and files, one or several; None takes the bundled example images.
         model: a loaded model, in place of a checkpoint.
-        **options: the fields of `VisualizeConfig`; without `out` nothing is written.
+        **options: listed below; without `out` nothing is written.
 
     Raises:
         LmpnetError: when there is nothing to read, an option is out of range, or `out` cannot be used.
     """
-    config = VisualizeConfig(images=images, **options)
+    config = VisualizeConfig(images=None if images is None else as_paths(images), **options)
     progress = progress or Progress()
     with lock_output(config.out, RESULTS, config.overwrite):
         return _visualize(config, model, progress)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lmpnet_cli.config import PartsConfig
+from lmpnet_cli.config import PartsConfig, Paths, as_paths, takes_options
 from lmpnet_cli.data.datasets import training_images
 from lmpnet_cli.drawing.files import save_png
 from lmpnet_cli.errors import CheckpointError, OptionError
@@ -39,18 +39,19 @@ class PartsResult:
     seconds: float
 
 
-def learn_parts(data: Any = None, *, progress: Progress | None = None, **options: Any) -> PartsResult:
+@takes_options(PartsConfig)
+def learn_parts(data: Paths | None = None, *, progress: Progress | None = None, **options: Any) -> PartsResult:
     """Learn parts for an existing model, or rename the parts that it has.
 
     Args:
         data: one or several folders with images; without it, parts are only renamed.
         progress: receives the number of images done and messages.
-        **options: the fields of `PartsConfig`; without `out` nothing is written.
+        **options: listed below; without `out` nothing is written.
 
     Raises:
         LmpnetError: if there is nothing to learn from, an option is invalid, or `out` cannot be used.
     """
-    config = PartsConfig(data=data, **options)
+    config = PartsConfig(data=None if data is None else as_paths(data), **options)
     source = config.checkpoint or bundled_checkpoint()
     started = time.perf_counter()
     with lock_output(config.out, RESULTS, config.overwrite):

@@ -21,7 +21,7 @@ from lightning.fabric import Fabric
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from lmpnet_cli import errors
-from lmpnet_cli.config import PartsConfig, TrainConfig, default_out
+from lmpnet_cli.config import PartsConfig, Paths, TrainConfig, as_paths, default_out, takes_options
 from lmpnet_cli.data.datasets import ClassData, hold_out, read_classes
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
 from lmpnet_cli.io.coco import skipped_entries
@@ -61,7 +61,8 @@ class TrainResult:
     complete: bool = True
 
 
-def train(data: Any, *, progress: Progress | None = None, **options: Any) -> TrainResult:
+@takes_options(TrainConfig)
+def train(data: Paths, *, progress: Progress | None = None, **options: Any) -> TrainResult:
     """Learn an LMPNet, network and replica, from class-labelled images.
 
     The caller's random generators and cuDNN settings are the same afterwards.
@@ -69,12 +70,12 @@ def train(data: Any, *, progress: Progress | None = None, **options: Any) -> Tra
     Args:
         data: one or several CUB folders and folders with one sub-folder per class.
         progress: receives epochs, batches and messages.
-        **options: the fields of `TrainConfig`.
+        **options: listed below.
 
     Raises:
         LmpnetError: if data, options or the output folder cannot be used, or if the training diverges.
     """
-    config = TrainConfig(data=data, **options)
+    config = TrainConfig(data=as_paths(data), **options)
     out = config.out or default_out("train")
 
     locks = int(os.environ.get("RANK", "0")) == 0  # of the processes started by torchrun, one locks the folder

@@ -82,7 +82,7 @@ def test_the_same_option_elsewhere_with_another_default():
 
 
 def test_the_docstring_lists_the_options():
-    assert "cups: Number of cups." in Kettle.__doc__
+    assert "cups (int = 2): Number of cups. Allowed: 1 to 8." in Kettle.__doc__
 
 
 def test_shapes_of_field_types():

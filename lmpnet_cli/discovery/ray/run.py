@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lmpnet_cli import errors
-from lmpnet_cli.config import DiscoverConfig, url_of
+from lmpnet_cli.config import DiscoverConfig, Paths, as_paths, takes_options, url_of
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.discovery.provenance import Manifest
 from lmpnet_cli.discovery.ray.resources import join, load_ray, place_workers
@@ -55,18 +55,19 @@ class ClusterResult:
     seconds: float
 
 
-def discover_on_ray(images: Any, *, progress: Progress | None = None, **options: Any) -> ClusterResult:
+@takes_options(DiscoverConfig)
+def discover_on_ray(images: Paths, *, progress: Progress | None = None, **options: Any) -> ClusterResult:
     """Find keypoints in every image, on all machines of a Ray cluster, or on the processors of this one.
 
     Args:
         images: a local folder that all workers see, or the address of a remote one, such as s3://bucket/folder.
         progress: receives the number of finished images.
-        **options: the fields of `DiscoverConfig`.
+        **options: listed below.
 
     Raises:
         LmpnetError: when a folder cannot be reached, an option cannot be used, or a worker fails repeatedly.
     """
-    config = DiscoverConfig(images=images, **(options | {"backend": "ray"}))
+    config = DiscoverConfig(images=as_paths(images), **(options | {"backend": "ray"}))
     if config.out is None:
         raise OptionError("--backend ray needs a folder for its chunks: pass --out.")
     # workers have current folders of their own

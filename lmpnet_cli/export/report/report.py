@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from lmpnet_cli import __version__
-from lmpnet_cli.config import MAX_PIXELS, ReportConfig
+from lmpnet_cli.config import MAX_PIXELS, ReportConfig, takes_options
 from lmpnet_cli.data.images import evenly, read_image
 from lmpnet_cli.data.listing import UnreadableImage
 from lmpnet_cli.errors import DatasetError, InputError
@@ -57,13 +57,14 @@ class ReportResult:
     bytes: int
 
 
+@takes_options(ReportConfig)
 def report(result: str | Path, *, progress: Progress | None = None, **options: Any) -> ReportResult:
     """Write the report of a folder of results.
 
     Args:
         result: a folder that discover, viz-filters, eval or merge wrote.
         progress: is told about every image.
-        **options: the other fields of `ReportConfig`: out, images, limit, side, follow_links, overwrite.
+        **options: listed below.
 
     Raises:
         InputError, DatasetError: when there is nothing to show, or a file of the folder is damaged.
