@@ -42,7 +42,7 @@ def train(config: TrainConfig, terminal: Terminal) -> None:
 
 @takes(PartsConfig, out=default_out("parts"))
 def parts(config: PartsConfig, terminal: Terminal) -> None:
-    """Learn parts for a trained model, keypoints that are the same in every image, or rename its parts.
+    """Give a trained model parts (keypoints that are the same in every image), or rename its parts.
 
     \b
     lmpnet parts photos/ --k 8

@@ -68,7 +68,7 @@ def viz_filters(config: VisualizeConfig, terminal: Terminal) -> None:
 
 @takes(SaliencyHistogramConfig, out=default_out("salient"))
 def salient(config: SaliencyHistogramConfig, terminal: Terminal) -> None:
-    """Count which annotated landmarks a classifier relies on, for each class and over all classes.
+    """Count how often a classifier relies on each annotated landmark, per class and in total.
 
     \b
     lmpnet salient data/CUB_200_2011

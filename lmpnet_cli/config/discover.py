@@ -35,7 +35,7 @@ class DiscoverConfig(ReportOption, KeypointConfig):
     export: tuple[FormatName, ...] = option((), "Also write this format into exports/; can be repeated.", OUTPUT)
     resume: bool = option(False, "Resume the interrupted run in --out, with the same images and options.", OUTPUT)
     backend: Literal["torch", "onnx", "ray"] | None = option(
-        None, "Runtime: torch, onnx (onnxruntime) or ray (cluster).", RUN, shown="onnx for an ONNX model"
+        None, "Runtime: torch, onnx or ray (cluster).", RUN, shown="torch; onnx for an ONNX model"
     )
     shard: str | None = option(None, "I/N: process only shard I of N, which is every N-th image.", RUN)
     chunk: int | None = option(

@@ -14,7 +14,12 @@ class AnnotatedConfig(KeypointConfig):
     """Options of the commands that compare keypoints with annotations."""
 
     data: Path | None = argument(None, "CUB folder, or COCO keypoint file.", shown="the bundled example images")
-    alpha: float = option(0.1, "Tolerance, as a fraction of the shorter image or longer box side.", above=0, high=1)
+    alpha: float = option(
+        0.1,
+        "Tolerance: fraction of the image's shorter or the box's longer side.",
+        above=0,
+        high=1,
+    )
     split: Literal["test", "train", "all"] = option("test", "Split of a CUB folder to use.", INPUT)
 
 
@@ -51,4 +56,5 @@ class SaliencyHistogramConfig(AnnotatedConfig):
     """Options of `lmpnet salient`."""
 
     method: Method | None = same_as(KeypointConfig, "method", default="saliency")
+    alpha: float = same_as(AnnotatedConfig, "alpha", help="Tolerance: fraction of the image's shorter side.")
     thr: float | None = erasing_distance()

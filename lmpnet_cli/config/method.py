@@ -3,8 +3,8 @@
 from typing import Any, Literal
 
 from lmpnet_cli.config.lmpnet import LMPNetConfig
-from lmpnet_cli.config.options import Options, flag_of, option, options_of
-from lmpnet_cli.config.run import ModelConfig
+from lmpnet_cli.config.options import Options, flag_of, option, options_of, same_as
+from lmpnet_cli.config.run import ModelConfig, RunConfig
 from lmpnet_cli.config.saliency import SaliencyConfig
 from lmpnet_cli.errors import OptionError
 
@@ -28,8 +28,8 @@ class MethodConfig(Options):
     )
     k: int | None = option(
         DEFAULT_KEYPOINTS,
-        "Largest number of keypoints per image; --method parts takes only the number of parts of the model.",
-        shown=f"{DEFAULT_KEYPOINTS}; with parts, that number",
+        "Largest number of keypoints per image; with --method parts, exactly the model's number of parts.",
+        shown=f"{DEFAULT_KEYPOINTS}, or that number",
         low=1,
         high=MAX_KEYPOINTS,
         methods=("lmpnet", "saliency"),
@@ -74,6 +74,8 @@ class MethodConfig(Options):
 
 class KeypointConfig(ModelConfig, MethodConfig, LMPNetConfig, SaliencyConfig):
     """Options of the commands that find keypoints by any method."""
+
+    batch_size: int = same_as(RunConfig, "batch_size", help="Images (for saliency, occluded copies) per forward pass.")
 
     def _check(self) -> None:
         super()._check()

@@ -14,7 +14,7 @@ class OutputConfig(Options):
     """Options of every command that writes results."""
 
     out: Path | None = option(None, "Folder for the results.", OUTPUT, short="-o")
-    overwrite: bool = option(False, "Replace existing results in --out, including report and exports.", OUTPUT)
+    overwrite: bool = option(False, "Replace existing results in --out.", OUTPUT)
 
     def _check(self) -> None:
         super()._check()
@@ -47,7 +47,7 @@ class RunConfig(LinksOption, OutputConfig):
     precision: Literal["auto", "32", "bf16"] = option(
         "auto", "Number format of the convolutions; auto uses bf16 only where it is faster.", RUN, decides=True
     )
-    batch_size: int = option(16, "Images (for saliency, occluded copies) per forward pass.", RUN, low=1, high=65536)
+    batch_size: int = option(16, "Images per forward pass.", RUN, low=1, high=65536)
     workers: int | None = option(
         None, "Processes that decode images; 0 uses the main process.", RUN, shown="by processors", low=0, high=256
     )

@@ -10,9 +10,9 @@ class VisualizeConfig(ReportOption, ModelConfig):
     """Options of `lmpnet viz-filters`."""
 
     images: tuple[Path, ...] | None = argument(None, "Folders and single files.", shown="the bundled example images")
-    rows: int = option(6, "Number of tiles, 2 x 2 images each, for each filter, from strong to weak.", low=1, high=100)
+    rows: int = option(6, "Number of tiles (2 x 2 images each) per filter, from strong to weak.", low=1, high=100)
     columns: int = option(8, "Number of filters, from strong to weak.", low=1, high=100)
     tile: int = option(80, "Side of each image in the grid, in pixels.", OUTPUT, low=16, high=512)
-    replica: bool = option(False, "Show the filters of the replica instead of the network, on masked images.")
+    replica: bool = option(False, "Show the replica's filters instead of the network's, on masked images.")
     layer: str | None = option(None, "Show an earlier layer, such as layer2.", shown="the one keypoints come from")
     compare: tuple[Path, ...] = option((), "Another checkpoint, for comparison.png; can be repeated.")

@@ -13,6 +13,7 @@ from lmpnet_cli.data.listing import real
 from lmpnet_cli.discovery.provenance import Shard, names_sha256
 from lmpnet_cli.discovery.store import ChunkStore, Skipped, SkippedImage, chunk_name
 from lmpnet_cli.errors import InputError
+from lmpnet_cli.export.report.report import update_report
 from lmpnet_cli.io.coco import coco_text, read_keypoints, to_coco
 from lmpnet_cli.io.files import write_pieces
 from lmpnet_cli.io.json_input import SchemaError, check, read_json, refuse_nan
@@ -255,3 +256,4 @@ def _write(
 
     facts = {"images": len(result.keypoints), "shards": result.shards, "skipped": len(result.skipped)}
     write_run(result.out, "merge", {"results": list(sources)}, time.perf_counter() - started, **facts)
+    update_report(result.out, wanted=False, progress=Progress())  # it would show what was replaced

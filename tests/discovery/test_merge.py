@@ -120,8 +120,10 @@ def test_merge_names_what_it_cannot_read(shards, tmp_path):
 def test_merging_into_the_folder_of_the_shards_can_be_repeated(shards, tmp_path):
     shutil.copytree(shards, tmp_path / "all")
     first = merge(tmp_path / "all", out=tmp_path / "all")
+    (tmp_path / "all" / "report.html").write_text("of the first")
     again = merge(tmp_path / "all", out=tmp_path / "all", overwrite=True)
     assert len(first.keypoints) == len(again.keypoints) == 9
+    assert not (tmp_path / "all" / "report.html").exists()
 
 
 def test_the_command(shards, tmp_path):

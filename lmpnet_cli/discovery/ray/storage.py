@@ -50,7 +50,7 @@ def _list_local(inputs: Sequence[Path], follow_links: bool) -> list[SourceImage]
     refused = [file for file in files if file.refused]
     if refused:
         raise InputError(
-            f"{len(refused)} of {len(files)} images may not be read, the first is {refused[0].name}: "
+            f"{len(refused)} of {len(files)} images are refused, for example {refused[0].name}: "
             f"{refused[0].refused}. Remove them from the folder, or use --backend torch, which skips them with a "
             "warning."
         )
