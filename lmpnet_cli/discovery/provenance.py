@@ -16,8 +16,6 @@ from lmpnet_cli.io.coco import FORMAT_VERSION
 from lmpnet_cli.io.json_input import check, refuse_nan
 from lmpnet_cli.io.run_record import versions
 
-# options that a resumed run may change, and "images" and "chunk", which the manifest has under its own names
-_FREE_OPTIONS = ("out", "overwrite", "resume", "workers", "actors", "report", "export", "images", "chunk")
 MEANING = {
     "lmpnet": "keypoint i is a rank in each image, not a body part",
     "parts": "keypoint i is the same part in every image",
@@ -64,7 +62,7 @@ class Manifest:
         chunk: images per chunk.
         keypoints: names of the keypoints.
         info: `info` of the keypoints.json to be, without its date.
-        options: all options that decide the results, with the values that were used.
+        options: those that decide the results, with the values that were used.
     """
 
     images: RunImages
@@ -79,10 +77,11 @@ class Manifest:
         inputs = [url_of(path) or str(absolute(path)) for path in config.images]
         images = RunImages(inputs, len(files), names_sha256(file.name for file in files))
 
-        options = {name: value for name, value in config.options().items() if name not in _FREE_OPTIONS}
-        options |= settings(predictor, config)
-        # the batch size stays among them: floating-point sums depend on it in the last digits
-        options |= {"backend": config.backend_used, "bfloat16": predictor.bfloat16}
+        options = config.deciding_options() | settings(predictor, config)
+        # floating-point sums depend on these in the last digits
+        options |= {"batch_size": config.batch_size, "backend": config.backend_used, "bfloat16": predictor.bfloat16}
+        # the drawings of all chunks must be there
+        options |= {"overlays": config.overlays, "panels": config.panels}
         if config.backend != "ray":  # its workers choose their devices themselves
             options["device"] = str(predictor.device)
 

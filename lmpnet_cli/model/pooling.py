@@ -1,7 +1,8 @@
 """Pooling as a matrix-vector product (LMPNet, section 3.1, equations 1 to 3).
 
 The maps X (B, C, H, W) are read as BC rows of HW cells; a pooling vector w turns each row x into w . x. The three kinds
-differ in w alone. Average rewards dense maps, max is indifferent, leaky max punishes them (figure 3):
+differ in w alone: 1 / HW everywhere (average), or 1 at the first maximum and 0 (max) or -epsilon (leaky max) elsewhere.
+Average rewards dense maps, max is indifferent, leaky max punishes them (figure 3):
 
 >>> dense, sparse = torch.ones(1, 1, 2, 2), torch.tensor([[[[0., 0.], [0., 1.]]]])
 >>> [round(float(pool(x)), 2) for pool in (average_pool, max_pool, leaky_max_pool) for x in (dense, sparse)]
@@ -18,30 +19,6 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 POOLINGS = ("leaky_max", "max", "average")
-
-
-def pooling_vector(x: Tensor, kind: str = "leaky_max", epsilon: float = 0.1) -> Tensor:
-    """Make the vector w of equations 1 to 3 for each map.
-
-    The argmax is the first maximum in row-major order, so exactly one cell counts as the argmax.
-
-    Args:
-        x: (B, C, H, W) feature maps.
-        kind: `average` (1 / HW everywhere), `max` (1 at the argmax, else 0) or `leaky_max` (1 at the argmax, else
-            -epsilon).
-
-    Returns:
-        (B, C, H, W) weights, without gradient.
-    """
-    _check(x, kind)
-
-    flat = x.detach().flatten(2)  # (B, C, HW)
-    if kind == "average":
-        return torch.full_like(flat, 1 / flat.shape[2]).view_as(x)
-
-    others = -epsilon if kind == "leaky_max" else 0.0
-    weights = torch.full_like(flat, others).scatter_(2, flat.argmax(2, keepdim=True), 1.0)
-    return weights.view_as(x)
 
 
 def average_pool(x: Tensor) -> Tensor:
@@ -138,8 +115,6 @@ def _maximum(x: Tensor) -> Tensor:
     return x.flatten(2).max(2).values if x.requires_grad else x.amax((2, 3))
 
 
-def _check(x: Tensor, kind: str = "leaky_max") -> None:
+def _check(x: Tensor) -> None:
     if x.ndim != 4 or x.shape[2] * x.shape[3] == 0:
         raise ValueError(f"expected maps (B, C, H, W) with at least one cell, received {tuple(x.shape)}")
-    if kind not in POOLINGS:
-        raise ValueError(f"expected a pooling out of {POOLINGS}, received {kind!r}")

@@ -123,7 +123,12 @@ def test_an_unfinished_run_is_resumed_or_replaced_only_on_request(folder, checkp
     interrupt(folder, checkpoint, out, 2, KeyboardInterrupt())
     with pytest.raises(OutputError, match=r"unfinished run\. Add --resume .* --overwrite"):
         discover(folder, out=out, checkpoint=checkpoint, **OPTIONS)
-    for changed, named in (({"k": 3}, "k"), ({"margin": 1}, "margin"), ({"batch_size": 4}, "batch_size, chunk")):
+    for changed, named in (
+        ({"k": 3}, "k"),
+        ({"margin": 1}, "margin"),
+        ({"batch_size": 4}, "batch_size, chunk"),
+        ({"overlays": False}, "overlays"),
+    ):
         with pytest.raises(InputError, match=rf"different images or options \({named}\)"):
             discover(folder, out=out, checkpoint=checkpoint, resume=True, **(OPTIONS | changed))
     with pytest.raises(InputError, match=r"different images or options \(images\)"):

@@ -10,7 +10,6 @@ from lmpnet_cli.model.pooling import (
     leaky_max_pool,
     max_pool,
     pooling,
-    pooling_vector,
 )
 
 
@@ -38,11 +37,6 @@ def test_exceptions(shape):
         leaky_max_pool(torch.zeros(shape))
 
 
-def test_an_unknown_pooling_is_refused():
-    with pytest.raises(ValueError, match="median"):
-        pooling_vector(torch.zeros(1, 1, 2, 2), "median")
-
-
 @pytest.mark.parametrize("kind", ["average", "max", "leaky_max"])
 @pytest.mark.parametrize("epsilon", [0.0, 0.01, 0.1])
 def test_values_agree_with_the_equations(kind, epsilon):
@@ -50,8 +44,6 @@ def test_values_agree_with_the_equations(kind, epsilon):
     tensor = torch.from_numpy(x)
     expected = twin(x, kind, epsilon)
     np.testing.assert_allclose(pooling(kind, epsilon)(tensor).numpy(), expected, rtol=1e-12)
-    vector = pooling_vector(tensor, kind, epsilon)
-    np.testing.assert_allclose((vector * tensor).sum((2, 3)).numpy(), expected, rtol=1e-12)
 
 
 def test_values_worked_by_hand():
@@ -64,7 +56,6 @@ def test_values_worked_by_hand():
 def test_one_cell_counts_among_equal_maxima():
     """Figure 3, the dense map: 1 - 3 epsilon."""
     assert leaky_max_pool(torch.ones(1, 1, 2, 2), 0.1).item() == pytest.approx(0.7)
-    assert (pooling_vector(torch.ones(1, 1, 2, 2), "leaky_max") == 1).sum() == 1
 
 
 @pytest.mark.parametrize("function", [leaky_max_pool, average_pool, max_pool])
@@ -77,7 +68,6 @@ def test_gradient_is_the_pooling_vector_with_ties_too():
     x = torch.tensor([[[[2.0, 1.0], [2.0, 0.0]]]], requires_grad=True)
     leaky_max_pool(x, 0.1).sum().backward()
     torch.testing.assert_close(x.grad, torch.tensor([[[[1.0, -0.1], [-0.1, -0.1]]]]))
-    torch.testing.assert_close(x.grad, pooling_vector(x, "leaky_max", 0.1))
 
 
 def test_epsilon_zero_is_max_pooling():
