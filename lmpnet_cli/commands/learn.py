@@ -45,7 +45,7 @@ def parts(config: PartsConfig, terminal: Terminal) -> None:
     """Give a trained model parts (keypoints that are the same in every image), or rename its parts.
 
     \b
-    lmpnet parts photos/ --k 8
+    lmpnet parts photos/ --k 3
     lmpnet parts -c results/parts/lmpnet.safetensors --names beak,crown,wing --out named
     """
     from lmpnet_cli.parts.learn_parts import learn_parts as run

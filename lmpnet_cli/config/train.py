@@ -32,7 +32,7 @@ class TrainConfig(RunConfig):
     epochs: int = option(30, "Epochs of the network.", RECIPE, low=1)
     replica_epochs: int | None = option(None, "Epochs of the replica; 0 trains none.", RECIPE, shown="--epochs", low=0)
     replica_from_network: bool = option(False, "Start the replica from the trained network (not in the paper).", RECIPE)
-    learning_rate: float = option(0.01, "Peak learning rate of the backbone per 64 images in a batch.", RECIPE, above=0)
+    learning_rate: float = option(0.01, "Peak learning rate of the backbone, times batch size / 64.", RECIPE, above=0)
     head_factor: float = option(1.0, "Learning rate of the classifier, as a multiple of the backbone's.", RECIPE, low=0)
     momentum: float = option(0.9, "Nesterov momentum.", RECIPE, low=0, high=1)
     weight_decay: float = option(5e-4, "Weight decay (L2 penalty).", RECIPE, low=0)

@@ -127,7 +127,9 @@ def refuse_nothing(evaluator: Evaluator, images: Sequence[AnnotatedImage]) -> No
     """Raise `InputError`, with the reasons, when none of the images could be scored."""
     if not evaluator.ground_truths:
         reasons = dict(+evaluator.left_out)
-        reasons |= {f"unreadable, such as {name}: {reason}": 1 for name, reason in evaluator.skipped[:1]}
+        reasons |= {
+            f"unreadable, such as {name}: {reason}": len(evaluator.skipped) for name, reason in evaluator.skipped[:1]
+        }
         raise InputError(f"None of the {len(images)} annotated images can be scored{_reasons(reasons)}.")
 
 

@@ -238,3 +238,11 @@ def test_a_sweep_computes_the_maps_once(birds, checkpoint, monkeypatch):
     metrics = evaluate(birds, checkpoint=checkpoint, thr=tuple(np.arange(1, 5.5, 0.5)), **OPTIONS).metrics
     assert len(metrics["results"]) == 9
     assert sum(calls) == 48
+
+
+def test_images_that_cannot_be_read_are_counted_in_the_message(birds, checkpoint, tmp_path):
+    path = annotated(tmp_path, birds, *[[10, 10, 2, 5, 20, 2]] * 3)
+    for number in (1, 2, 3):
+        (tmp_path / f"{number}.jpg").write_bytes(b"not an image")
+    with pytest.raises(InputError, match=r"None of the 3 annotated images .* \(3 unreadable, such as 1\.jpg"):
+        evaluate(path, checkpoint=checkpoint, **OPTIONS)
