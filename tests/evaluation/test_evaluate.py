@@ -240,9 +240,9 @@ def test_a_sweep_computes_the_maps_once(birds, checkpoint, monkeypatch):
     assert sum(calls) == 48
 
 
-def test_images_that_cannot_be_read_are_counted_in_the_message(birds, checkpoint, tmp_path):
+def test_images_that_cannot_be_read_are_counted_in_the_message(birds, tmp_path):
     path = annotated(tmp_path, birds, *[[10, 10, 2, 5, 20, 2]] * 3)
     for number in (1, 2, 3):
         (tmp_path / f"{number}.jpg").write_bytes(b"not an image")
-    with pytest.raises(InputError, match=r"None of the 3 annotated images .* \(3 unreadable, such as 1\.jpg"):
-        evaluate(path, checkpoint=checkpoint, **OPTIONS)
+    with pytest.raises(InputError, match=r"None of the 3 annotated images .*3 unreadable, such as 1\.jpg"):
+        evaluate(path, predictions=path_of_one(tmp_path), **OPTIONS)
