@@ -1,13 +1,11 @@
 """The Python names of the contract, loaded on first use."""
 
 import inspect
-import random
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-import torch
+from random_states import generators
 
 import lmpnet_cli as lmpnet
 from lmpnet_cli.config import DiscoverConfig, EvaluateConfig, TrainConfig
@@ -56,10 +54,6 @@ def test_help_lists_every_option_with_type_default_and_range():
             assert (f" {option} (" in listed) != declared.positional
     assert "k (int | None = 5): Largest number of keypoints" in lmpnet.discover.__doc__
     assert "margin (int | None = 0): " in lmpnet.discover.__doc__ and "Allowed: 0 to 64." in lmpnet.discover.__doc__
-
-
-def generators():
-    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,9 @@ def _converted(declared: Field[Any], value: Any) -> Any:
     if item is str:  # texts may be given as one, with commas between them
         texts = value.split(",") if isinstance(value, str) else value
         return tuple(text.strip() for text in texts)
-    values = [value] if isinstance(value, str | PurePath | Real) else value
+    if item is Path:
+        return as_paths(value)
+    values = [value] if isinstance(value, str | Real) else value
     return tuple(_converted_item(flag, described, item, each) for each in values)
 
 
@@ -228,7 +230,7 @@ def url_of(path: Path) -> str | None:
 
 def as_paths(paths: Paths) -> tuple[Path, ...]:
     """Return one path, or several, as the configurations hold them."""
-    return (Path(paths),) if isinstance(paths, str | Path) else tuple(map(Path, paths))
+    return (Path(paths),) if isinstance(paths, str | PurePath) else tuple(map(Path, paths))
 
 
 def plain(value: Any) -> Any:

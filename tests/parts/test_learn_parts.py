@@ -1,15 +1,14 @@
 """`lmpnet parts`: learn parts, or rename them."""
 
 import json
-import random
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from conftest import shorten_descents
 from PIL import Image
+from random_states import generators
 from safetensors import safe_open
 from typer.testing import CliRunner
 
@@ -59,9 +58,9 @@ def test_loading_gives_the_same_parts(named, checkpoint):
 
 
 def test_another_seed_gives_other_parts_and_leaves_the_callers_generators_alone(birds, checkpoint, named, tmp_path):
-    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    states = generators()
     other = learn_parts(birds, checkpoint=checkpoint, k=3, out=tmp_path, seed=1, **OPTIONS)
-    assert states == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    assert states == generators()
     assert other.spec.names == ("kp1", "kp2", "kp3")
     other_weight = weights(tmp_path / "lmpnet.safetensors")["part_head.weight"]
     assert not torch.equal(weights(named)["part_head.weight"], other_weight)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from random_states import generators
 from runs import TINY, history, same, weights
 from torch.multiprocessing import ProcessRaisedException, start_processes
 
@@ -25,11 +25,11 @@ FILES = ["curves.png", "history.csv", "last.safetensors", "last.state", "lmpnet.
 
 
 def test_files_and_history(few_birds, tmp_path):
-    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    states = generators()
     level = logging.getLogger("lightning.fabric").level
     options = TINY | {"epochs": 2, "replica_epochs": 1, "val_fraction": 0.25}
     result = train(few_birds, out=tmp_path / "run", **options)
-    assert states == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    assert states == generators()
     assert logging.getLogger("lightning.fabric").level == level
 
     assert sorted(path.name for path in result.out.iterdir()) == FILES
