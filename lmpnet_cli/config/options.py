@@ -133,8 +133,8 @@ class Options:
         given = {name: getattr(self, name) for name in names if getattr(self, name) not in (None, False, ())}
         given |= {name: value for name, value in values.items() if getattr(self, name) == value}
         for name, value in given.items():
-            shown = f" {value}" if name in values and not isinstance(value, bool) else ""
-            raise OptionError(f"{flag_of(name, value)}{shown} {self._not_with(other)}.")
+            shown = written(name, value) if name in values else flag_of(name, value)
+            raise OptionError(f"{shown} {self._not_with(other)}.")
 
     def options(self) -> dict[str, Any]:
         """Return all options with plain values, for `run.json`; None stands for an option that was not used."""
@@ -180,6 +180,11 @@ def shape_of(hint: Any) -> tuple[Any, bool, bool]:
 def flag_of(name: str, value: Any = None) -> str:
     """Return how an option is written on the command line; `value` False gives the form that turns it off."""
     return f"--{'no-' if value is False else ''}{name.replace('_', '-')}"
+
+
+def written(name: str, value: Any) -> str:
+    """Return an option with its value as they are written on the command line."""
+    return flag_of(name, value) if isinstance(value, bool) else f"{flag_of(name)} {value}"
 
 
 def _converted(declared: Field[Any], value: Any) -> Any:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lmpnet_cli.config import FIXED_IN_ONNX, ONNX_SUFFIX, DiscoverConfig
-from lmpnet_cli.config.options import flag_of
+from lmpnet_cli.config.options import written
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import ImageLoader, LoadedImage
 from lmpnet_cli.errors import CheckpointError, DeviceError, OptionError, missing_package
@@ -163,14 +163,9 @@ def _check_options(config: DiscoverConfig, header: OnnxHeader) -> None:
         given = getattr(config, name)
         if given is not None and given != fixed.get(name):
             raise OptionError(
-                f"{config.checkpoint} was exported with {_shown(name, fixed.get(name))}, so {_shown(name, given)} "
+                f"{config.checkpoint} was exported with {written(name, fixed.get(name))}, so {written(name, given)} "
                 "cannot be used. Remove that option, or export the model again."
             )
-
-
-def _shown(name: str, value: Any) -> str:
-    """Return an option as it is written on the command line."""
-    return flag_of(name, value) if isinstance(value, bool) else f"{flag_of(name)} {value}"
 
 
 def _open(path: Path) -> tuple[Run, OnnxHeader]:
