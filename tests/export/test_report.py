@@ -185,6 +185,13 @@ def gallery_page(found, tmp_path_factory) -> Path:
     return report(found, out=tmp_path_factory.mktemp("page") / "page.html").path
 
 
+def follow(page, link):
+    """Click a link of the navigation and wait for its section: the address changes first, the page later."""
+    found = page.get_by_role("link", name=link)
+    found.click()
+    page.locator(f"#section-{found.get_attribute('href').removeprefix('#')}").wait_for()
+
+
 def cards(page):
     return page.locator("#cards .card > span:not(.quiet)").all_inner_texts()
 
@@ -236,7 +243,7 @@ def test_the_viewer_goes_through_images_by_keys(gallery_page, visit):
 
 def test_each_keypoint_has_a_page_of_patches_best_first(gallery_page, visit):
     page = visit(gallery_page)
-    page.get_by_role("link", name="Keypoints").click()
+    follow(page, "Keypoints")
     assert page.locator("#patches .card").count() == 96
     values = [float(text) for text in page.locator("#patches .card > span").all_inner_texts()]
     assert values == sorted(values, reverse=True)
@@ -272,18 +279,19 @@ def test_odd_addresses_and_keys_do_no_harm(gallery_page, visit):
         page.goto(f"{gallery_page.as_uri()}#{part}")
         assert page.locator("main > section:not([hidden])").count() == 1
     page.goto(f"{gallery_page.as_uri()}#keypoints/1.5")
+    page.locator("#section-keypoints").wait_for()
     assert page.locator("#patches .card").count() == 96
-    page.get_by_role("link", name="Settings").click()
+    follow(page, "Settings")
     page.keyboard.press("PageDown")
-    page.get_by_role("link", name="Gallery").click()
+    follow(page, "Gallery")
     assert "1 to 48" in page.locator(".paging").first.inner_text()
 
 
 def test_settings_skipped_images_and_both_themes(gallery_page, visit):
     page = visit(gallery_page)
-    page.get_by_role("link", name="Settings").click()
+    follow(page, "Settings")
     assert "k\t2" in page.locator("#section-settings").inner_text()
-    page.get_by_role("link", name="Skipped (1)").click()
+    follow(page, "Skipped (1)")
     assert "not an <image>" in page.locator("#section-skipped").inner_text()
     ground = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(ground)
@@ -297,6 +305,7 @@ def test_nothing_is_wider_than_the_screen(gallery_page, visit, width):
     page = visit(gallery_page, width)
     for section in ("gallery", "keypoints", "settings", "skipped"):
         page.goto(f"{gallery_page.as_uri()}#{section}")
+        page.locator(f"#section-{section}").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
