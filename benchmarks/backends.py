@@ -28,6 +28,7 @@ from lmpnet_cli.inference.runner import open_runner
 from lmpnet_cli.io.bundled import bundled_examples
 from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput
 from lmpnet_cli.model.onnx_module import OnnxModule
+from lmpnet_cli.model.reading import DEFAULT_READING, Reading
 
 IMAGES = 64  # largest number of images that are measured
 
@@ -43,8 +44,8 @@ class CompiledLMPNet(LMPNet):
         super().__init__(model.spec, model.network, model.replica, model.part_head)
         self.compiled = torch.compile(model)
 
-    def forward(self, images: torch.Tensor) -> LMPNetOutput:
-        output: LMPNetOutput = self.compiled(images)
+    def forward(self, images: torch.Tensor, reading: Reading = DEFAULT_READING) -> LMPNetOutput:
+        output: LMPNetOutput = self.compiled(images, reading)
         return output
 
 

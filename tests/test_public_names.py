@@ -14,7 +14,7 @@ from lmpnet_cli.config.options import options_of
 SIGNATURES = {
     "leaky_max_pool": ["x", "epsilon"],
     "feature_map_entropy": ["maps"],
-    "learnable_clustering": ["x", "k", "iterations", "threshold"],
+    "learnable_clustering": ["x", "k", "iterations", "threshold", "distance"],
     "greedy_pck": ["predicted", "truth", "tolerance", "one_to_one"],
     "load_checkpoint": ["path", "device"],
     "train": ["data", "progress", "options"],
@@ -31,7 +31,7 @@ def test_signatures(name):
 
 def test_defaults_are_those_of_the_paper():
     defaults = {p.name: p.default for p in inspect.signature(lmpnet.learnable_clustering).parameters.values()}
-    assert (defaults["k"], defaults["threshold"]) == (5, 3.0)
+    assert (defaults["k"], defaults["threshold"], defaults["distance"]) == (5, 3.0, "squared")
     assert inspect.signature(lmpnet.leaky_max_pool).parameters["epsilon"].default == 0.1
 
 

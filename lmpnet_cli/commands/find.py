@@ -14,7 +14,7 @@ def discover(config: DiscoverConfig, terminal: Terminal) -> None:
     \b
     lmpnet discover photos/
     lmpnet discover photos/ --report --export cvat
-    lmpnet discover photos/ --method lmpnet --k 5 --thr 3
+    lmpnet discover photos/ --method parts --export cvat
     lmpnet discover photos/ --method saliency --panels
     lmpnet discover clip.mp4 --every 5
     lmpnet discover photos/ --shard 1/4 --out shards/1

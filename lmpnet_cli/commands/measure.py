@@ -13,7 +13,7 @@ SHOWN = 6  # largest number of classes in the table on the screen; salient.json 
 def evaluate(config: EvaluateConfig, terminal: Terminal) -> None:
     """Score keypoints against annotations, and compare with trivial baselines.
 
-    Scores --method lmpnet, as the paper does; pass --method parts to score what discover finds by default.
+    Scores what `discover` finds with the same options.
 
     \b
     lmpnet eval --thr 3

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Literal
 
 from lmpnet_cli.config.convert import OF_FILES, FormatName
-from lmpnet_cli.config.lmpnet import SelectionConfig, erasing_distance
-from lmpnet_cli.config.method import KeypointConfig, Method
-from lmpnet_cli.config.options import INPUT, OUTPUT, RAY, REQUIRED, RUN, argument, option, options_of, same_as, url_of
+from lmpnet_cli.config.lmpnet import ReadingConfig, erasing_distance
+from lmpnet_cli.config.method import KeypointConfig
+from lmpnet_cli.config.options import INPUT, OUTPUT, RAY, REQUIRED, RUN, argument, option, options_of, url_of
 from lmpnet_cli.config.run import ReportOption
 from lmpnet_cli.errors import OptionError
 
 VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 ONNX_SUFFIX = ".onnx"
 # options that are fixed in an ONNX model: each may be given if it agrees with the model
-FIXED_IN_ONNX = ("method", "k", "thr", "size", *options_of(SelectionConfig))
+FIXED_IN_ONNX = ("method", "k", "thr", "size", *options_of(ReadingConfig))
 
 
 class DiscoverConfig(ReportOption, KeypointConfig):
@@ -26,7 +26,6 @@ class DiscoverConfig(ReportOption, KeypointConfig):
     """
 
     images: tuple[Path, ...] = argument(REQUIRED, "Folders, searched recursively, and single files; or one video.")
-    method: Method | None = same_as(KeypointConfig, "method", default="parts")
     thr: float | None = erasing_distance()
     every: int | None = option(
         1, "Process every N-th frame of a video.", INPUT, low=1, high=10**6, filled_in=True, decides=True

@@ -4,19 +4,19 @@ from pathlib import Path
 from typing import Literal
 
 from lmpnet_cli.config.discover import ONNX_SUFFIX, DiscoverConfig
-from lmpnet_cli.config.lmpnet import SelectionConfig, erasing_distance
+from lmpnet_cli.config.lmpnet import erasing_distance
 from lmpnet_cli.config.method import MethodConfig
 from lmpnet_cli.config.options import REQUIRED, same_as
 from lmpnet_cli.config.run import CheckpointConfig, OutputConfig
 from lmpnet_cli.errors import OptionError
 
 
-class ExportConfig(OutputConfig, CheckpointConfig, MethodConfig, SelectionConfig):
+class ExportConfig(OutputConfig, CheckpointConfig, MethodConfig):
     """Options of `lmpnet export`. The ONNX model finds keypoints as `discover` does with the same options."""
 
     out: Path = same_as(OutputConfig, "out", default=REQUIRED, help="ONNX file to write, NAME.onnx.")
     method: Literal["lmpnet", "parts"] | None = same_as(
-        DiscoverConfig,
+        MethodConfig,
         "method",
         help="How keypoints are found: lmpnet (keypoint i is the i-th found) or parts (the same part on every image).",
     )

@@ -1,10 +1,11 @@
 """Options of the first paper's method: `--method lmpnet`."""
 
-from typing import Any
+from typing import Any, Literal
 
 from lmpnet_cli.config.options import Options, of_lmpnet
 
-MAX_THRESHOLD = 20.0  # the diagonal of the 14 x 14 grid, in cells
+MAX_RADIUS = 14.0  # the side of the grid, in cells
+MAX_THRESHOLD = 2 * MAX_RADIUS**2  # the squared diagonal of the grid
 
 
 def erasing_distance(default: Any = 3.0, more: str = "") -> Any:
@@ -18,9 +19,12 @@ def erasing_distance(default: Any = 3.0, more: str = "") -> Any:
     )
 
 
-class SelectionConfig(Options):
-    """Options that choose the filters and votes of `--method lmpnet`, in an ONNX model also."""
+class ReadingConfig(Options):
+    """Options that say how keypoints are read from the maps, in an ONNX model also."""
 
+    distance: Literal["squared", "euclidean"] | None = of_lmpnet(
+        "squared", "Distance that --thr is compared with; at 3 / 2 / 1, 9 / 5 / 1 cells or 25 / 9 / 1 are erased."
+    )
     filters: int | None = of_lmpnet(512, "Number of strongest filters to use, per image and network.", low=1)
     margin: int | None = of_lmpnet(
         0, "Ignore votes from the outermost N rows and columns of cells (not in the paper).", low=0, high=64
@@ -28,9 +32,24 @@ class SelectionConfig(Options):
     replica: bool | None = of_lmpnet(
         True, "Run the replica; --no-replica takes half the time and finds other keypoints."
     )
+    mask_radius: float | None = of_lmpnet(
+        1.0,
+        "Radius of what is hidden from the replica around the first keypoint, in cells of a 14 x 14 grid; 1 is one "
+        "cell.",
+        above=0,
+        high=MAX_RADIUS,
+    )
+    fusion: Literal["proposals", "predictions"] | None = of_lmpnet(
+        "proposals",
+        "Cluster the votes of both networks together (proposals), or each network's and merge the keypoints "
+        "(predictions).",
+    )
+    position: Literal["cell", "centroid"] | None = of_lmpnet(
+        "cell", "Position of a keypoint: the centre of its cell, or the centroid of the activation around it."
+    )
 
 
-class LMPNetConfig(SelectionConfig):
+class LMPNetConfig(ReadingConfig):
     """Options of `--method lmpnet`; None where another method was chosen."""
 
     # the inner iterations change the maps of Algorithm 1, but no position and no score

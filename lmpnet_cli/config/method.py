@@ -2,8 +2,8 @@
 
 from typing import Any, Literal
 
-from lmpnet_cli.config.lmpnet import LMPNetConfig
-from lmpnet_cli.config.options import Options, flag_of, option, options_of, same_as
+from lmpnet_cli.config.lmpnet import LMPNetConfig, ReadingConfig
+from lmpnet_cli.config.options import flag_of, option, options_of, same_as
 from lmpnet_cli.config.run import ModelConfig, RunConfig
 from lmpnet_cli.config.saliency import SaliencyConfig
 from lmpnet_cli.errors import OptionError
@@ -12,8 +12,8 @@ MAX_KEYPOINTS, DEFAULT_KEYPOINTS = 100, 5
 Method = Literal["lmpnet", "parts", "saliency"]
 
 
-class MethodConfig(Options):
-    """The method and the number of keypoints.
+class MethodConfig(ReadingConfig):
+    """The method, the number of keypoints, and how the method lmpnet reads them.
 
     The method is what `method` says and nothing else. An option that belongs to another method is an error, whatever
     its value; it stays None, and `options()` records it as null.
@@ -46,7 +46,10 @@ class MethodConfig(Options):
         if self.method is None:
             return {}
         reason = self._not_with(f"--method {self.method}")
-        return {name: reason for name in options_of(self) if not self._belongs(name)}
+        unused = {name: reason for name in options_of(self) if not self._belongs(name)}
+        if self.replica is False:
+            unused |= dict.fromkeys(("mask_radius", "fusion"), self._not_with("--no-replica"))
+        return unused
 
     def _belongs(self, name: str) -> bool:
         described = options_of(self)[name]

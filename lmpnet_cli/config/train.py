@@ -3,7 +3,7 @@
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
-from lmpnet_cli.config.lmpnet import MAX_THRESHOLD
+from lmpnet_cli.config.lmpnet import MAX_RADIUS
 from lmpnet_cli.config.method import DEFAULT_KEYPOINTS, MAX_KEYPOINTS
 from lmpnet_cli.config.options import INPUT, NETWORK, OUTPUT, RECIPE, REQUIRED, RUN, argument, option, same_as
 from lmpnet_cli.config.run import RunConfig
@@ -45,7 +45,7 @@ class TrainConfig(RunConfig):
     clip: float = option(5.0, "Clip the gradient to this norm; 0 for no limit.", RECIPE, low=0)
     freeze: str | None = option(None, "Freeze all layers up to this one, batch norm included.", RECIPE)
     mask_radius: float = option(
-        1.0, "Mask radius for the replica, in cells of a 14 x 14 grid.", RECIPE, low=0, high=MAX_THRESHOLD
+        1.0, "Mask radius for the replica, in cells of a 14 x 14 grid.", RECIPE, above=0, high=MAX_RADIUS
     )
     # above 0, 60 % of the other images are pasted onto such corners
     background: float = option(

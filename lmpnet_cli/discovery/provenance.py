@@ -32,6 +32,7 @@ def describe(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:
         "method": predictor.method,
         "k": len(predictor.names),
         "thr": predictor.thresholds[0],
+        "distance": predictor.options().get("distance"),
         **predictor.record(),
         "classes": list(predictor.classes),
         "seed": config.seed,

@@ -176,6 +176,7 @@ def _metrics(evaluator: Evaluator, config: EvaluateConfig, annotations: Annotati
         "left_out_because": dict(+evaluator.left_out) | annotations.left_out,
         "skipped": skipped_entries(evaluator.skipped),
         "method": evaluator.method,
+        "distance": config.distance,
         "k": evaluator.k,
         "alpha": config.alpha,
         "map_size": list(evaluator.map_size) if any(evaluator.map_size) else None,

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from lmpnet_cli.config import DiscoverConfig, Paths, VisualizeConfig, as_paths, takes_options
+from lmpnet_cli.config import Paths, VisualizeConfig, as_paths, takes_options
 from lmpnet_cli.data.images import Rgb
 from lmpnet_cli.data.listing import ListedImage, list_images
 from lmpnet_cli.drawing.files import save_png
@@ -132,8 +132,7 @@ def _votes(source: LayerMaps) -> FilterVotes | None:
     if source.layer is not None:
         return None
 
-    options = DiscoverConfig(images=(), method="lmpnet").method_options()
-    return FilterVotes(source.runner.model, source.replica, **{name: options[name] for name in ("k", "thr", "filters")})
+    return FilterVotes(source.runner.model, source.replica, reading=source.runner.reading)
 
 
 Drawn = dict[tuple[int, int], Rgb]  # (filter, image) -> the image with that filter's map on it

@@ -4,14 +4,13 @@ With a part head it is the part in the cell of the filter's maximum; without one
 erases the filter's proposal (Algorithm 1), kp1 being the most prominent of each image.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from torch.nn import functional
 
 from lmpnet_cli.keypoints import keypoint_names
 from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput
+from lmpnet_cli.model.reading import DEFAULT_READING, Reading
 from lmpnet_cli.model.selection import propose
 
 NONE = "none"  # a filter that was not selected, or whose maximum is in the background
@@ -20,14 +19,16 @@ NONE = "none"  # a filter that was not selected, or whose maximum is in the back
 class FilterVotes:
     """Counts votes, batch by batch."""
 
-    def __init__(self, model: LMPNet, replica: bool, **options: Any) -> None:
+    def __init__(
+        self, model: LMPNet, replica: bool, k: int = 5, thr: float = 3.0, reading: Reading = DEFAULT_READING
+    ) -> None:
         """
         Args:
             replica: count the filters of the replica in place of the network's.
-            **options: k, thr and filters of `LMPNet.voted_keypoints`, for a model without a part head.
+            k, thr, reading: as for `LMPNet.keypoints`, for a model without a part head.
         """
-        self.model, self.replica, self.options = model, replica, options
-        names = keypoint_names(options["k"]) if model.part_head is None else model.part_head.spec.names
+        self.model, self.replica, self.k, self.thr, self.reading = model, replica, k, thr, reading
+        names = keypoint_names(k) if model.part_head is None else model.part_head.spec.names
         self.names = [*names, NONE]
         self._counts: NDArray[np.int64] = np.zeros(1, np.int64)
 
@@ -35,7 +36,7 @@ class FilterVotes:
         """Count the votes of the filters on a batch; a filter with an all-zero map has none."""
         live = propose(output.all_maps[1 if self.replica else 0].float()).live  # (B, C)
         if self.model.part_head is None:
-            votes = self.model.voted_keypoints(output, self.replica, **self.options)
+            votes = self.model.voted_keypoints(output, self.replica, self.k, self.thr, self.reading)
         else:
             votes = self.model.voted_parts(output, self.replica)
 

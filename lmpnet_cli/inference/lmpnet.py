@@ -1,7 +1,7 @@
 """The predictor of an LMPNet, for the methods lmpnet (ranks in each image) and parts (the same part in every image)."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from lmpnet_cli.inference.runner import ModelRunner, open_runner
 from lmpnet_cli.keypoints import Keypoints, keypoint_names, positions_in_image
 from lmpnet_cli.model.fusion import Detections
 from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput
+from lmpnet_cli.model.reading import Reading
 from lmpnet_cli.progress import Progress
 
 Array = NDArray[np.float64]
@@ -99,19 +100,17 @@ class LMPNetPredictor:
         method: Literal["lmpnet", "parts"],
         k: int | None = None,
         thresholds: Sequence[float] = (3.0,),
-        **options: Any,
     ) -> None:
         """
         Args:
             k: number of keypoints; of parts the model's own number, or None.
             thresholds: erasing distances in cells of a 14 x 14 grid over the image; parts have none.
-            **options: the other options of `LMPNet.keypoints`.
 
         Raises:
             CheckpointError: for the method parts, when the model has no part head.
             OptionError: for the method parts, when the model has another number of parts.
         """
-        self.runner, self.method, self._options = runner, method, options
+        self.runner, self.method = runner, method
         self.model, self.loader, self.device = runner.model, runner.loader, runner.device
         self.classes: Sequence[str] = runner.model.spec.classes
         self.bfloat16 = runner.bfloat16
@@ -128,7 +127,9 @@ class LMPNetPredictor:
 
     def options(self) -> dict[str, Any]:
         """Return the options of the method that decide where keypoints are."""
-        return {**self._options, "replica": self.model.replica is not None} if self.method == "lmpnet" else {}
+        if self.method == "parts":
+            return {}
+        return {**asdict(self.runner.reading), "replica": self.model.replica is not None}
 
     def detect(self, output: LMPNetOutput) -> list[Detections]:
         """Find the keypoints of a batch, once for each threshold."""
@@ -136,7 +137,7 @@ class LMPNetPredictor:
             return [self.model.parts(output)]
 
         thresholds = [each for each in self.thresholds if each is not None]
-        return self.model.keypoint_sweep(output, thresholds, len(self.names), **self._options)
+        return self.model.keypoint_sweep(output, thresholds, len(self.names), self.runner.reading)
 
     def batches(
         self, images: Sequence[ListedImage], progress: Progress, preview: int | None = None
@@ -170,10 +171,12 @@ def open_lmpnet_predictor(config: KeypointConfig, model: LMPNet | None = None) -
     Raises:
         CheckpointError, DeviceError, OptionError: when there is no such model or device, or it has no such parts.
     """
-    options = dict(config.method_options())
-    thr = options.pop("thr", ())
+    options = config.method_options()
+    thr = options.get("thr", ())
     thresholds = thr if isinstance(thr, Sequence) else (thr,)
-    replica = bool(options.pop("replica", False))
-
     method: Literal["lmpnet", "parts"] = "parts" if config.method == "parts" else "lmpnet"
-    return LMPNetPredictor(open_runner(config, model, replica), method, thresholds=thresholds, **options)
+
+    given = {each.name: options.get(each.name) for each in fields(Reading)}
+    reading = Reading(**{name: value for name, value in given.items() if value is not None})
+    runner = open_runner(config, model, bool(options.get("replica")), reading)
+    return LMPNetPredictor(runner, method, options.get("k"), thresholds)

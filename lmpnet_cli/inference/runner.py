@@ -15,6 +15,7 @@ from lmpnet_cli.io.bundled import bundled_checkpoint
 from lmpnet_cli.io.checkpoints import file_sha256, load_checkpoint
 from lmpnet_cli.io.runtime import evaluating, resolve_device
 from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput, concatenate
+from lmpnet_cli.model.reading import DEFAULT_READING, Reading
 from lmpnet_cli.progress import Progress
 
 
@@ -23,15 +24,21 @@ class ModelRunner:
 
     Attributes:
         device: where the model is.
+        reading: decides what is hidden from the replica.
         checkpoint, checksum: file of the weights; None for a model that was given.
         size: side of the network input in pixels.
         at_once: images that fit into memory, where a whole batch did not.
     """
 
     def __init__(
-        self, model: LMPNet, loader: ImageLoader, checkpoint: Path | None = None, bfloat16: bool = False
+        self,
+        model: LMPNet,
+        loader: ImageLoader,
+        checkpoint: Path | None = None,
+        bfloat16: bool = False,
+        reading: Reading = DEFAULT_READING,
     ) -> None:
-        self.model, self.loader, self.bfloat16 = model, loader, bfloat16
+        self.model, self.loader, self.bfloat16, self.reading = model, loader, bfloat16, reading
         self.device, self.size = loader.device, loader.size
         self.checkpoint = checkpoint
         self.checksum = None if checkpoint is None else file_sha256(checkpoint)
@@ -70,7 +77,7 @@ class ModelRunner:
     def _run(self, pixels: Tensor, change: Callable[[Tensor], Tensor]) -> LMPNetOutput:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             images = pixels.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-            output: LMPNetOutput = self.model(change(self.model.normalize(images)))
+            output: LMPNetOutput = self.model(change(self.model.normalize(images)), self.reading)
         return output
 
     def _halve(self, count: int, error: RuntimeError) -> None:
@@ -109,7 +116,9 @@ def _memory_ran_out(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(message in str(error) for message in messages)
 
 
-def open_runner(config: ModelConfig, model: LMPNet | None = None, replica: bool = True) -> ModelRunner:
+def open_runner(
+    config: ModelConfig, model: LMPNet | None = None, replica: bool = True, reading: Reading = DEFAULT_READING
+) -> ModelRunner:
     """Open the model of `config` with an image loader for it.
 
     Args:
@@ -133,4 +142,4 @@ def open_runner(config: ModelConfig, model: LMPNet | None = None, replica: bool 
         size, device, batch_size=config.batch_size, workers=config.workers, max_pixels=config.max_pixels
     )
     # bfloat16 makes neighbouring cells equal, so it is used only where the user asks for it
-    return ModelRunner(opened, loader, checkpoint, bfloat16=config.precision == "bf16")
+    return ModelRunner(opened, loader, checkpoint, bfloat16=config.precision == "bf16", reading=reading)

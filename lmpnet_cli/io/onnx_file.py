@@ -23,7 +23,7 @@ from lmpnet_cli.io.runtime import evaluating
 from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.model.onnx_module import OnnxModule
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 OPSET = 18
 
 

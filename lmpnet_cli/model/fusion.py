@@ -1,8 +1,9 @@
 """Fusion (LMPNet, section 3.3; docs/papers.md L12, L13, L17): the proposals of both networks to final keypoints.
 
 1. Select the strongest filters of each network, on each image.
-2. Cluster the proposals of both together, so that duplicates fall to the same erasing rule.
-3. Read the position between cells from the raw maps of the filters that voted.
+2. Cluster the proposals of both together, so that duplicates fall to the same erasing rule; or cluster those of each
+   network and merge the two lists of keypoints.
+3. The position is the cell with most votes, or the centroid of the voting filters' raw maps around it.
 4. Score: the share of the selected activation that voted for the keypoint.
 """
 
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lmpnet_cli.model.clustering import ITERATIONS, Clusters, cluster, to_map_cells
+from lmpnet_cli.model.clustering import Clusters, cluster, erasing_limit, squared_distances, to_map_cells
+from lmpnet_cli.model.reading import DEFAULT_READING, Distance, Reading
 from lmpnet_cli.model.selection import Proposals, concatenate, propose, select
 
 TINY = torch.finfo(torch.float32).tiny
@@ -55,6 +57,11 @@ class Voters:
         """Return the number of filters of each network."""
         return [maps.shape[1] for maps in self.maps]
 
+    @property
+    def of_replica(self) -> Tensor:
+        """Tell which voters are the replica's, (B, V)."""
+        return self.filters >= self.counts[0]
+
     def by_filter(self, values: Tensor) -> Tensor:
         """Spread (B, K, V) values of the voters over all filters, zero elsewhere: (B, K, filters of all networks)."""
         spread = values.new_zeros(*values.shape[:2], sum(self.counts))
@@ -91,25 +98,82 @@ def select_voters(maps: Sequence[Tensor], filters: int | None = None, margin: in
 
 
 def fuse(
-    voters: Voters, k: int = 5, thresholds: Sequence[float] = (3.0,), iterations: int = ITERATIONS
+    voters: Voters, k: int = 5, thresholds: Sequence[float] = (3.0,), reading: Reading = DEFAULT_READING
 ) -> list[Detections]:
     """Apply the keypoint branch to the proposals of both networks, once for each threshold.
 
-    The raw maps, which are large, are read once for all thresholds.
+    The raw maps, which are large, are read once for all thresholds, and only where they decide the position.
 
     Args:
         thresholds: erasing distances in cells of a 14 x 14 grid over the image.
-        iterations: inner iterations of Algorithm 1; neither positions nor scores depend on them.
     """
-    size = voters.proposals.map_size
-    sweep = [cluster(voters.proposals, k, iterations, to_map_cells(each, size)) for each in thresholds]
+    sweep = [fused_clusters(voters, k, each, reading) for each in thresholds]
+    if reading.position == "cell":
+        return [_detections(voters, clusters, _cells(voters, clusters)) for clusters in sweep]
+
     summed = torch.split(_summed_maps(voters, torch.cat([clusters.members for clusters in sweep], 1)), k, 1)
-    return [_detections(voters, clusters, maps) for clusters, maps in zip(sweep, summed, strict=True)]
+    return [
+        _detections(voters, clusters, _centroids(maps, voters.proposals.map_size, clusters))
+        for clusters, maps in zip(sweep, summed, strict=True)
+    ]
 
 
-def _detections(voters: Voters, clusters: Clusters, summed: Tensor) -> Detections:
+def fused_clusters(voters: Voters, k: int, thr: float, reading: Reading = DEFAULT_READING) -> Clusters:
+    """Find the keypoints of both networks together, as cells with their members among the voters.
+
+    Args:
+        thr: erasing distance in cells of a 14 x 14 grid over the image.
+    """
+    proposals, distance = voters.proposals, reading.distance
+    threshold = to_map_cells(thr, proposals.map_size, distance)
+    if reading.fusion == "proposals" or len(voters.maps) == 1:
+        return cluster(proposals, k, reading.iterations, threshold, distance)
+
+    of_each = (proposals.voting(~voters.of_replica), proposals.voting(voters.of_replica))
+    first, second = (cluster(own, k, reading.iterations, threshold, distance) for own in of_each)
+    return merge(proposals, first, second, threshold, distance)
+
+
+def merge(proposals: Proposals, first: Clusters, second: Clusters, threshold: float, distance: Distance) -> Clusters:
+    """Merge the keypoints of two networks into as many as either has (docs/papers.md L17).
+
+    Those with most votes come first, a keypoint nearer than `threshold` to an earlier one is its duplicate, and the
+    members of duplicates count for the keypoint that is kept. Among equal votes the network comes before the replica.
+
+    Args:
+        proposals: of both networks; the members of `first` and `second` refer to them.
+        threshold: in cells of the map.
+    """
+    cells, found, maps, members = (
+        torch.cat(pair, 1)
+        for pair in (
+            (first.cells, second.cells),
+            (first.found, second.found),
+            (first.votes, second.votes),
+            (first.members, second.members),
+        )
+    )
+    in_cell = members & (proposals.cells[:, None] == cells[..., None])  # (B, 2K, V)
+    votes = in_cell.sum(2)
+    squared, limit = squared_distances(*proposals.map_size, cells.device), erasing_limit(threshold, distance)
+
+    chosen, kept, merged = [], [], []
+    left = found
+    for _ in range(first.cells.shape[1]):
+        best = torch.where(left, votes, -1).argmax(1, keepdim=True)  # (B, 1)
+        near = left & (squared[cells.gather(1, best)[:, 0]].gather(1, cells) < limit)  # (B, 2K)
+        chosen.append(best)
+        kept.append(left.any(1, keepdim=True))
+        merged.append((members & near[..., None]).any(1))
+        left = left & ~near
+
+    order, is_found = torch.cat(chosen, 1), torch.cat(kept, 1)
+    in_order = maps.gather(1, order[..., None, None].expand(-1, -1, *proposals.map_size))
+    return Clusters(in_order * is_found[..., None, None], cells.gather(1, order), is_found, torch.stack(merged, 1))
+
+
+def _detections(voters: Voters, clusters: Clusters, positions: Tensor) -> Detections:
     missing = ~clusters.found
-    positions = _positions(summed, voters.proposals.map_size, clusters)
     scores, shares = _scores(voters, clusters)
 
     return Detections(
@@ -127,7 +191,13 @@ def _summed_maps(voters: Voters, members: Tensor) -> Tensor:
     return sums[0] if len(sums) == 1 else sums[0] + sums[1]
 
 
-def _positions(summed: Tensor, map_size: tuple[int, int], clusters: Clusters) -> Tensor:
+def _cells(voters: Voters, clusters: Clusters) -> Tensor:
+    """Return row and column of each winner, (B, K, 2)."""
+    width = voters.proposals.map_size[1]
+    return torch.stack([clusters.cells // width, clusters.cells % width], -1).float()
+
+
+def _centroids(summed: Tensor, map_size: tuple[int, int], clusters: Clusters) -> Tensor:
     """Return the centroid of the 3 x 3 cells around each winner, weighted by the summed maps (B, K, HW): (B, K, 2)."""
     height, width = map_size
     cells = torch.arange(height * width, device=summed.device)
@@ -146,8 +216,7 @@ def _scores(voters: Voters, clusters: Clusters) -> tuple[Tensor, Tensor]:
     """Return the score of each keypoint and the replica's part of it, (B, K) both."""
     strengths = voters.proposals.strengths * voters.proposals.live  # (B, V)
     cast = clusters.members * strengths[:, None]  # (B, K, V)
-    of_replica = voters.filters >= voters.counts[0]
 
     voted = cast.sum(2)
     total = strengths.sum(1, keepdim=True).clamp(min=TINY)
-    return (voted / total).clamp(0, 1), (cast * of_replica[:, None]).sum(2) / voted.clamp(min=TINY)
+    return (voted / total).clamp(0, 1), (cast * voters.of_replica[:, None]).sum(2) / voted.clamp(min=TINY)

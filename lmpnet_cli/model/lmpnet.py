@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from lmpnet_cli.model.backbone import Backbone, BackboneSpec
-from lmpnet_cli.model.clustering import ITERATIONS, cluster, to_map_cells
-from lmpnet_cli.model.fusion import Detections, fuse, select_voters
+from lmpnet_cli.model.clustering import cluster, to_map_cells
+from lmpnet_cli.model.fusion import Detections, fuse, fused_clusters, select_voters
 from lmpnet_cli.model.masking import keypoint_mask, mask_out
 from lmpnet_cli.model.part_head import PartHead, PartHeadSpec, soft_argmax
 from lmpnet_cli.model.pooling import POOLINGS, pooling
+from lmpnet_cli.model.reading import DEFAULT_READING, Reading
 from lmpnet_cli.model.selection import propose
 
 MAX_SIZE = 2048  # largest side of the input in pixels
@@ -37,7 +38,7 @@ class NetworkSpec:
         classes: class names in the order of the logits.
         input_size: side of the square input in pixels.
         mean, std: normalisation of RGB in [0, 1].
-        mask_radius: of the attention mask-out, in cells of a 14 x 14 grid.
+        mask_radius: of the attention mask-out in training, in cells of a 14 x 14 grid.
         reject: one more logit, fixed at 0, that means "none of the classes" (`--background`, not in the paper).
     """
 
@@ -161,59 +162,51 @@ class LMPNet(nn.Module):
         mean, std = self.get_buffer("mean"), self.get_buffer("std")
         return images.to(mean.dtype).sub(mean).div(std)
 
-    def forward(self, images: Tensor) -> LMPNetOutput:
-        """Run both networks on a batch of normalised images; gradients do not pass the mask."""
+    def forward(self, images: Tensor, reading: Reading = DEFAULT_READING) -> LMPNetOutput:
+        """Run both networks on a batch of normalised images; gradients do not pass the mask.
+
+        Args:
+            reading: decides what is hidden from the replica, by `filters`, `margin` and `mask_radius`.
+        """
         logits, maps = self.network(images)
         if self.replica is None:
             return LMPNetOutput(maps, logits)
 
-        replica_logits, replica_maps = self.replica(self.hide_first_keypoint(images, maps))
+        replica_logits, replica_maps = self.replica(self.hide_first_keypoint(images, maps, reading))
         return LMPNetOutput(maps, logits, replica_maps, replica_logits)
 
-    def hide_first_keypoint(self, images: Tensor, maps: Tensor) -> Tensor:
+    def hide_first_keypoint(self, images: Tensor, maps: Tensor, reading: Reading | None = None) -> Tensor:
         """Apply attention mask-out (section 3.3): make the replica's input from normalised images and their maps.
 
-        All filters vote for what is hidden, at test time as in training (docs/papers.md L16).
+        Hidden is the first keypoint of the network's keypoint branch, so only selected filters vote for it
+        (docs/papers.md L16). Without a `reading` the mask is as large as in training.
         """
-        size = (maps.shape[2], maps.shape[3])
-        first = cluster(propose(maps.detach().float()), k=1, iterations=1)  # whatever the threshold
-        radius = to_map_cells(self.spec.mask_radius, size)
-        return mask_out(images, keypoint_mask(first.cells[:, 0], first.found[:, 0], size, radius))
+        reading = reading or Reading(mask_radius=self.spec.mask_radius)
+        proposals = select_voters([maps.detach()], reading.filters, reading.margin).proposals
+        first = cluster(proposals, k=1, iterations=1)  # whatever the threshold
+        radius = to_map_cells(reading.mask_radius, proposals.map_size)
+        return mask_out(images, keypoint_mask(first.cells[:, 0], first.found[:, 0], proposals.map_size, radius))
 
     def keypoints(
-        self,
-        output: LMPNetOutput,
-        k: int = 5,
-        thr: float = 3.0,
-        filters: int | None = None,
-        margin: int = 0,
-        iterations: int = ITERATIONS,
+        self, output: LMPNetOutput, k: int = 5, thr: float = 3.0, reading: Reading = DEFAULT_READING
     ) -> Detections:
         """Find the paper's keypoints: selection, learnable clustering and fusion (sections 3.2 to 3.4).
 
         Args:
             k: number of keypoints to look for.
             thr: erasing distance in cells of a 14 x 14 grid over the image.
-            filters: strongest filters kept of each network, on each image; None keeps all.
-            margin: outermost rows and columns of map cells without a vote; not in the paper.
-            iterations: inner iterations of Algorithm 1; neither positions nor scores depend on them.
+            reading: what the paper leaves open; the same as for `forward`.
 
         Returns:
             K = k keypoints, the most prominent first.
         """
-        return self.keypoint_sweep(output, (thr,), k, filters, margin, iterations)[0]
+        return self.keypoint_sweep(output, (thr,), k, reading)[0]
 
     def keypoint_sweep(
-        self,
-        output: LMPNetOutput,
-        thr: Sequence[float],
-        k: int = 5,
-        filters: int | None = None,
-        margin: int = 0,
-        iterations: int = ITERATIONS,
+        self, output: LMPNetOutput, thr: Sequence[float], k: int = 5, reading: Reading = DEFAULT_READING
     ) -> list[Detections]:
         """Find the keypoints for several erasing distances at little more than the cost of one, as `keypoints`."""
-        return fuse(select_voters(output.all_maps, filters, margin), k, thr, iterations)
+        return fuse(select_voters(output.all_maps, reading.filters, reading.margin), k, thr, reading)
 
     def part_maps(self, output: LMPNetOutput) -> Tensor:
         """Compute the share of each part in each cell, (B, k + 1, H, W); the last one is the background.
@@ -253,14 +246,16 @@ class LMPNet(nn.Module):
         best = self.probabilities(output).max(1)
         return best.indices, best.values
 
-    def voted_keypoints(self, output: LMPNetOutput, replica: bool, k: int, thr: float, filters: int | None) -> Tensor:
+    def voted_keypoints(
+        self, output: LMPNetOutput, replica: bool, k: int, thr: float, reading: Reading = DEFAULT_READING
+    ) -> Tensor:
         """Tell which keypoint each filter votes for, (B, C): the one that erases its proposal; k for none.
 
         Args:
             replica: the filters of the replica in place of the network's; the rest as for `keypoints`.
         """
-        voters = select_voters(output.all_maps, filters)
-        clusters = cluster(voters.proposals, k, 1, to_map_cells(thr, output.map_size))
+        voters = select_voters(output.all_maps, reading.filters, reading.margin)
+        clusters = fused_clusters(voters, k, thr, reading)
         members = torch.split(voters.by_filter(clusters.members.int()), voters.counts, 2)[1 if replica else 0]
         return members.argmax(1).masked_fill(~members.any(1), k)
 

@@ -1,14 +1,14 @@
 """Attention mask-out (LMPNet, section 3.3): hide the first keypoint, so that the replica must look elsewhere.
 
 The mask is the inverse of the first keypoint: 0 there, 1 elsewhere. The paper leaves its size open (docs/papers.md
-L15): radius 1 hides the keypoint's own cell only, radius r every cell strictly nearer than r, as a threshold of r
-erases. What is hidden becomes 0, the mean colour of normalised images.
+L15): radius 1 hides the keypoint's own cell only, radius r every cell strictly nearer than r, whatever distance the
+clustering uses. What is hidden becomes 0, the mean colour of normalised images.
 """
 
 import torch
 from torch import Tensor
 
-from lmpnet_cli.model.clustering import cell_distances
+from lmpnet_cli.model.clustering import erasing_limit, squared_distances
 
 
 def keypoint_mask(cells: Tensor, found: Tensor, map_size: tuple[int, int], radius: float = 1.0) -> Tensor:
@@ -24,7 +24,7 @@ def keypoint_mask(cells: Tensor, found: Tensor, map_size: tuple[int, int], radiu
         (B, 1, H, W) of 0 and 1.
     """
     height, width = map_size
-    near = cell_distances(height, width, cells.device)[cells] < radius  # (B, HW)
+    near = squared_distances(height, width, cells.device)[cells] < erasing_limit(radius, "euclidean")  # (B, HW)
     return (~(near & found[:, None])).float().view(-1, 1, height, width)
 
 

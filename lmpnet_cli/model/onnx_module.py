@@ -3,12 +3,14 @@
 It calls the same methods of `LMPNet` as `discover`. The method and its options are fixed when the module is made.
 """
 
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from lmpnet_cli.model.lmpnet import LMPNet
+from lmpnet_cli.model.reading import DEFAULT_READING, Reading
 
 
 class OnnxModule(nn.Module):
@@ -23,22 +25,32 @@ class OnnxModule(nn.Module):
 
     OUTPUTS = ("positions", "scores", "replica_shares", "classes")
 
-    def __init__(self, model: LMPNet, method: Literal["lmpnet", "parts"], **options: Any) -> None:
+    def __init__(
+        self,
+        model: LMPNet,
+        method: Literal["lmpnet", "parts"],
+        k: int = 5,
+        thr: float = 3.0,
+        reading: Reading = DEFAULT_READING,
+    ) -> None:
         """Fix the method and its options.
 
         Args:
             model: in evaluation mode; without its replica where that is not wanted.
-            **options: of `LMPNet.keypoints`, for the method lmpnet.
+            k, thr, reading: as for `LMPNet.keypoints`, for the method lmpnet.
         """
         super().__init__()
-        self.model, self.method = model, method
-        self.options = {**options, "iterations": 1}  # neither positions nor scores depend on the inner iterations
+        self.model, self.method, self.k, self.thr = model, method, k, thr
+        self.reading = replace(reading, iterations=1)  # neither positions nor scores depend on the inner iterations
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Map (B, 3, S, S) RGB bytes to the outputs."""
         model = self.model
-        output = model(model.normalize(pixels))
-        found = model.parts(output) if self.method == "parts" else model.keypoints(output, **self.options)
+        output = model(model.normalize(pixels), self.reading)
+        if self.method == "parts":
+            found = model.parts(output)
+        else:
+            found = model.keypoints(output, self.k, self.thr, self.reading)
 
         shares = torch.full_like(found.scores, torch.nan) if found.replica_shares is None else found.replica_shares
         return found.positions, found.scores, shares, model.probabilities(output)

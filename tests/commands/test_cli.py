@@ -41,7 +41,7 @@ def test_discover_writes_progress_to_stderr_only(photo, checkpoint, tmp_path):
     assert result.exit_code == 0
     assert result.stdout == ""
     assert "keypoints.json" in result.stderr.replace("\n", "")
-    assert "lmpnet (ranks in each image)" in result.stderr
+    assert "lmpnet (ranks in each image; squared distance)" in result.stderr
     assert (tmp_path / "out/keypoints.json").exists()
 
 
@@ -114,7 +114,13 @@ def test_results_go_to_a_named_default(photo, checkpoint, tmp_path, monkeypatch)
         ("--coarse-stride", "17", "--method", "saliency"),
         ("--keep", "0"),
         ("--thr", "3", "--method", "parts"),
-        ("--no-replica",),
+        ("--no-replica", "--method", "parts"),
+        ("--distance", "manhattan"),
+        ("--distance", "squared", "--method", "parts"),
+        ("--mask-radius", "0"),
+        ("--mask-radius", "15"),
+        ("--fusion", "predictions", "--no-replica"),
+        ("--position", "middle"),
         ("--panels",),
         ("--classifier", "resnet18"),
         ("--no-such-option",),

@@ -84,7 +84,7 @@ def test_a_summary_shows_the_files_that_exist(tmp_path, capsys):
     Terminal(quiet=False, json=False).summarize("match", config, result, {"device": "cup"}, ["match.png", "none.png"])
     shown = "".join(capsys.readouterr().err.split())
     assert "match.png" in shown and "none.png" not in shown
-    assert "lmpnet(ranksineachimage)" in shown and "cup" in shown and "skipped0" in shown
+    assert "lmpnet(ranksineachimage;squareddistance)" in shown and "cup" in shown and "skipped0" in shown
 
 
 def test_an_interruption_says_how_to_resume_only_where_work_is_kept(tmp_path, capsys):

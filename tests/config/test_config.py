@@ -55,8 +55,8 @@ def test_defaults_are_those_of_the_contract():
         shared = (config.device, config.workers, config.seed, config.overwrite, config.out)
         assert shared == ("auto", None, 0, False, None)
     methods = {config: build(config).method for config in (DiscoverConfig, EvaluateConfig, SaliencyHistogramConfig)}
-    assert methods == {DiscoverConfig: "parts", EvaluateConfig: "lmpnet", SaliencyHistogramConfig: "saliency"}
-    assert ExportConfig(out="model.onnx").method == "parts"
+    assert methods == {DiscoverConfig: "lmpnet", EvaluateConfig: "lmpnet", SaliencyHistogramConfig: "saliency"}
+    assert ExportConfig(out="model.onnx").method == "lmpnet"
     assert (evaluate.k, evaluate.filters, evaluate.checkpoint, evaluate.parts) == (5, 512, None, True)
     assert (build(DiscoverConfig, method="lmpnet").thr, evaluate.thr) == (3.0, (3.0,))
     assert (evaluate.alpha, evaluate.split) == (0.1, "test")
@@ -93,11 +93,12 @@ RANGES = [  # configuration, field, flag, values at the borders, values beyond
     (KeypointConfig, "nms_radius", "--nms-radius", [0, 8.5, 256], [-1, 257, math.nan]),
     (KeypointConfig, "draws", "--draws", [1, 100], [0, 101]),
     (KeypointConfig, "keep", "--keep", [0.01, 1], [0, -0.1, 1.1, math.nan]),
-    (SaliencyHistogramConfig, "thr", "--thr", [0.001, 3, 20], [0, -1, 20.1, math.nan]),
+    (SaliencyHistogramConfig, "thr", "--thr", [0.001, 3, 392], [0, -1, 392.1, math.nan]),
     (SaliencyHistogramConfig, "alpha", "--alpha", [0.001, 1], [0, -0.1, 1.01, math.nan]),
     (SaliencyHistogramConfig, "split", "--split", ["test", "train", "all"], ["val"]),
-    (DiscoverConfig, "thr", "--thr", [0.001, 3, 20], [0, -1, 20.1, math.nan, math.inf]),
-    (EvaluateConfig, "thr", "--thr", [1, (1, 2.5, 20)], [0, (3, 0), (3, math.nan), ()]),
+    (DiscoverConfig, "thr", "--thr", [0.001, 3, 392], [0, -1, 392.1, math.nan, math.inf]),
+    (DiscoverConfig, "mask_radius", "--mask-radius", [0.5, 1, 14], [0, -1, 14.1, math.nan]),
+    (EvaluateConfig, "thr", "--thr", [1, (1, 2.5, 392)], [0, (3, 0), (3, math.nan), ()]),
     (EvaluateConfig, "alpha", "--alpha", [0.001, 1], [0, -0.1, 1.01, math.nan]),
     (EvaluateConfig, "split", "--split", ["test", "train", "all"], ["val"]),
     (VisualizeConfig, "rows", "--rows", [1, 100], [0, 101]),
@@ -118,7 +119,7 @@ RANGES = [  # configuration, field, flag, values at the borders, values beyond
     (TrainConfig, "warmup", "--warmup", [0, 1], [-0.1, 1.1]),
     (TrainConfig, "label_smoothing", "--label-smoothing", [0, 0.9], [-0.1, 1]),
     (TrainConfig, "clip", "--clip", [0], [-1, math.nan]),
-    (TrainConfig, "mask_radius", "--mask-radius", [0, 20], [-1, 21]),
+    (TrainConfig, "mask_radius", "--mask-radius", [0.5, 14], [0, -1, 14.5]),
     (TrainConfig, "val_fraction", "--val-fraction", [0, 0.5], [-0.1, 0.6]),
     (DiscoverConfig, "chunk", "--chunk", [None, 1, 1_000_000], [0, 1_000_001]),
     (DiscoverConfig, "actors", "--actors", [None], [0, 100_001]),
@@ -158,8 +159,8 @@ def test_messages_show_value_and_range():
         KeypointConfig(k=101)
     with pytest.raises(OptionError, match=r"^--seed 4294967296 is out of range; allowed: 0 to 4294967295\.$"):
         RunConfig(seed=2**32)
-    with pytest.raises(OptionError, match=r"^--thr 21 is out of range; allowed: above 0, at most 20\.$"):
-        build(DiscoverConfig, thr=21)
+    with pytest.raises(OptionError, match=r"^--thr 400 is out of range; allowed: above 0, at most 392\.$"):
+        build(DiscoverConfig, thr=400)
     with pytest.raises(OptionError, match=r"^--split val is unknown: choose one of test, train, all\.$"):
         EvaluateConfig(split="val")
 

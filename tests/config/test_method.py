@@ -1,12 +1,13 @@
 """The method is what --method says; an option of another method is an error, whatever its value."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from lmpnet_cli.config import DiscoverConfig, EvaluateConfig, ExportConfig, KeypointConfig, SaliencyHistogramConfig
 from lmpnet_cli.config.options import flag_of, options_of
 from lmpnet_cli.errors import OptionError
+from lmpnet_cli.model.reading import DEFAULT_READING
 
 METHODS = ("lmpnet", "parts", "saliency")
 CONFIGS = [
@@ -39,9 +40,22 @@ def test_an_option_of_another_method_is_an_error_even_at_its_default(config, nee
 
 def test_switches_are_named_as_they_were_given():
     with pytest.raises(OptionError, match=r"^--no-replica cannot be combined with --method parts"):
-        DiscoverConfig(images="x", replica=False)
+        DiscoverConfig(images="x", method="parts", replica=False)
     with pytest.raises(OptionError, match=r"^--replica cannot be combined with --method parts"):
-        DiscoverConfig(images="x", replica=True)
+        DiscoverConfig(images="x", method="parts", replica=True)
+
+
+def test_without_the_replica_there_is_nothing_to_hide_or_to_fuse():
+    for option in ({"mask_radius": 1}, {"fusion": "proposals"}):
+        with pytest.raises(OptionError, match="cannot be combined with --no-replica; remove one of"):
+            DiscoverConfig(images="x", replica=False, **option)
+    config = DiscoverConfig(images="x", replica=False)
+    assert (config.mask_radius, config.fusion, config.distance) == (None, None, "squared")
+
+
+def test_the_model_has_the_same_defaults_as_the_command_line():
+    declared = options_of(DiscoverConfig)
+    assert {name: declared[name].default for name in asdict(DEFAULT_READING)} == asdict(DEFAULT_READING)
 
 
 @pytest.mark.parametrize(("config", "needed"), CONFIGS[:3])
@@ -56,16 +70,20 @@ def test_options_of_a_method_get_their_defaults():
     assert DiscoverConfig(images="x", method="lmpnet").method_options() == {
         "k": 5,
         "thr": 3.0,
+        "distance": "squared",
         "filters": 512,
         "margin": 0,
         "iterations": 5,
         "replica": True,
+        "mask_radius": 1.0,
+        "fusion": "proposals",
+        "position": "cell",
     }
     saliency = DiscoverConfig(images="x", method="saliency").method_options()
     assert (saliency["k"], saliency["patch"], saliency["keep"], saliency["panels"]) == (5, 16, 0.4, False)
     assert "thr" not in saliency
-    assert DiscoverConfig(images="x").method_options() == {"k": None}
-    assert DiscoverConfig(images="x", k=3).method_options() == {"k": 3}
+    assert DiscoverConfig(images="x", method="parts").method_options() == {"k": None}
+    assert DiscoverConfig(images="x", method="parts", k=3).method_options() == {"k": 3}
 
 
 @pytest.mark.parametrize(

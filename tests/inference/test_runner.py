@@ -26,11 +26,11 @@ def small_memory(monkeypatch, limit: int, error: type[Exception] = torch.OutOfMe
     sizes = []
     forward = LMPNet.forward
 
-    def limited(self, images):
+    def limited(self, images, reading):
         sizes.append(len(images))
         if len(images) > limit:
             raise error(text)
-        return forward(self, images)
+        return forward(self, images, reading)
 
     monkeypatch.setattr(LMPNet, "forward", limited)
     return sizes

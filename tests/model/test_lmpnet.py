@@ -6,6 +6,7 @@ from lmpnet_cli.model.backbone import BackboneSpec
 from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput, NetworkSpec, build
 from lmpnet_cli.model.part_head import PartHeadSpec
 from lmpnet_cli.model.pooling import leaky_max_pool
+from lmpnet_cli.model.reading import Reading
 
 SPEC = NetworkSpec(BackboneSpec("resnet10t", "layer3"), ("a", "b", "c"), input_size=64)
 
@@ -66,14 +67,33 @@ class Recorder(nn.Module):
 
 @pytest.mark.parametrize(("radius", "side"), [(1.0, 16), (3.0, 80)])
 def test_the_replica_sees_the_image_without_the_first_keypoint(radius, side):
-    spec = NetworkSpec(SPEC.backbone, SPEC.classes, mask_radius=radius)
-    model = LMPNet(spec, Planted(5 * 14 + 7), Recorder())
+    model = LMPNet(SPEC, Planted(5 * 14 + 7), Recorder())
     images = torch.full((2, 3, 224, 224), 0.5)
-    output = model(images)
+    output = model(images, Reading(mask_radius=radius))
     hidden = model.replica.seen == 0
     assert hidden.sum() == 2 * 3 * side**2
     assert hidden[:, :, 5 * 16 : 6 * 16, 7 * 16 : 8 * 16].all()
     assert output.replica_maps is not None
+
+
+def test_the_mask_of_training_is_not_that_of_a_run():
+    """The radius that a checkpoint was trained with is used in training; a run hides one cell unless told otherwise."""
+    spec = NetworkSpec(SPEC.backbone, SPEC.classes, mask_radius=3.0)
+    model = LMPNet(spec, Planted(5 * 14 + 7), Recorder())
+    images = torch.full((1, 3, 224, 224), 0.5)
+    model(images)
+    assert (model.replica.seen == 0).sum() == 3 * 16**2
+    assert (model.hide_first_keypoint(images, model.network(images)[1]) == 0).sum() == 3 * 80**2
+
+
+def test_only_selected_filters_vote_for_what_is_hidden():
+    """Three weak filters respond in one cell, two strong ones in another; with two filters the strong ones decide."""
+    maps = peaks(8, 8, 8, 24, 24)
+    for filters, cell in ((None, 8), (2, 24)):
+        masked = LMPNet(SPEC, Planted(0), Recorder()).hide_first_keypoint(
+            torch.ones(1, 3, 49, 49), maps, Reading(filters=filters)
+        )
+        assert (masked[0, 0] == 0).nonzero().min(0).values.tolist() == [cell // 7 * 7, cell % 7 * 7]
 
 
 def test_without_a_replica_there_are_no_replica_maps():
@@ -148,10 +168,10 @@ def peaks(*cells):
 def test_each_filter_votes_for_the_keypoint_that_erases_it(model):
     """Three filters of the network and one of the replica share a cell; the fourth is alone; the fifth is not selected."""
     output = LMPNetOutput(peaks(10, 24, 24, 24)[:, :3], torch.zeros(1, 3), peaks(24, 44), torch.zeros(1, 3))
-    own = model.voted_keypoints(output, replica=False, k=3, thr=2, filters=None)
-    other = model.voted_keypoints(output, replica=True, k=3, thr=2, filters=None)
+    own = model.voted_keypoints(output, replica=False, k=3, thr=2, reading=Reading(filters=None))
+    other = model.voted_keypoints(output, replica=True, k=3, thr=2, reading=Reading(filters=None))
     assert own.tolist() == [[2, 0, 0]] and other.tolist() == [[0, 1]]
-    assert model.voted_keypoints(output, replica=False, k=3, thr=2, filters=1).tolist() == [[3, 3, 0]]
+    assert model.voted_keypoints(output, replica=False, k=3, thr=2, reading=Reading(filters=1)).tolist() == [[3, 3, 0]]
 
 
 def test_each_filter_votes_for_the_part_in_the_cell_of_its_maximum():
