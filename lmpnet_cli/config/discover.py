@@ -115,7 +115,9 @@ class DiscoverConfig(ReportOption, KeypointConfig):
             self._check_video(self.video)
 
         if self.onnx_model and self.backend not in (None, "onnx"):
-            raise OptionError(f"{self.checkpoint} is an ONNX model, which needs --backend onnx; remove --backend.")
+            raise OptionError(
+                f"--backend {self.backend} cannot run the ONNX model {self.checkpoint}; remove --backend."
+            )
         if self.backend_used == "onnx":
             self._refuse("--backend onnx", method="saliency", precision="bf16")
         if self.backend == "ray":

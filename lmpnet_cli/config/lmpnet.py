@@ -54,5 +54,8 @@ class LMPNetConfig(ReadingConfig):
 
     # the inner iterations change the maps of Algorithm 1, but no position and no score
     iterations: int | None = of_lmpnet(
-        5, "Inner iterations of Algorithm 1; positions and scores do not depend on them.", low=1, decides=False
+        5,
+        "Inner iterations of the paper's Algorithm 1; they change its keypoint maps, but neither positions nor scores.",
+        low=1,
+        decides=False,
     )

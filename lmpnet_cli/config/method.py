@@ -45,8 +45,13 @@ class MethodConfig(ReadingConfig):
         """Return the options that this run does not use, each with the reason, the end of a message."""
         if self.method is None:
             return {}
-        reason = self._not_with(f"--method {self.method}")
-        unused = {name: reason for name in options_of(self) if not self._belongs(name)}
+        unused = {}
+        for name, described in options_of(self).items():
+            if not self._belongs(name):
+                owner = " and ".join(f"--method {method}" for method in described.methods)
+                unused[name] = (
+                    f"belongs to {owner}, but this run uses --method {self.method}; change or remove one of them"
+                )
         if self.replica is False:
             unused |= dict.fromkeys(("mask_radius", "fusion"), self._not_with("--no-replica"))
         return unused

@@ -131,7 +131,8 @@ def _read_cub(root: Path, split: str, inside: Inside | None) -> Annotations:
 
     images["all"] = sorted(images["train"] + images["test"], key=lambda image: image.name)
     if not images[split]:
-        raise DatasetError(f"{root} has no images in its {split} split. Use --split train or --split all.")
+        filled = " or ".join(f"--split {name}" for name in ("test", "train", "all") if images[name])
+        raise DatasetError(f"{root} has no images in its {split} split. {f'Use {filled}.' if filled else 'Check it.'}")
     return Annotations(root.name, tuple(images[split]), names, listed, tuple(images["train"]))
 
 

@@ -202,6 +202,8 @@ def training_images(folders: Iterable[Path], follow_links: bool = False) -> list
         root = cub_root(folder) if folder.is_dir() else None
         if root:
             samples = ClassData(read_cub(root, bounds(folder, follow_links)).samples, (), True).of("train")
+            if not samples:
+                raise DatasetError(f"{root} has no training images. Pass its folder of images to use all of them.")
             found += [sample.listed for sample in samples]
             continue
 

@@ -22,7 +22,9 @@ def bundled_checkpoint() -> Path:
     """
     path = _find("weights/lmpnet-birds.safetensors")
     if path is None:
-        raise CheckpointError("This installation has no bundled weights. Pass --checkpoint FILE.")
+        raise CheckpointError(
+            "This installation has no bundled weights. Name a checkpoint of `lmpnet train` in place of them."
+        )
     return path
 
 

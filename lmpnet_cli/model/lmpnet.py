@@ -63,10 +63,10 @@ class NetworkSpec:
 
         for name, values, low in (("mean", self.mean, -1e3), ("std", self.std, 1e-6)):
             if len(values) != 3 or not all(low <= value <= 1e3 for value in values):
-                raise ValueError(f"expected a {name} of three numbers, received {values!r:.80}")
+                raise ValueError(f"expected a {name} of three numbers from {low:g} to 1000, received {values!r:.80}")
         for name, number in (("epsilon", self.epsilon), ("mask_radius", self.mask_radius)):
             if not 0 <= number <= 1e3:
-                raise ValueError(f"expected {name} of 0 or more, received {number!r:.80}")
+                raise ValueError(f"expected {name} of 0 to 1000, received {number!r:.80}")
 
 
 class KeypointNetwork(nn.Module):

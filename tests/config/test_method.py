@@ -34,14 +34,19 @@ def test_an_option_of_another_method_is_an_error_even_at_its_default(config, nee
     for name in foreign(config, method):
         value = GIVEN.get(name, options_of(config)[name].default)
         flag = flag_of(name, value if name == "replica" else None)
-        with pytest.raises(OptionError, match=f"{flag[2:]} cannot be combined with --method {method}; remove one of"):
+        with pytest.raises(
+            OptionError,
+            match=f"{flag[2:]} belongs to --method .*, but this run uses --method {method}; change or remove",
+        ):
             config(**needed, method=method, **{name: value})
 
 
 def test_switches_are_named_as_they_were_given():
-    with pytest.raises(OptionError, match=r"^--no-replica cannot be combined with --method parts"):
+    with pytest.raises(
+        OptionError, match=r"^--no-replica belongs to --method lmpnet, but this run uses --method parts"
+    ):
         DiscoverConfig(images="x", method="parts", replica=False)
-    with pytest.raises(OptionError, match=r"^--replica cannot be combined with --method parts"):
+    with pytest.raises(OptionError, match=r"^--replica belongs to --method lmpnet, but this run uses --method parts"):
         DiscoverConfig(images="x", method="parts", replica=True)
 
 
@@ -116,7 +121,7 @@ def test_an_onnx_model_fixes_the_options_that_were_not_given():
     for given in ({"iterations": 5}, {"keep": 0.4}):
         with pytest.raises(OptionError, match="cannot be combined with"):
             DiscoverConfig(images="x", checkpoint="model.onnx", **given)
-    with pytest.raises(OptionError, match=r"^--thr cannot be combined with --method parts"):
+    with pytest.raises(OptionError, match=r"^--thr belongs to --method lmpnet, but this run uses --method parts"):
         DiscoverConfig(images="x", checkpoint="model.onnx", method="parts", thr=3)
 
 
@@ -126,7 +131,10 @@ def test_an_onnx_model_fixes_the_options_that_were_not_given():
         ({"backend": "onnx", "method": "saliency"}, "^--method saliency cannot be combined with --backend onnx"),
         ({"backend": "onnx", "precision": "bf16"}, "^--precision bf16 cannot be combined with --backend onnx"),
         ({"backend": "onnx", "method": "lmpnet", "iterations": 5}, "^--iterations cannot be combined with --backend"),
-        ({"backend": "torch", "checkpoint": "model.onnx"}, "is an ONNX model, which needs --backend onnx"),
+        (
+            {"backend": "torch", "checkpoint": "model.onnx"},
+            "--backend torch cannot run the ONNX model model.onnx; remove --backend",
+        ),
         ({"backend": "jax"}, "--backend jax is unknown"),
         ({"actors": 2}, "^--actors needs --backend ray"),
         ({"backend": "onnx", "actors": 2}, "^--actors needs --backend ray"),

@@ -63,7 +63,7 @@ def test_drawn_birds_have_their_landmarks_inside_the_image(birds):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"train_test_split": "1 1\n2 1\n3 1\n"}, "no images in its test split. Use --split train or --split all"),
+        ({"train_test_split": "1 1\n2 1\n3 1\n"}, r"no images in its test split\. Use --split train or --split all\."),
         ({"parts": None}, r"Cannot read .*parts\.txt"),
         ({"part_locs": "1 1 1 1\n"}, r"part_locs\.txt, line 1: expected 5 columns, found 4"),
         ({"part_locs": "1 1 x 1 1\n"}, r"part_locs\.txt: image 1 has a value that is not a number"),

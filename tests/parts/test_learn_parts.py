@@ -16,6 +16,7 @@ from lmpnet_cli.cli import app
 from lmpnet_cli.data.datasets import training_images
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.errors import CheckpointError, DatasetError, InputError, OptionError, OutputError
+from lmpnet_cli.io.bundled import bundled_examples
 from lmpnet_cli.io.checkpoints import load_checkpoint, part_head_spec, read_header
 from lmpnet_cli.parts.learn_parts import learn_parts
 
@@ -90,6 +91,8 @@ def test_training_images_of_every_layout(tmp_path, birds):
         Image.new("RGB", (8, 8)).save(tmp_path / name)
     assert [each.path.name for each in training_images([tmp_path])] == ["1.png", "2.png"]
     assert [each.path.name for each in training_images([tmp_path / "loose"])] == ["4.png"]
+    with pytest.raises(DatasetError, match="has no training images"):
+        training_images([bundled_examples()])
     with pytest.raises(InputError, match="nowhere not found"):
         training_images([tmp_path / "nowhere"])
 

@@ -23,11 +23,12 @@ def short_learning(monkeypatch):
 
 
 OPTIONS = {"workers": 0, "device": "cpu", "precision": "32"}
+PARTS = OPTIONS | {"method": "parts"}
 
 
 def test_discover_finds_parts_with_their_names(birds, named, tmp_path):
     photos = birds / "images"
-    result = discover(photos, checkpoint=named, out=tmp_path / "out", **OPTIONS)
+    result = discover(photos, checkpoint=named, out=tmp_path / "out", **PARTS)
     assert (result.method, result.names) == ("parts", ("head", "wing", "tail"))
     document = json.loads((tmp_path / "out/keypoints.json").read_text())
     assert document["categories"][0]["keypoints"] == ["head", "wing", "tail"]
@@ -49,7 +50,7 @@ def test_positions_and_scores_are_those_of_the_part_head(birds, named):
     pixels = torch.from_numpy(to_input(image.rgb, 64).transpose(2, 0, 1).copy())[None]
     maps = model.network.backbone(model.normalize(pixels))
     found = soft_argmax(model.part_head(maps)[:, :3])
-    result = discover(file.path, checkpoint=named, **OPTIONS).keypoints[0]
+    result = discover(file.path, checkpoint=named, **PARTS).keypoints[0]
     side = maps.shape[2]
     for part in np.flatnonzero(result.found):
         row, column = found.positions[0, part].tolist()
@@ -62,28 +63,28 @@ def test_the_method_is_the_one_that_was_chosen(birds, named, checkpoint):
     photo = next((birds / "images").rglob("*.jpg"))
     ranks = discover(photo, checkpoint=named, method="lmpnet", **OPTIONS)
     assert (ranks.method, ranks.names) == ("lmpnet", ("kp1", "kp2", "kp3", "kp4", "kp5"))
-    assert discover(photo, checkpoint=named, k=3, **OPTIONS).method == "parts"
+    assert discover(photo, checkpoint=named, k=3, **PARTS).method == "parts"
 
     # an option of another method is an error, its default also
     for name, value in {"thr": 3.0, "filters": 512, "margin": 0, "replica": True, "patch": 16}.items():
-        with pytest.raises(OptionError, match=f"--{name}.* cannot be combined with --method parts"):
-            discover(photo, checkpoint=named, **OPTIONS, **{name: value})
+        with pytest.raises(OptionError, match=f"--{name}.* belongs to --method .*, but this run uses --method parts"):
+            discover(photo, checkpoint=named, **PARTS, **{name: value})
     with pytest.raises(OptionError, match="--k 4 does not fit: this model has 3 parts"):
-        discover(photo, checkpoint=named, k=4, **OPTIONS)
+        discover(photo, checkpoint=named, k=4, **PARTS)
     with pytest.raises(CheckpointError, match="has no parts"):
-        discover(photo, checkpoint=checkpoint, **OPTIONS)
+        discover(photo, checkpoint=checkpoint, **PARTS)
 
 
 def test_a_loaded_model_brings_its_parts(birds, named):
     photo = next((birds / "images").rglob("*.jpg"))
     model = load_checkpoint(named)
-    result = discover(photo, model=model, **OPTIONS)
+    result = discover(photo, model=model, **PARTS)
     assert result.method == "parts" and model.replica is not None
-    np.testing.assert_array_equal(result.keypoints[0].xy, discover(photo, checkpoint=named, **OPTIONS).keypoints[0].xy)
+    np.testing.assert_array_equal(result.keypoints[0].xy, discover(photo, checkpoint=named, **PARTS).keypoints[0].xy)
 
 
 def test_keypoints_stay_when_the_input_has_another_size(birds, named):
-    small, large = (discover(birds / "images", checkpoint=named, size=size, **OPTIONS).keypoints for size in (64, 80))
+    small, large = (discover(birds / "images", checkpoint=named, size=size, **PARTS).keypoints for size in (64, 80))
     both = [(a, b) for a, b in zip(small, large, strict=True)]
     away = np.concatenate([np.linalg.norm(a.xy - b.xy, axis=1) / max(a.width, a.height) for a, b in both])
     assert np.nanmedian(away) < 0.12
@@ -117,7 +118,7 @@ def test_eval_scores_the_parts_beside_the_ranks(birds, named, checkpoint, tmp_pa
 
 def test_eval_scores_what_discover_writes(birds, named, tmp_path):
     """The row of the parts is the score of the file that `discover` writes for the same images."""
-    discover(birds / "images", checkpoint=named, out=tmp_path / "found", overlays=False, **OPTIONS)
+    discover(birds / "images", checkpoint=named, out=tmp_path / "found", overlays=False, **PARTS)
     file = evaluate(birds, predictions=tmp_path / "found/keypoints.json", **OPTIONS).metrics["results"][0]
     assert file["thr"] is None
     own = evaluate(birds, checkpoint=named, **OPTIONS).metrics["parts"]
