@@ -55,7 +55,7 @@ class Predictor(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """Return the names of the keypoints, in their order."""
+        """Return the names of the keypoints, in their order; empty where each image has a number of its own."""
 
     @property
     def thresholds(self) -> Sequence[float | None]:

@@ -101,13 +101,14 @@ def _batches(fast: bool) -> ScoreBatches:
 
 
 def detect(
-    images: Tensor, coarse: Tensor, fine: Tensor, *, k: int, coarse_weight: float, radius: float, keep: float
+    images: Tensor, coarse: Tensor, fine: Tensor, *, k: int | None, coarse_weight: float, radius: float, keep: float
 ) -> SaliencyPoints:
-    """Return the k most relevant points of each image.
+    """Return the most relevant points of each image.
 
     Args:
         images: (B, 3, S, T) RGB bytes.
         coarse, fine: (B, S, T) relevance by occlusion and by guided backpropagation.
+        k: largest number of points; None keeps all.
         coarse_weight: weight of the coarse map in the combination; the fine map gets the rest.
         radius: points closer than this to a stronger one are dropped, in pixels.
         keep: share of the remaining points to keep, by confidence.

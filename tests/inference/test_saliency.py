@@ -57,7 +57,7 @@ class Heard(Progress):
 
 def test_the_same_files_as_the_first_method(photos, checkpoint, tmp_path):
     heard = Heard()
-    options = OPTIONS | {"nms_radius": 4, "panels": True}  # 64 pixels have few places 8 apart
+    options = OPTIONS | {"nms_radius": 4, "panels": True, "k": 5}  # 64 pixels have few places 8 apart
     result = discover(photos, out=tmp_path / "out", checkpoint=checkpoint, progress=heard, **options)
     document = json.loads((tmp_path / "out/keypoints.json").read_text())
     info = document["info"]
@@ -80,6 +80,31 @@ def test_the_same_files_as_the_first_method(photos, checkpoint, tmp_path):
     assert heard.advanced == heard.total == 3
 
 
+def test_all_points_are_kept_unless_k_is_given(photos, checkpoint, tmp_path):
+    options = OPTIONS | {"nms_radius": 4, "checkpoint": checkpoint}
+    found = discover(photos, out=tmp_path / "out", **options).keypoints
+    numbers = [len(each.scores) for each in found]
+    assert len(set(numbers)) > 1 and min(numbers) > 5 and all(each.found.all() for each in found)
+    document = json.loads((tmp_path / "out/keypoints.json").read_text())
+    names = document["categories"][0]["keypoints"]
+    assert names == [f"kp{number}" for number in range(1, max(numbers) + 1)]
+    assert document["info"]["k"] is None
+    assert json.loads((tmp_path / "out/run.json").read_text())["options"]["k"] is None
+    for annotation, number in zip(document["annotations"], numbers, strict=True):
+        missing = len(names) - number
+        assert annotation["num_keypoints"] == number and len(annotation["keypoints"]) == 3 * len(names)
+        assert annotation["keypoints"][3 * number :] == [0, 0, 0] * missing
+        assert annotation["keypoint_scores"][number:] == [None] * missing
+
+    # the numbers do not depend on the other images of a batch, and k takes the strongest
+    assert [len(each.scores) for each in discover(photos, batch_size=48, **options).keypoints] == numbers
+    for all_points, few in zip(found, discover(photos, k=6, **options).keypoints, strict=True):
+        np.testing.assert_array_equal(all_points.xy[:6], few.xy)
+    most = discover(photos, k=max(numbers) + 1, **options).keypoints
+    assert {len(each.scores) for each in most} == {max(numbers) + 1}
+    assert [int(each.found.sum()) for each in most] == numbers
+
+
 def test_points_lie_where_the_class_is_lost(checkpoint, tmp_path):
     """A network that knows one pixel's neighbourhood: all relevance is there, and so is the first keypoint."""
     model = load_checkpoint(checkpoint)
@@ -100,7 +125,7 @@ def test_points_lie_where_the_class_is_lost(checkpoint, tmp_path):
 
 def test_seeds_decide_and_batches_do_not(photos, checkpoint):
     def found(**options):
-        results = discover(photos, checkpoint=checkpoint, **OPTIONS | options).keypoints
+        results = discover(photos, checkpoint=checkpoint, k=5, **OPTIONS | options).keypoints
         return np.array([each.xy for each in results])
 
     first = found()
@@ -137,6 +162,22 @@ def test_eval_has_one_row_and_the_same_table(birds, checkpoint, tmp_path):
     again = evaluate(birds, predictions=tmp_path / "files/keypoints.json")
     assert again.metrics["results"][0]["greedy_pck"] == row["greedy_pck"]
     assert again.metrics["method"] == "saliency"
+
+
+def test_eval_scores_all_points_and_counts_missing_ones_as_wrong(birds, checkpoint, tmp_path):
+    options = OPTIONS | {"checkpoint": checkpoint, "nms_radius": 4, "coarse_weight": 0}
+    found = discover(birds / "images", out=tmp_path, overlays=False, **options).keypoints
+    metrics = evaluate(birds, **options).metrics
+    (row,) = metrics["results"]
+    assert metrics["k"] == len(row["greedy_pck"]["kp"]) > 5 and metrics["k"] <= max(len(each.scores) for each in found)
+    assert 5 < row["found"] < metrics["k"]
+    score = row["greedy_pck"]
+    assert score["mean"] == pytest.approx(score["found_only_mean"] * row["found"] / metrics["k"], abs=0.02)
+    assert len(metrics["baselines"]["random"]["greedy_pck"]["kp"]) == metrics["k"]
+
+    from_file = evaluate(birds, predictions=tmp_path / "keypoints.json").metrics["results"][0]
+    assert from_file["greedy_pck"]["found_only_mean"] == score["found_only_mean"]
+    assert from_file["coverage"] == row["coverage"]
 
 
 def test_any_timm_classifier(photos, timm_weights, tmp_path):
