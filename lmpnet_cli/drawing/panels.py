@@ -17,6 +17,7 @@ from lmpnet_cli.data.loader import LoadedImage
 from lmpnet_cli.drawing.grids import GAP
 from lmpnet_cli.drawing.heatmaps import heat_overlay, muted
 from lmpnet_cli.drawing.image_writer import ImageWriter
+from lmpnet_cli.drawing.overlays import MANY
 from lmpnet_cli.keypoints import Keypoints
 
 Map = NDArray[np.float32]
@@ -89,10 +90,11 @@ def draw_panels(
 
 
 def _draw_points(rgb: Rgb, points: Points, image_size: tuple[int, int], color: tuple[int, int, int]) -> Rgb:
-    """Return a copy of the image with each point as a disc with a white ring."""
+    """Return a copy of the image with each point as a disc with a white ring, a smaller one where they are many."""
     panel = rgb.copy()
+    ring, radius = (6, 4) if len(points) <= MANY else (4, 3)
     for x, y in (points + 0.5) * (rgb.shape[1], rgb.shape[0]) / image_size - 0.5:
         center = (round(x * 16), round(y * 16))  # OpenCV counts in sixteenths of a pixel
-        cv2.circle(panel, center, 6 * 16, (255, 255, 255), -1, cv2.LINE_AA, 4)
-        cv2.circle(panel, center, 4 * 16, color, -1, cv2.LINE_AA, 4)
+        cv2.circle(panel, center, ring * 16, (255, 255, 255), -1, cv2.LINE_AA, 4)
+        cv2.circle(panel, center, radius * 16, color, -1, cv2.LINE_AA, 4)
     return panel

@@ -27,6 +27,17 @@ def test_panels_show_maps_and_points_in_order():
     assert found[3 * y, 3 * x].min() == true[y, x].min() == 255
 
 
+def test_many_points_are_smaller():
+    maps, white = np.zeros((8, 8), np.float32), np.full((40, 40, 3), 255, np.uint8)
+
+    def red_pixels(count):
+        points = np.array([[20.0 + 18 * index, 200.0] for index in range(count)])
+        panels = draw_panels(white, maps, maps, (400, 400), points, None)[..., :3].astype(int)
+        return ((panels[..., 0] > 150) & (panels[..., 1] < 90)).sum() / count
+
+    assert 0 < red_pixels(21) < 0.75 * red_pixels(20)
+
+
 @pytest.mark.parametrize(
     ("size", "panel_width"),
     [((1, 3000), 8), ((3000, 1), 4 * PANEL_HEIGHT), ((1, 1), PANEL_HEIGHT)],

@@ -17,7 +17,7 @@ from lmpnet_cli.export.report.report import report
 from lmpnet_cli.export.report.thumbnails import thumbnail_side
 from lmpnet_cli.io.coco import to_coco
 from lmpnet_cli.io.files import write_json
-from lmpnet_cli.keypoints import Keypoints
+from lmpnet_cli.keypoints import Keypoints, keypoint_names
 from lmpnet_cli.progress import Progress
 
 EVIL = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>.png'
@@ -223,6 +223,26 @@ def test_gallery_pages_sorts_filters_and_toggles(gallery_page, visit):
     assert page.locator("#cards .point").count() == before
     tip = page.locator("#cards .point title").first.text_content()
     assert re.fullmatch(r"(beak|<b>tail</b>): score [01]\.\d\d, x [0-9.]+, y [0-9.]+", tip)
+
+
+def test_many_keypoints_are_dots_without_numbers(tmp_path, visit):
+    xy = np.random.default_rng(1).uniform(0, 39, (60, 2))
+    results = [Keypoints(f"{count}.png", 60, 40, xy[:count], np.linspace(1, 0.5, count)) for count in (60, 20)]
+    for result in results:
+        Image.new("RGB", (60, 40)).save(tmp_path / result.file_name)
+    write_json(tmp_path / "keypoints.json", to_coco(results, {"method": "saliency", "k": None}, keypoint_names(60)))
+    page = visit(report(tmp_path, images=tmp_path).path)
+    many, few = page.locator("#cards .card").all()
+    assert (many.locator("circle").count(), many.locator("svg text").count()) == (60, 0)
+    assert (few.locator("circle").count(), few.locator("svg text").count()) == (20, 20)
+    sizes = [float(card.locator("circle").first.get_attribute("r")) for card in (many, few)]
+    assert sizes[0] < sizes[1] / 2
+    assert "20 of 60 keypoints" in few.inner_text()
+    page.get_by_title("Show or hide (60)").click()
+    assert many.locator("circle").count() == 59
+    follow(page, "Keypoints")
+    page.locator("#tabs button").nth(59).click()
+    page.locator("#statistics", has_text="1 of 2 images").wait_for()
 
 
 def test_the_viewer_goes_through_images_by_keys(gallery_page, visit):
