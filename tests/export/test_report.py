@@ -139,6 +139,19 @@ def test_three_commands_write_their_report(birds, checkpoint, tmp_path):
         DiscoverConfig(images=("x",), report=True)
 
 
+def test_a_table_of_many_keypoints_shows_the_first_ten(birds, checkpoint, tmp_path):
+    few_points = ["--method", "saliency", "--nms-radius", "3", "--coarse-weight", "0"]
+    shared = ["-c", str(checkpoint), "--device", "cpu", "--workers", "0", "--report", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, ["eval", str(birds), *few_points, *shared])
+    assert result.exit_code == 0, result.stderr
+    k = json.loads((tmp_path / "metrics.json").read_text())["k"]
+    note = f"The first 10 of {k} keypoints are shown; the means are over all."
+    assert k > 10
+    for text in (result.stderr, (tmp_path / "report.html").read_text()):
+        assert "KP 10" in text and "KP 11" not in text and note in text
+        assert "found keypoints only" in text
+
+
 # ---------------------------------------------------------------------------------------------------------- browser
 
 
