@@ -1,7 +1,7 @@
-"""Draw figure 2 of the second paper for any image: its two relevance maps and the keypoints derived from them.
+"""Draw figure 2 of the second paper for any image: its relevance maps and the keypoints derived from them.
 
-From left to right: the image, the coarse heat map, the guided gradients, the detected points and, where there are
-annotations, the annotated points.
+From left to right: the image, the coarse heat map, the guided gradients, their combination (not in the figure), the
+detected points and, where there are annotations, the annotated points.
 """
 
 from collections.abc import Sequence
@@ -39,33 +39,33 @@ class Panels(ImageWriter):
         self,
         loaded: Sequence[LoadedImage],
         results: Sequence[Keypoints],
-        relevance: Sequence[tuple[Map, Map]] | None,
+        relevance: Sequence[tuple[Map, ...]] | None,
         annotated: Sequence[Points] | None = None,
     ) -> None:
         """Queue the panels of one batch.
 
         Args:
-            relevance: for each image its coarse and its fine map; None, for a method without maps, draws nothing.
+            relevance: for each image its coarse, fine and combined map; None, for a method without maps, draws nothing.
             annotated: for each image its annotated points in image pixels, all inside the image.
         """
         if not self.wanted or relevance is None:
             return
 
         truths = [None] * len(loaded) if annotated is None else annotated
-        for image, result, (coarse, fine), truth in zip(loaded, results, relevance, truths, strict=True):
+        for image, result, maps, truth in zip(loaded, results, relevance, truths, strict=True):
             assert image.preview is not None  # images are loaded with a preview where panels are wanted
             image_size, detected = (result.width, result.height), result.xy[result.found]
-            self.add(image.name, partial(draw_panels, image.preview, coarse, fine, image_size, detected, truth))
+            self.add(image.name, partial(draw_panels, image.preview, maps, image_size, detected, truth))
 
 
 def draw_panels(
-    rgb: Rgb, coarse: Map, fine: Map, image_size: tuple[int, int], detected: Points, annotated: Points | None
+    rgb: Rgb, maps: Sequence[Map], image_size: tuple[int, int], detected: Points, annotated: Points | None
 ) -> Rgb:
-    """Draw side by side: the image, both relevance maps over it, detected points in red, annotated ones in green.
+    """Draw side by side: the image, relevance maps over it, detected points in red, annotated ones in green.
 
     Args:
         rgb: (h, w, 3) image, possibly at another scale than `image_size`.
-        coarse, fine: (S, T) maps over the whole image.
+        maps: (S, T) each, over the whole image; the smallest value of a map is not coloured.
         image_size: width and height of the image whose pixels the points count.
         detected, annotated: (N, 2) x, y; without annotations there is no last panel.
     """
@@ -75,7 +75,8 @@ def draw_panels(
 
     panels = [resized]
     pale = muted(resized)
-    for relevance in (coarse, fine):
+    for each in maps:
+        relevance = each - each.min()
         top = float(np.percentile(relevance, TOP_PERCENTILE))
         panels.append(heat_overlay(pale, relevance, top))
     panels.append(_draw_points(resized, detected, image_size, DETECTED_COLOR))

@@ -31,11 +31,11 @@ MAX_COLORS = 300_000_000  # pixels of random colours kept in memory, three bytes
 
 @dataclass(frozen=True)
 class SaliencyPredictions:
-    """A batch of images with their keypoints and relevance maps."""
+    """A batch of images with their keypoints and relevance maps: coarse, fine and combined."""
 
     found: list[Keypoints]
     logits: Mapping[str, Tensor | None]
-    relevance: Sequence[tuple[Map, Map]]
+    relevance: Sequence[tuple[Map, Map, Map]]
     output: None = None
 
     def keypoints(self) -> list[Keypoints]:
@@ -168,7 +168,8 @@ class SaliencyPredictor:
         found = to_keypoints(images, positions, scores, size, None, labels, best.values.tolist())
         if self.k is None:
             found = [each.found_only() for each in found]  # what is missing depends on the other images of the batch
-        relevance = list(zip(points.coarse.numpy(), points.fine.numpy(), strict=True))
+        maps = (points.coarse.numpy(), points.fine.numpy(), points.combined.numpy())
+        relevance = list(zip(*maps, strict=True))
         return SaliencyPredictions(found, {"accuracy": logits, "replica_accuracy": None}, relevance)
 
     def _cost(self, count: int) -> str:

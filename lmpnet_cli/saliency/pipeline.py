@@ -26,12 +26,14 @@ class SaliencyPoints:
         positions: (B, K, 2) row and column in input pixels; NaN if there are fewer points.
         scores: (B, K) confidences in (0, 1), strongest first; NaN likewise.
         coarse, fine: (B, S, T) relevance by occlusion and by guided backpropagation.
+        combined: (B, S, T) confidence of every pixel, in (0, 1).
     """
 
     positions: Tensor
     scores: Tensor
     coarse: Tensor
     fine: Tensor
+    combined: Tensor
 
 
 def fast_occlusion_works(classify: Classify, size: int, device: torch.device) -> bool:
@@ -115,11 +117,12 @@ def detect(
     """
     # this takes little time, and float64, which not every device has
     images, coarse, fine = images.cpu(), coarse.cpu(), fine.cpu()
-    positions, confidences = strongest_points(combine(coarse, fine, coarse_weight), radius, keep, k)
+    combined = combine(coarse, fine, coarse_weight)
+    positions, confidences = strongest_points(combined, radius, keep, k)
 
     grey = (images.float() * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1)
     refined = keep_apart(positions, refine(grey, positions), radius)
-    return SaliencyPoints(refined, confidences, coarse, fine)
+    return SaliencyPoints(refined, confidences, coarse, fine, combined)
 
 
 def keep_apart(starts: Tensor, refined: Tensor, radius: float) -> Tensor:

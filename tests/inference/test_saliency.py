@@ -71,7 +71,7 @@ def test_the_same_files_as_the_first_method(photos, checkpoint, tmp_path):
         scores = annotation["keypoint_scores"]
         assert scores == sorted(scores, reverse=True) and all(0 < score < 1 for score in scores)
         aspect = image["width"] / image["height"]
-        for folder, panels in (("overlays", 1), ("panels", 4)):
+        for folder, panels in (("overlays", 1), ("panels", 5)):
             with Image.open(tmp_path / "out" / folder / Path(image["file_name"]).with_suffix(".jpg")) as photo:
                 assert photo.width / photo.height == pytest.approx(panels * aspect, rel=0.1)
     assert read_keypoints(tmp_path / "out/keypoints.json")[0].file_name == result.keypoints[0].file_name
@@ -152,11 +152,11 @@ def test_eval_has_one_row_and_the_same_table(birds, checkpoint, tmp_path):
     assert row["thr"] is None and len(row["greedy_pck"]["kp"]) == 4 and 0 <= row["coverage"] <= 100
     assert 0 <= metrics["accuracy"] <= 1 and metrics["replica_accuracy"] is None and metrics["entropy"] is None
     assert len(list((tmp_path / "out/panels").rglob("*.jpg"))) == 48
-    # the annotated panel is there: five panels of one photo
+    # the annotated panel is there: six panels of one photo
     name = next((birds / "images").rglob("*.jpg")).parent.name
     drawn = next((tmp_path / "out/panels" / name).iterdir())
     with Image.open(drawn) as panels, Image.open(birds / "images" / name / drawn.name) as photo:
-        assert panels.width / panels.height == pytest.approx(5 * photo.width / photo.height, rel=0.1)
+        assert panels.width / panels.height == pytest.approx(6 * photo.width / photo.height, rel=0.1)
     # scored from the file, the same
     discover(birds / "images", out=tmp_path / "files", checkpoint=checkpoint, k=4, overlays=False, **OPTIONS)
     again = evaluate(birds, predictions=tmp_path / "files/keypoints.json")
@@ -257,11 +257,11 @@ def test_another_class_can_be_explained(photos, checkpoint):
         ((_, predictions),) = open_predictor(config).batches(list_images(photos[:1]), Progress())
         return predictions.relevance[0], predictions.found[0].class_name
 
-    (coarse, fine), predicted = relevance(None)
-    (same, _), _ = relevance(predicted)
+    (coarse, fine, _), predicted = relevance(None)
+    (same, *_), _ = relevance(predicted)
     np.testing.assert_array_equal(coarse, same)
     other = next(name for name in load_checkpoint(checkpoint).spec.classes if name != predicted)
-    (_, other_fine), still = relevance(other)
+    (_, other_fine, _), still = relevance(other)
     assert still == predicted  # what is explained is not what is predicted
     assert not np.allclose(fine, other_fine)
 
@@ -325,7 +325,7 @@ def test_bfloat16_stays_near(birds, timm_weights):
         logits = predictor.classifier.logits
         predictor.classifier = replace(predictor.classifier, logits=lambda x, logits=logits: 50 * logits(x))
         answers = [predictions for _, predictions in predictor.batches(list_images(photos), Progress())]
-        maps.append(np.array([coarse for predictions in answers for coarse, _ in predictions.relevance]))
+        maps.append(np.array([coarse for predictions in answers for coarse, *_ in predictions.relevance]))
     assert maps[0].max() > 0.01
     assert np.corrcoef(maps[0].ravel(), maps[1].ravel())[0, 1] > 0.98
 
