@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +198,21 @@ def test_any_timm_classifier(photos, timm_weights, tmp_path):
     x = (torch.tensor(rgb / 255) - torch.tensor(config["mean"])) / torch.tensor(config["std"])
     probability = network(x.permute(2, 0, 1)[None]).softmax(1).max().item()
     assert result.keypoints[0].class_score == pytest.approx(probability, abs=0.01)
+
+
+def test_vgg_runs_from_occlusion_to_points(photos, tmp_path, monkeypatch):
+    """The network family of the poster, with its patch and stride, random weights and thin fully connected layers."""
+    monkeypatch.setattr(timm, "create_model", partial(timm.create_model, mlp_ratio=0.01))
+    torch.manual_seed(3)
+    weights = tmp_path / "vgg.safetensors"
+    save_file(timm.create_model("vgg11", num_classes=4).state_dict(), weights)
+
+    options = {"classifier": "vgg11", "classifier_weights": weights, "size": 64, "nms_radius": 4, "panels": True}
+    result = discover(photos[0], out=tmp_path / "out", **OPTIONS | options | {"coarse_stride": 8})
+    (found,) = result.keypoints
+    assert len(found.scores) > 5 and (np.diff(found.scores) <= 0).all()
+    assert found.class_name in ("0", "1", "2", "3") and (tmp_path / "out/panels").is_dir()
+    assert json.loads((tmp_path / "out/keypoints.json").read_text())["info"]["classifier"] == "vgg11"
 
 
 @pytest.mark.parametrize(
