@@ -8,9 +8,8 @@ landmarks of the training split. The loss is the cross-entropy between the softm
 Gaussian of one and a half cells (He et al., 2017: the keypoint head of Mask R-CNN, whose target is one cell). With the
 mean squared error of simple baselines the heat maps stay empty: it needs more steps than a few hundred images allow.
 
-The position of a landmark is the centroid around its highest cell. Every landmark is predicted, as in the paper.
-`--k` of them are sampled evenly, as the paper samples 5 of 15. `lmpnet eval DATA --predictions predictions.json`
-scores the result.
+The position of a landmark is the centroid around its highest cell. Every landmark is predicted, as in the paper, and
+written. `sample_landmarks.py` samples 5 of them, and `lmpnet eval DATA --predictions predictions.json` scores either.
 
 This is the only program here that trains on annotations. No bundled model contains anything of it.
 """
@@ -33,7 +32,7 @@ from lmpnet_cli.data.images import image_size, read_image, to_input
 from lmpnet_cli.io.coco import coco_text
 from lmpnet_cli.io.files import write_pieces
 from lmpnet_cli.io.runtime import seed_everything
-from lmpnet_cli.keypoints import Keypoints, keypoint_names
+from lmpnet_cli.keypoints import Keypoints
 from lmpnet_cli.model.backbone import Backbone, BackboneSpec, load_initial_weights
 from lmpnet_cli.model.lmpnet import NetworkSpec
 
@@ -193,7 +192,7 @@ def train(options: argparse.Namespace, images: Sequence[AnnotatedImage], names: 
     return network
 
 
-def predict(network: LandmarkNetwork, images: Sequence[AnnotatedImage], size: int) -> NDArray[np.float64]:
+def predict(network: nn.Module, images: Sequence[AnnotatedImage], size: int) -> NDArray[np.float64]:
     """Return (N, P, 2) shares of the side for whole images."""
     network.eval()
     found = []
@@ -202,6 +201,15 @@ def predict(network: LandmarkNetwork, images: Sequence[AnnotatedImage], size: in
         for pixels, _ in DataLoader(LandmarkDataset(images, (), size, None), 32, num_workers=1):
             found.append(positions(network(normalise(pixels)).float()))
     return torch.cat(found).double().numpy()
+
+
+def found_landmarks(network: nn.Module, images: Sequence[AnnotatedImage], size: int) -> list[Keypoints]:
+    """Return all landmarks of each image in its pixels, in the order of the annotations."""
+    results = []
+    for image, shares in zip(images, predict(network, images, size), strict=True):
+        pixels = image_size(image.listed.readable)
+        results.append(Keypoints(image.name, *pixels, shares * pixels - 0.5, np.ones(len(shares))))
+    return results
 
 
 def main() -> None:
@@ -216,7 +224,6 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--k", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bf16", action="store_true")
     options = parser.parse_args()
@@ -226,15 +233,9 @@ def main() -> None:
     test = read_annotations(options.data, "test")
     network = train(options, training.images, training.landmark_names)
 
-    chosen = np.linspace(0, len(test.landmark_names) - 1, options.k).round().astype(int)
-    results = []
-    for image, shares in zip(test.images, predict(network, test.images, options.size), strict=True):
-        size = image_size(image.listed.readable)
-        results.append(Keypoints(image.name, *size, shares[chosen] * size - 0.5, np.ones(options.k)))
-
-    info = {"method": "fcn", "landmarks": [test.landmark_names[index] for index in chosen], "options": vars(options)}
-    as_json = json.loads(json.dumps(info, default=str))  # paths become strings
-    write_pieces(options.out, coco_text(results, as_json, keypoint_names(options.k)))
+    results = found_landmarks(network, test.images, options.size)
+    info = json.loads(json.dumps({"method": "fcn", "options": vars(options)}, default=str))  # paths become strings
+    write_pieces(options.out, coco_text(results, info, test.landmark_names))
     print(f"wrote {options.out}")
 
 

@@ -8,7 +8,8 @@ you can type; the commands are printed and recorded. The tables of each layer ar
 paper-LAYER.json.
 
 - Table 1: accuracy with average, max and leaky max pooling, epsilon 0.1 and 0.01, all by the same recipe.
-- Table 2: greedy PCK at thr 3, 2, 1, the supervised network of `fcn.py` and the baselines.
+- Table 2: greedy PCK at thr 3, 2, 1, the supervised network of `fcn.py` (5 of its 15 landmarks, sampled in two ways by
+  `sample_landmarks.py`) and the baselines.
 - Figure 6: entropy of the maps. Figures 4 and 5: `lmpnet viz-filters`, with images in FOLDER.
 - The cost of the pooling, by PyTorch's own counter of operations.
 """
@@ -99,7 +100,7 @@ class Steps:
 
         print(f"$ {text}", flush=True)
         programs = {"lmpnet": [sys.executable, "-m", "lmpnet_cli"], "python": [sys.executable]}
-        own = {"benchmarks/fcn.py": str(HERE / "fcn.py")}
+        own = {f"benchmarks/{name}": str(HERE / name) for name in ("fcn.py", "sample_landmarks.py")}
         more = ["--resume"] if resume else ["--overwrite"] if words[0] == "lmpnet" else []
         record.parent.mkdir(parents=True, exist_ok=True)
         record.write_text(text)
@@ -229,9 +230,18 @@ def measure(options: argparse.Namespace, step: Steps) -> dict[str, Any]:
 
     # table 2
     alone = evaluated(work / "without-replica", "-c", weights[MAIN], *paper_method, "--no-replica")
-    fcn = ["-o", work / "fcn.json", *network, "--epochs", options.fcn_epochs, "--seed", options.seed, "--bf16"]
-    step(work / "fcn.json", "python", "benchmarks/fcn.py", data, *fcn)
-    supervised = evaluated(work / "fcn", "--predictions", work / "fcn.json")
+    landmarks = work / "fcn-landmarks.json"
+    fcn = ["-o", landmarks, *network, "--epochs", options.fcn_epochs, "--seed", options.seed, "--bf16"]
+    step(landmarks, "python", "benchmarks/fcn.py", data, *fcn)
+    evaluated(work / "fcn-landmarks", "--predictions", landmarks)
+
+    supervised = {}
+    accuracies = ["--sorted-by", work / "fcn-landmarks" / "metrics.json"]
+    for name, order in (("by part number", []), ("parts sorted by accuracy", accuracies)):
+        sample = work / f"fcn-{slug(name)}.json"
+        step(sample, "python", "benchmarks/sample_landmarks.py", landmarks, "-o", sample, *order)
+        scores = evaluated(sample.with_suffix(""), "--predictions", sample)
+        supervised[f"FCN, supervised, {name}"] = scores["results"][0]
 
     # figures 4 and 5
     compared = ["-c", weights["average"], "--compare", weights["max"], "--compare", weights[MAIN], "--rows", 3]
@@ -244,7 +254,7 @@ def measure(options: argparse.Namespace, step: Steps) -> dict[str, Any]:
     table |= {f"thr {row['thr']:g}, no replica": row for row in alone["results"]}
     for name in ("average", "max"):
         table |= {f"thr {row['thr']:g}, {name} pooling": row for row in measured[name]["results"]}
-    table["FCN, supervised"] = supervised["results"][0]
+    table |= supervised
     table |= {name.replace("_", " "): row for name, row in main_run["baselines"].items()}
     classes, images = len(read_table(data / "classes.txt", 2)), main_run["images"]
     return {

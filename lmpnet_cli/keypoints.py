@@ -5,7 +5,8 @@ x to the right, y down, the centre of the top-left pixel at (0, 0). A cell (row,
 W x H image has its centre at ((column + 0.5) W / w - 0.5, (row + 0.5) H / h - 0.5).
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,22 @@ class Keypoints:
         """Return (K,) booleans, True where a keypoint was found."""
         return ~np.isnan(self.xy[:, 0])
 
+    def found_only(self) -> "Keypoints":
+        """Return the keypoints that were found, without the missing ones."""
+        shares = None if self.replica_shares is None else self.replica_shares[self.found]
+        return replace(self, xy=self.xy[self.found], scores=self.scores[self.found], replica_shares=shares)
+
+    def padded(self, k: int) -> "Keypoints":
+        """Return at least `k` keypoints: missing ones follow where there are fewer."""
+        shares = None if self.replica_shares is None else padded_rows(self.replica_shares, k)
+        return replace(self, xy=padded_rows(self.xy, k), scores=padded_rows(self.scores, k), replica_shares=shares)
+
+
+def padded_rows(rows: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """Return at least `k` rows of (K, ...) values: rows of NaN follow where there are fewer."""
+    missing = np.full((max(0, k - len(rows)), *rows.shape[1:]), np.nan)
+    return np.concatenate([rows, missing]) if len(missing) else rows
+
 
 def cells_to_pixels(
     rows: NDArray[np.float64], columns: NDArray[np.float64], map_size: tuple[int, int], image_size: tuple[int, int]
@@ -80,3 +97,8 @@ def positions_in_image(
 def keypoint_names(k: int) -> list[str]:
     """Return kp1 .. kpk: ranks within an image, not parts (docs/papers.md L11)."""
     return [f"kp{i}" for i in range(1, k + 1)]
+
+
+def names_in_run(names: Sequence[str], results: Iterable[Keypoints]) -> list[str]:
+    """Return `names`; where they are empty, kp1 .. kpk for the largest number of keypoints on an image."""
+    return list(names) or keypoint_names(max((len(each.scores) for each in results), default=0))

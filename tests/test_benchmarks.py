@@ -84,6 +84,69 @@ def test_a_landmark_stays_on_its_pixels_through_a_crop(tmp_path):
     np.testing.assert_array_equal(image.landmarks, [[62.0, 72.0], [np.nan, np.nan]])  # unchanged
 
 
+def test_the_supervised_network_writes_every_landmark(birds):
+    from fcn import found_landmarks
+
+    from lmpnet_cli.data.annotations import read_annotations
+
+    class Diagonal(torch.nn.Module):
+        """Answers landmark i in cell (i, i)."""
+
+        def forward(self, images):
+            return 100 * torch.eye(15).diag_embed().expand(len(images), -1, -1, -1)
+
+    annotations = read_annotations(birds, "test")
+    results = found_landmarks(Diagonal(), annotations.images[:2], 64)
+    assert len(annotations.landmark_names) == 15 and [each.file_name for each in results] == [
+        image.name for image in annotations.images[:2]
+    ]
+    for result in results:
+        expected = (np.arange(15)[:, None] + 0.5) / 15 * (result.width, result.height) - 0.5
+        np.testing.assert_allclose(result.xy, expected, atol=1e-3)
+
+
+def test_landmarks_are_sampled_by_number_and_by_accuracy(birds, tmp_path, monkeypatch):
+    import json
+
+    import sample_landmarks
+
+    from lmpnet_cli.data.annotations import read_annotations
+    from lmpnet_cli.data.images import image_size
+    from lmpnet_cli.evaluation.evaluate import evaluate
+    from lmpnet_cli.io.coco import to_coco
+    from lmpnet_cli.io.files import write_json
+    from lmpnet_cli.keypoints import Keypoints
+
+    # landmark i is predicted far outside on a share of the images that differs from landmark to landmark
+    annotations = read_annotations(birds, "test")
+    names, random = annotations.landmark_names, np.random.default_rng(0)
+    share = dict(zip(names, random.permutation(len(names)) / len(names), strict=True))
+    results = []
+    for image in annotations.images:
+        xy = np.tile(image.visible[0], (len(names), 1))
+        xy[random.random(len(names)) < [share[name] for name in names]] = 999
+        results.append(Keypoints(image.name, *image_size(image.listed.readable), xy, np.ones(len(names))))
+    every = tmp_path / "all.json"
+    write_json(every, to_coco(results, {"method": "fcn"}, names))
+    accuracies = evaluate(birds, predictions=every, out=tmp_path / "all").metrics["results"][0]["greedy_pck"]["kp"]
+
+    def sampled(*options):
+        out = tmp_path / f"{len(options)}.json"
+        monkeypatch.setattr(sys, "argv", ["sample_landmarks.py", str(every), "-o", str(out), *options])
+        sample_landmarks.main()
+        scores = evaluate(birds, predictions=out).metrics
+        assert scores["method"] == "fcn"
+        return json.loads(out.read_text())["categories"][0]["keypoints"], scores["results"][0]["greedy_pck"]["kp"]
+
+    by_number, scores = sampled()
+    assert by_number == [names[index] for index in (0, 4, 7, 10, 14)]
+    assert scores == [accuracies[index] for index in (0, 4, 7, 10, 14)]
+    by_accuracy, scores = sampled("--sorted-by", str(tmp_path / "all/metrics.json"))
+    falling = sorted(accuracies, reverse=True)
+    assert scores == [falling[index] for index in (0, 4, 7, 10, 14)] and by_accuracy != by_number
+    assert by_accuracy[0] == names[int(np.argmax(accuracies))]
+
+
 def test_a_subset_is_a_whole_cub_folder(birds, tmp_path):
     from paper import subset
 

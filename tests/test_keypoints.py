@@ -7,7 +7,7 @@ from pycocotools.coco import COCO
 
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.io.coco import coco_text, read_keypoints, to_coco
-from lmpnet_cli.keypoints import Keypoints, cells_to_pixels, keypoint_names
+from lmpnet_cli.keypoints import Keypoints, cells_to_pixels, keypoint_names, names_in_run
 
 NAN = math.nan
 
@@ -116,6 +116,22 @@ def test_a_point_in_the_corner_is_no_missing_point(corner):
         0,
         2,
     ]
+
+
+def test_images_with_fewer_keypoints_have_the_last_ones_missing():
+    few = keypoints((3, 7), name="few.jpg", replica_shares=np.array([0.5]))
+    many = keypoints((1, 2), (3, 4), (5, 6), name="many.jpg")
+    names = names_in_run((), [few, many])
+    assert names == ["kp1", "kp2", "kp3"] and names_in_run(("beak",), [few, many]) == ["beak"]
+    first, second = to_coco([few, many], {}, names)["annotations"]
+    assert first["keypoints"] == [3, 7, 2, 0, 0, 0, 0, 0, 0] and first["num_keypoints"] == 1
+    assert first["keypoint_scores"] == [0.5, None, None] and first["keypoint_replica_shares"] == [0.5, None, None]
+    assert second["num_keypoints"] == 3 and len(few.scores) == 1  # unchanged
+
+
+def test_missing_keypoints_can_be_left_out():
+    some = keypoints((1, 2), (NAN, NAN), (5, 6), replica_shares=np.array([0.5, NAN, 0.25])).found_only()
+    assert some.xy.tolist() == [[1, 2], [5, 6]] and some.replica_shares.tolist() == [0.5, 0.25] and some.found.all()
 
 
 def test_text_has_one_image_and_one_annotation_a_line(document, text):

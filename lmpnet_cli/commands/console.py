@@ -185,9 +185,10 @@ class Terminal:
         _stderr().print(table)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table of results to stderr; numbers are aligned to the right."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> None:
+    """Print a table of results to stderr, with a note below; numbers are aligned to the right."""
+    about: dict[str, Any] = {"title": title, "title_justify": "left", "caption": note, "caption_justify": "left"}
+    table = Table(**about, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, column in enumerate(columns):
         table.add_column(Text(printable(column)), justify="left" if index == 0 else "right", no_wrap=index == 0)
     for row in rows:

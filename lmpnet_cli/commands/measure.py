@@ -31,7 +31,7 @@ def evaluate(config: EvaluateConfig, terminal: Terminal) -> None:
     metrics = result.metrics
     if terminal.shows_summary:
         for table in metric_tables(check(metrics, Metrics)):
-            print_table(table.title, table.head, table.rows)
+            print_table(table.title, table.head, table.rows, table.note)
 
     map_size = metrics["map_size"]
     facts = {

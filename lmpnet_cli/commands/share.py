@@ -4,6 +4,8 @@ from lmpnet_cli.commands.console import Terminal, document_of
 from lmpnet_cli.commands.parameters import takes
 from lmpnet_cli.config import ConvertConfig, ExportConfig, ReportConfig
 
+SHOWN = 10  # largest number of keypoint names in a summary
+
 
 @takes(ReportConfig)
 def report(config: ReportConfig, terminal: Terminal) -> None:
@@ -36,7 +38,8 @@ def convert(config: ConvertConfig, terminal: Terminal) -> None:
 
     result = terminal.run(run, config)
 
-    facts = {"keypoints": ", ".join(result.names), "next": result.next}
+    names, more = ", ".join(result.names[:SHOWN]), len(result.names) - SHOWN
+    facts = {"keypoints": f"{names} and {more} more" if more > 0 else names, "next": result.next}
     terminal.summarize("convert", config, result, facts, result.files, document_of(result) | {"files": result.files})
 
 

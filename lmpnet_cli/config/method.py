@@ -9,6 +9,7 @@ from lmpnet_cli.config.saliency import SaliencyConfig
 from lmpnet_cli.errors import OptionError
 
 MAX_KEYPOINTS, DEFAULT_KEYPOINTS = 100, 5
+MAX_POINTS = 1000  # on an image, for the method saliency; the limit of `saliency.nms`
 Method = Literal["lmpnet", "parts", "saliency"]
 
 
@@ -32,7 +33,7 @@ class MethodConfig(ReadingConfig):
         shown=f"{DEFAULT_KEYPOINTS}, or that number",
         low=1,
         high=MAX_KEYPOINTS,
-        methods=("lmpnet", "saliency"),
+        methods=("lmpnet",),
         shared=True,
         decides=True,
     )
@@ -83,6 +84,14 @@ class MethodConfig(ReadingConfig):
 class KeypointConfig(ModelConfig, MethodConfig, LMPNetConfig, SaliencyConfig):
     """Options of the commands that find keypoints by any method."""
 
+    k: int | None = same_as(
+        MethodConfig,
+        "k",
+        help="Largest number of keypoints per image, without which --method saliency keeps all; with --method parts, "
+        "exactly the model's number of parts.",
+        shown=f"{DEFAULT_KEYPOINTS}; all with --method saliency; that number with --method parts",
+        high=MAX_POINTS,
+    )
     batch_size: int = same_as(RunConfig, "batch_size", help="Images (for saliency, occluded copies) per forward pass.")
 
     def _check(self) -> None:

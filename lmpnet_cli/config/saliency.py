@@ -28,7 +28,7 @@ class SaliencyConfig(Options):
     )
     keep: float | None = of_saliency(0.4, "Fraction of the candidates to keep, by confidence.", above=0, high=1)
     panels: bool | None = of_saliency(
-        False, "Draw occlusion map, guided gradients and points into panels/.", decides=False
+        False, "Draw occlusion map, guided gradients, combination and points into panels/.", decides=False
     )
 
     def _check(self) -> None:

@@ -34,7 +34,7 @@ from lmpnet_cli.io.files import write_pieces
 from lmpnet_cli.io.output_folder import clear_folder, lock_output
 from lmpnet_cli.io.run_record import now, write_run
 from lmpnet_cli.io.runtime import takes_turns
-from lmpnet_cli.keypoints import Keypoints
+from lmpnet_cli.keypoints import Keypoints, names_in_run
 from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
 
@@ -48,7 +48,7 @@ class DiscoverResult:
 
     Attributes:
         skipped: (file name, reason) of unreadable images.
-        names: of the keypoints, in their order.
+        names: of the keypoints, in their order; under the method saliency without `k` most images have fewer.
         method: lmpnet (keypoint i is a rank in its image), parts (the same part in all images) or saliency (a rank).
         out: folder of the files, None where none were asked for.
     """
@@ -125,8 +125,9 @@ def _discover(
         drawings.commit()
 
     seconds = time.perf_counter() - started
-    names, device = tuple(predictor.names), str(predictor.device)
-    result = DiscoverResult(queue.keypoints, queue.skipped, names, predictor.method, config.out, seconds, device)
+    keypoints, device = queue.keypoints, str(predictor.device)
+    names = tuple(names_in_run(predictor.names, keypoints))
+    result = DiscoverResult(keypoints, queue.skipped, names, predictor.method, config.out, seconds, device)
     if config.out:
         _write_results(config.out, config, predictor, result, files, shard)
         _write_exports(config.out, config, files, progress)
@@ -290,7 +291,7 @@ def _write_results(
         info["video"] = files.record
     elif shard:
         info["shard"] = asdict(shard)
-    write_pieces(out / "keypoints.json", coco_text(result.keypoints, info, predictor.names, result.skipped))
+    write_pieces(out / "keypoints.json", coco_text(result.keypoints, info, result.names, result.skipped))
 
     write_run(
         out,

@@ -20,7 +20,7 @@ from lmpnet_cli.io.json_input import SchemaError, check, read_json, refuse_nan
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import now, write_run
 from lmpnet_cli.io.storage import open_folder
-from lmpnet_cli.keypoints import Keypoints
+from lmpnet_cli.keypoints import Keypoints, names_in_run
 from lmpnet_cli.progress import Progress
 
 RESULTS = ("keypoints.json", "run.json")
@@ -56,9 +56,14 @@ class _ShardFile:
     skipped: Skipped
 
     @property
+    def fixed_names(self) -> list[str]:
+        """The names of the keypoints; none where their number was left open, and each shard has its own."""
+        return [] if self.info.get("k") is None else self.names
+
+    @property
     def options(self) -> dict[str, Any]:
         """What must be the same in all shards of a run."""
-        options = {**self.info, **self.shard.options, "keypoints": self.names}
+        options = {**self.info, **self.shard.options, "keypoints": self.fixed_names}
         return {name: value for name, value in options.items() if name not in OWN_OF_SHARD}
 
 
@@ -116,7 +121,7 @@ def _merge_shards(config: MergeConfig, progress: Progress) -> MergeResult:
     _check_names(keypoints, skipped, first.shard.names_sha256)
 
     result = MergeResult(keypoints, skipped, len(shards), twice, config.out)
-    _write(result, first.info, first.names, [path.as_posix() for path in paths], started)
+    _write(result, first.info, first.fixed_names, [path.as_posix() for path in paths], started)
     return result
 
 
@@ -252,6 +257,7 @@ def _write(
         return
 
     info = {key: value for key, value in info.items() if key != "shard"} | {"date_created": now()}
+    names = names_in_run(names, result.keypoints)
     write_pieces(result.out / "keypoints.json", coco_text(result.keypoints, info, names, result.skipped))
 
     facts = {"images": len(result.keypoints), "shards": result.shards, "skipped": len(result.skipped)}

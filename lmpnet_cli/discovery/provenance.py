@@ -30,7 +30,7 @@ def describe(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:
         "lmpnet_version": versions()["lmpnet-cli"],
         "format_version": FORMAT_VERSION,
         "method": predictor.method,
-        "k": len(predictor.names),
+        "k": len(predictor.names) or None,
         "thr": predictor.thresholds[0],
         "distance": predictor.options().get("distance"),
         **predictor.record(),
@@ -61,7 +61,7 @@ class Manifest:
     Attributes:
         images: the listed images.
         chunk: images per chunk.
-        keypoints: names of the keypoints.
+        keypoints: names of the keypoints; empty where each image has a number of its own.
         info: `info` of the keypoints.json to be, without its date.
         options: those that decide the results, with the values that were used.
     """

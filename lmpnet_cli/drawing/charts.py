@@ -84,7 +84,7 @@ def draw_metrics(metrics: Mapping[str, Any]) -> Rgb:
     if visibility:
         _draw_visibility(figure.add_subplot(1, panels, 3), visibility)
 
-    title = f"{metrics['dataset']}: {metrics['images']} images, {metrics['k']} keypoints each"
+    title = f"{metrics['dataset']}: {metrics['images']} images, at most {metrics['k']} keypoints each"
     figure.suptitle(_plain(title), fontsize=11)
     return _pixels(figure)
 
@@ -164,7 +164,7 @@ def draw_saliency_histogram(document: Mapping[str, Any]) -> Rgb:
     for panel, (name, entry) in enumerate(entries.items(), start=1):
         _draw_detection_rates(figure.add_subplot(rows, columns, panel), name, entry, landmarks)
 
-    method = f"{document['dataset']}, {document['method']}, {document['k']} keypoints per image"
+    method = f"{document['dataset']}, {document['method']}, at most {document['k']} keypoints per image"
     measure = "% of the images showing a landmark in which it is detected\norange: the most frequently detected"
     figure.suptitle(_plain(f"{method}: {measure}"))
     return _pixels(figure)

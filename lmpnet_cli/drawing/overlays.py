@@ -1,4 +1,4 @@
-"""Draw overlays: an image with its keypoints as numbered discs."""
+"""Draw overlays: an image with its keypoints as numbered discs, or as dots where they are many."""
 
 import cv2
 import numpy as np
@@ -9,11 +9,12 @@ from lmpnet_cli.drawing.colors import keypoint_color
 from lmpnet_cli.keypoints import Keypoints
 
 MIN_OVERLAY_SIDE = 320  # pixels: images whose longer side is shorter are enlarged to it
+MANY = 20  # keypoints on an image: more are drawn as small dots without a number
 MIN_OVERLAY_WIDTH = 48  # pixels: thinner images get a white border, so that discs have room
 
 
 def draw_overlay(rgb: Rgb, result: Keypoints) -> Rgb:
-    """Draw the keypoints of an image as numbered discs of a legible size.
+    """Draw the keypoints of an image as numbered discs of a legible size, or more than `MANY` as dots.
 
     Args:
         rgb: (h, w, 3) image, possibly at a smaller scale than the image whose pixels `result` counts; not changed.
@@ -22,11 +23,13 @@ def draw_overlay(rgb: Rgb, result: Keypoints) -> Rgb:
     height, width = canvas.shape[:2]
     canvas = _pad_thin(canvas)
 
-    radius = max(7, round(max(canvas.shape[:2]) / 50))
-    for index in reversed(np.flatnonzero(result.found).tolist()):  # the first keypoint is drawn last, on top
+    side, found = max(canvas.shape[:2]), np.flatnonzero(result.found).tolist()
+    numbered = len(found) <= MANY
+    radius = max(7, round(side / 50)) if numbered else max(3, round(side / 160))
+    for index in reversed(found):  # the first keypoint is drawn last, on top
         x = (result.xy[index, 0] + 0.5) * width / result.width - 0.5
         y = (result.xy[index, 1] + 0.5) * height / result.height - 0.5
-        disc(canvas, x, y, radius, str(index + 1), keypoint_color(index))
+        disc(canvas, x, y, radius, str(index + 1) if numbered else "", keypoint_color(index))
     return canvas
 
 
@@ -53,10 +56,10 @@ def _pad_thin(canvas: Rgb) -> Rgb:
 
 
 def disc(canvas: Rgb, x: float, y: float, radius: int, text: str, color: tuple[int, int, int]) -> None:
-    """Draw a disc with a black ring and a number onto the canvas, its centre at x, y in pixels."""
+    """Draw a disc with a black ring and a number, or an empty text, onto the canvas, its centre at x, y in pixels."""
     shift = 4  # OpenCV counts in sixteenths of a pixel then
     center = (round(x * 2**shift), round(y * 2**shift))
-    for extra, paint in ((2, (0, 0, 0)), (0, color)):
+    for extra, paint in ((2 if text else 1, (0, 0, 0)), (0, color)):
         cv2.circle(canvas, center, (radius + extra) << shift, paint, -1, cv2.LINE_AA, shift)
 
     font, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(1, radius // 6)

@@ -1,7 +1,7 @@
-"""Draw figure 2 of the second paper for any image: its two relevance maps and the keypoints derived from them.
+"""Draw figure 2 of the second paper for any image: its relevance maps and the keypoints derived from them.
 
-From left to right: the image, the coarse heat map, the guided gradients, the detected points and, where there are
-annotations, the annotated points.
+From left to right: the image, the coarse heat map, the guided gradients, their combination (not in the figure), the
+detected points and, where there are annotations, the annotated points.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from lmpnet_cli.data.loader import LoadedImage
 from lmpnet_cli.drawing.grids import GAP
 from lmpnet_cli.drawing.heatmaps import heat_overlay, muted
 from lmpnet_cli.drawing.image_writer import ImageWriter
+from lmpnet_cli.drawing.overlays import MANY
 from lmpnet_cli.keypoints import Keypoints
 
 Map = NDArray[np.float32]
@@ -38,33 +39,33 @@ class Panels(ImageWriter):
         self,
         loaded: Sequence[LoadedImage],
         results: Sequence[Keypoints],
-        relevance: Sequence[tuple[Map, Map]] | None,
+        relevance: Sequence[tuple[Map, ...]] | None,
         annotated: Sequence[Points] | None = None,
     ) -> None:
         """Queue the panels of one batch.
 
         Args:
-            relevance: for each image its coarse and its fine map; None, for a method without maps, draws nothing.
+            relevance: for each image its coarse, fine and combined map; None, for a method without maps, draws nothing.
             annotated: for each image its annotated points in image pixels, all inside the image.
         """
         if not self.wanted or relevance is None:
             return
 
         truths = [None] * len(loaded) if annotated is None else annotated
-        for image, result, (coarse, fine), truth in zip(loaded, results, relevance, truths, strict=True):
+        for image, result, maps, truth in zip(loaded, results, relevance, truths, strict=True):
             assert image.preview is not None  # images are loaded with a preview where panels are wanted
             image_size, detected = (result.width, result.height), result.xy[result.found]
-            self.add(image.name, partial(draw_panels, image.preview, coarse, fine, image_size, detected, truth))
+            self.add(image.name, partial(draw_panels, image.preview, maps, image_size, detected, truth))
 
 
 def draw_panels(
-    rgb: Rgb, coarse: Map, fine: Map, image_size: tuple[int, int], detected: Points, annotated: Points | None
+    rgb: Rgb, maps: Sequence[Map], image_size: tuple[int, int], detected: Points, annotated: Points | None
 ) -> Rgb:
-    """Draw side by side: the image, both relevance maps over it, detected points in red, annotated ones in green.
+    """Draw side by side: the image, relevance maps over it, detected points in red, annotated ones in green.
 
     Args:
         rgb: (h, w, 3) image, possibly at another scale than `image_size`.
-        coarse, fine: (S, T) maps over the whole image.
+        maps: (S, T) each, over the whole image; the smallest value of a map is not coloured.
         image_size: width and height of the image whose pixels the points count.
         detected, annotated: (N, 2) x, y; without annotations there is no last panel.
     """
@@ -74,7 +75,8 @@ def draw_panels(
 
     panels = [resized]
     pale = muted(resized)
-    for relevance in (coarse, fine):
+    for each in maps:
+        relevance = each - each.min()
         top = float(np.percentile(relevance, TOP_PERCENTILE))
         panels.append(heat_overlay(pale, relevance, top))
     panels.append(_draw_points(resized, detected, image_size, DETECTED_COLOR))
@@ -89,10 +91,11 @@ def draw_panels(
 
 
 def _draw_points(rgb: Rgb, points: Points, image_size: tuple[int, int], color: tuple[int, int, int]) -> Rgb:
-    """Return a copy of the image with each point as a disc with a white ring."""
+    """Return a copy of the image with each point as a disc with a white ring, a smaller one where they are many."""
     panel = rgb.copy()
+    ring, radius = (6, 4) if len(points) <= MANY else (4, 3)
     for x, y in (points + 0.5) * (rgb.shape[1], rgb.shape[0]) / image_size - 0.5:
         center = (round(x * 16), round(y * 16))  # OpenCV counts in sixteenths of a pixel
-        cv2.circle(panel, center, 6 * 16, (255, 255, 255), -1, cv2.LINE_AA, 4)
-        cv2.circle(panel, center, 4 * 16, color, -1, cv2.LINE_AA, 4)
+        cv2.circle(panel, center, ring * 16, (255, 255, 255), -1, cv2.LINE_AA, 4)
+        cv2.circle(panel, center, radius * 16, color, -1, cv2.LINE_AA, 4)
     return panel

@@ -25,6 +25,7 @@ from lmpnet_cli.errors import DatasetError, InputError
 from lmpnet_cli.evaluation.part_evaluator import PartEvaluator
 from lmpnet_cli.evaluation.pck import GroundTruth, Points
 from lmpnet_cli.inference.predictor import Predictions, Predictor
+from lmpnet_cli.keypoints import padded_rows
 from lmpnet_cli.model.entropy import feature_map_entropy
 from lmpnet_cli.model.lmpnet import LMPNetOutput
 from lmpnet_cli.progress import Progress
@@ -38,6 +39,7 @@ class Evaluator:
     """Predictions and ground truth of the images that are scored.
 
     Attributes:
+        k: number of keypoints of every image; 0 until the last image was added where each has a number of its own.
         predictions: for each threshold, the (k, 2) points of every image; None stands for no threshold, or an unknown
             one.
         ground_truths, images: of the scored images, in the same order.
@@ -81,6 +83,13 @@ class Evaluator:
         for threshold, found in points.items():
             self.predictions[threshold].append(found)
         return True
+
+    def pad(self) -> None:
+        """Add missing keypoints, so that every image has as many as the one with most."""
+        found = [points for images in self.predictions.values() for points in images]
+        self.k = max([self.k, *map(len, found)])
+        for threshold, images in self.predictions.items():
+            self.predictions[threshold] = [padded_rows(points, self.k) for points in images]
 
     def _onto_image(self, landmarks: Points, size: tuple[int, int]) -> Points:
         high = np.array(size) - 1.0
@@ -172,6 +181,7 @@ def evaluate_predictor(
         for future in waiting:
             future.result()
 
+    evaluator.pad()
     evaluator.skipped = predictor.loader.skipped
     return evaluator
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, pdist
 
 Points = NDArray[np.float64]
 
@@ -63,9 +63,12 @@ def close_pairs(predicted: Points, tolerances: NDArray[np.float64]) -> tuple[int
         predicted: (N, k, 2) pixels; NaN rows are missing.
         tolerances: (N,) in pixels.
     """
-    one, other = np.triu_indices(predicted.shape[1], 1)
-    distances = np.linalg.norm(predicted[:, one] - predicted[:, other], axis=2)  # (N, pairs)
-    return int((distances < tolerances[:, None]).sum()), int((~np.isnan(distances)).sum())
+    close = pairs = 0
+    for points, tolerance in zip(predicted, tolerances, strict=True):  # the pairs of all images would fill the memory
+        distances = pdist(points)
+        close += int((distances < tolerance).sum())
+        pairs += int((~np.isnan(distances)).sum())
+    return close, pairs
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def score(
     points = np.array(predictions)  # (N, k, 2)
     landmarks = np.array([truth.landmarks for truth in ground_truths])  # (N, P, 2)
     found, visible = ~np.isnan(points[..., 0]), ~np.isnan(landmarks[..., 0])  # (N, k), (N, P)
-    distances = np.linalg.norm(points[:, :, None] - landmarks[:, None], axis=3)  # (N, k, P)
+    distances = np.array([cdist(*each) for each in zip(points, landmarks, strict=True)])  # (N, k, P)
     by_side = np.array([alpha * min(truth.size) for truth in ground_truths])
     by_box = np.array([alpha * max(truth.bbox[2:]) if truth.bbox else np.nan for truth in ground_truths])
 
@@ -113,7 +116,7 @@ def score(
         known = ~np.isnan(tolerances)
         near = distances < tolerances[:, None, None]  # NaN is never near
         matched = np.array([_one_to_one(*each) for each in zip(distances, near, strict=True)])
-        for suffix, hits in (("", near.any(2)), ("_one_to_one", matched)):
+        for suffix, hits in (("", np.asarray(near.any(2))), ("_one_to_one", matched)):
             row[f"{name}{suffix}"] = _summary(hits[known], found[known], seed) if known.any() else None
 
     reached = (distances < by_side[:, None, None]).any(1)  # (N, P)

@@ -36,8 +36,8 @@ class Predictions(Protocol):
         """Return (B, classes or more) logits by the name of the accuracy that they are scored as."""
 
     @property
-    def relevance(self) -> Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]] | None:
-        """Return the coarse and the fine relevance map of each image, where there are such."""
+    def relevance(self) -> Sequence[tuple[NDArray[np.float32], ...]] | None:
+        """Return the coarse, the fine and the combined relevance map of each image, where there are such."""
 
     def keypoints(self) -> list[Keypoints]:
         """Return the keypoints of every image, at the first threshold of the predictor."""
@@ -55,7 +55,7 @@ class Predictor(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """Return the names of the keypoints, in their order."""
+        """Return the names of the keypoints, in their order; empty where each image has a number of its own."""
 
     @property
     def thresholds(self) -> Sequence[float | None]:

@@ -31,11 +31,11 @@ MAX_COLORS = 300_000_000  # pixels of random colours kept in memory, three bytes
 
 @dataclass(frozen=True)
 class SaliencyPredictions:
-    """A batch of images with their keypoints and relevance maps."""
+    """A batch of images with their keypoints and relevance maps: coarse, fine and combined."""
 
     found: list[Keypoints]
     logits: Mapping[str, Tensor | None]
-    relevance: Sequence[tuple[Map, Map]]
+    relevance: Sequence[tuple[Map, Map, Map]]
     output: None = None
 
     def keypoints(self) -> list[Keypoints]:
@@ -60,7 +60,7 @@ class SaliencyPredictor:
         loader: ImageLoader,
         colors: Tensor,
         *,
-        k: int,
+        k: int | None = None,
         target_class: str | None = None,
         coarse_stride: int = 8,
         coarse_weight: float = 0.5,
@@ -73,7 +73,7 @@ class SaliencyPredictor:
         """
         Args:
             colors: (draws, patches, 3, patch, patch) what hides each patch; without draws there is no coarse map.
-            k: number of keypoints.
+            k: largest number of keypoints; None keeps all, so that each image has a number of its own.
             target_class: the class to explain; None explains the predicted one.
             coarse_stride, coarse_weight, nms_radius, keep: as for `saliency.pipeline`.
             batch_size: occluded copies in one forward pass.
@@ -84,7 +84,7 @@ class SaliencyPredictor:
         """
         self.classifier, self.loader, self.colors = classifier, loader, colors
         self.device, self.size, self.classes = loader.device, classifier.size, classifier.classes
-        self.names: Sequence[str] = keypoint_names(k)
+        self.k, self.names = k, keypoint_names(k or 0)
         self.coarse_stride, self.coarse_weight = coarse_stride, coarse_weight
         self.nms_radius, self.keep = nms_radius, keep
         self.batch_size, self.bfloat16 = batch_size, bfloat16
@@ -156,7 +156,7 @@ class SaliencyPredictor:
             pixels,
             coarse,
             fine,
-            k=len(self.names),
+            k=self.k,
             coarse_weight=self.coarse_weight,
             radius=self.nms_radius,
             keep=self.keep,
@@ -166,7 +166,10 @@ class SaliencyPredictor:
         labels = [self.classes[index] for index in best.indices.tolist()]
         size = (self.size, self.size)
         found = to_keypoints(images, positions, scores, size, None, labels, best.values.tolist())
-        relevance = list(zip(points.coarse.numpy(), points.fine.numpy(), strict=True))
+        if self.k is None:
+            found = [each.found_only() for each in found]  # what is missing depends on the other images of the batch
+        maps = (points.coarse.numpy(), points.fine.numpy(), points.combined.numpy())
+        relevance = list(zip(*maps, strict=True))
         return SaliencyPredictions(found, {"accuracy": logits, "replica_accuracy": None}, relevance)
 
     def _cost(self, count: int) -> str:

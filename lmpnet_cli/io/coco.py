@@ -21,7 +21,10 @@ FARTHEST = 1e9  # pixels; larger coordinates overflow in later arithmetic
 def to_coco(
     results: Sequence[Keypoints], info: dict[str, Any], names: Sequence[str], skipped: Iterable[tuple[str, str]] = ()
 ) -> dict[str, Any]:
-    """Return a COCO keypoint annotation document; a missing keypoint is 0, 0, 0 with a score of null."""
+    """Return a COCO keypoint annotation document; a missing keypoint is 0, 0, 0 with a score of null.
+
+    An image with fewer keypoints than `names` has the last ones missing.
+    """
     sections = _sections(results, info, names, skipped)
     return {key: list(value) if isinstance(value, Iterator) else value for key, value in sections.items()}
 
@@ -36,7 +39,8 @@ def _sections(
         "images": ({"id": index, **_image(result)} for index, result in numbered),
         "categories": [{"id": 1, "name": "object", "keypoints": list(names), "skeleton": []}],
         "annotations": (
-            {"id": index, "image_id": index, "category_id": 1, **_annotation(result)} for index, result in numbered
+            {"id": index, "image_id": index, "category_id": 1, **_annotation(result.padded(len(names)))}
+            for index, result in numbered
         ),
         "skipped": skipped_entries(skipped),
     }

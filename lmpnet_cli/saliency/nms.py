@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+MAX_POINTS = 1000  # per image; a larger image, or a radius near 0, may have tens of thousands
+
 
 def local_maxima(maps: Tensor, radius: float) -> Tensor:
     """Mark the pixels that have no stronger pixel strictly closer than `radius` (Euclidean, in pixels).
@@ -42,19 +44,23 @@ def _shift_rows(maps: Tensor, step: int) -> Tensor:
     return padded[:, :, max(0, step) : max(0, step) + maps.shape[2]]
 
 
-def strongest_points(maps: Tensor, radius: float, keep: float, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k strongest of the share `keep` of the local maxima (docs/papers.md P8, P10).
+def strongest_points(maps: Tensor, radius: float, keep: float, k: int | None) -> tuple[Tensor, Tensor]:
+    """Return the strongest share `keep` of the local maxima, at most k of them (docs/papers.md P8, P10).
 
     Args:
         maps: (B, H, W) confidences, positive.
         radius: points closer than this to a stronger one are dropped, in pixels.
         keep: share of the local maxima to keep, by confidence; the count is rounded up.
+        k: None takes the largest number that an image of the batch has, at most `MAX_POINTS`.
 
     Returns:
         (B, k, 2) row and column, and (B, k) confidences, strongest first; NaN if there are fewer points.
     """
     peaks = local_maxima(maps, radius).flatten(1)
-    allowed = (peaks.sum(1).double() * keep).ceil().long().clamp(max=k)  # (B,)
+    allowed = (peaks.sum(1).double() * keep).ceil().long()  # (B,)
+    if k is None:
+        k = min(int(allowed.max()), MAX_POINTS)
+    allowed = allowed.clamp(max=k)
 
     masked = maps.flatten(1).masked_fill(~peaks, -torch.inf)
     available = min(k, masked.shape[1])

@@ -26,12 +26,14 @@ class SaliencyPoints:
         positions: (B, K, 2) row and column in input pixels; NaN if there are fewer points.
         scores: (B, K) confidences in (0, 1), strongest first; NaN likewise.
         coarse, fine: (B, S, T) relevance by occlusion and by guided backpropagation.
+        combined: (B, S, T) confidence of every pixel, in (0, 1).
     """
 
     positions: Tensor
     scores: Tensor
     coarse: Tensor
     fine: Tensor
+    combined: Tensor
 
 
 def fast_occlusion_works(classify: Classify, size: int, device: torch.device) -> bool:
@@ -101,24 +103,26 @@ def _batches(fast: bool) -> ScoreBatches:
 
 
 def detect(
-    images: Tensor, coarse: Tensor, fine: Tensor, *, k: int, coarse_weight: float, radius: float, keep: float
+    images: Tensor, coarse: Tensor, fine: Tensor, *, k: int | None, coarse_weight: float, radius: float, keep: float
 ) -> SaliencyPoints:
-    """Return the k most relevant points of each image.
+    """Return the most relevant points of each image.
 
     Args:
         images: (B, 3, S, T) RGB bytes.
         coarse, fine: (B, S, T) relevance by occlusion and by guided backpropagation.
+        k: largest number of points; None keeps all.
         coarse_weight: weight of the coarse map in the combination; the fine map gets the rest.
         radius: points closer than this to a stronger one are dropped, in pixels.
         keep: share of the remaining points to keep, by confidence.
     """
     # this takes little time, and float64, which not every device has
     images, coarse, fine = images.cpu(), coarse.cpu(), fine.cpu()
-    positions, confidences = strongest_points(combine(coarse, fine, coarse_weight), radius, keep, k)
+    combined = combine(coarse, fine, coarse_weight)
+    positions, confidences = strongest_points(combined, radius, keep, k)
 
     grey = (images.float() * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1)
     refined = keep_apart(positions, refine(grey, positions), radius)
-    return SaliencyPoints(refined, confidences, coarse, fine)
+    return SaliencyPoints(refined, confidences, coarse, fine, combined)
 
 
 def keep_apart(starts: Tensor, refined: Tensor, radius: float) -> Tensor:

@@ -77,7 +77,7 @@ RANGES = [  # configuration, field, flag, values at the borders, values beyond
     (RunConfig, "max_pixels", "--max-pixels", [1], [0]),
     (ReportConfig, "limit", "--limit", [1, 100_000], [0, 100_001]),
     (ReportConfig, "side", "--side", [None, 32, 4096], [31, 4097]),
-    (KeypointConfig, "k", "--k", [None, 1, 100], [0, 101, -5]),
+    (KeypointConfig, "k", "--k", [None, 1, 1000], [0, 1001, -5]),
     (PartsConfig, "k", "--k", [None, 1, 100], [0, 101, -5]),
     (PartsConfig, "images", "--images", [2, 10**6], [1, 0]),
     (PartsConfig, "patches", "--patches", [1, 100], [0, 101]),
@@ -155,8 +155,8 @@ def test_every_number_of_a_command_has_a_range(config):
 
 
 def test_messages_show_value_and_range():
-    with pytest.raises(OptionError, match=r"^--k 101 is out of range; allowed: 1 to 100\.$"):
-        KeypointConfig(k=101)
+    with pytest.raises(OptionError, match=r"^--k 1001 is out of range; allowed: 1 to 1000\.$"):
+        KeypointConfig(k=1001)
     with pytest.raises(OptionError, match=r"^--seed 4294967296 is out of range; allowed: 0 to 4294967295\.$"):
         RunConfig(seed=2**32)
     with pytest.raises(OptionError, match=r"^--thr 400 is out of range; allowed: above 0, at most 392\.$"):

@@ -85,8 +85,9 @@ def test_options_of_a_method_get_their_defaults():
         "position": "cell",
     }
     saliency = DiscoverConfig(images="x", method="saliency").method_options()
-    assert (saliency["k"], saliency["patch"], saliency["keep"], saliency["panels"]) == (5, 16, 0.4, False)
+    assert (saliency["k"], saliency["patch"], saliency["keep"], saliency["panels"]) == (None, 16, 0.4, False)
     assert "thr" not in saliency
+    assert DiscoverConfig(images="x", method="saliency", k=150).method_options()["k"] == 150
     assert DiscoverConfig(images="x", method="parts").method_options() == {"k": None}
     assert DiscoverConfig(images="x", method="parts", k=3).method_options() == {"k": 3}
 

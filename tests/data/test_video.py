@@ -82,6 +82,17 @@ def test_keypoints_are_those_of_the_same_frames_as_images(clip, checkpoint, tmp_
     assert page.count('type="text/plain" id="p') == 6
 
 
+def test_frames_may_have_different_numbers_of_keypoints(clip, checkpoint, tmp_path):
+    options = {"method": "saliency", "nms_radius": 4, "coarse_weight": 0, "workers": 0, "device": "cpu"}
+    found = discover(clip, every=4, out=tmp_path, checkpoint=checkpoint, **options).keypoints
+    numbers = [len(each.scores) for each in found]
+    assert len(set(numbers)) > 1
+    document = json.loads((tmp_path / "keypoints.json").read_text())
+    assert len(document["categories"][0]["keypoints"]) == max(numbers) and document["info"]["k"] is None
+    assert [each["num_keypoints"] for each in document["annotations"]] == numbers
+    assert sum(1 for _ in Video(tmp_path / "overlays" / "birds.mp4").frames()) == len(numbers)
+
+
 def test_no_overlays_leaves_no_video(clip, checkpoint, tmp_path):
     options = {
         "checkpoint": checkpoint,

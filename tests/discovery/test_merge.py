@@ -61,6 +61,23 @@ def test_merged_shards_are_the_same_bytes_as_one_run(images, shards, checkpoint,
     assert json.loads((tmp_path / "all/run.json").read_text())["images"] == 9
 
 
+def test_shards_with_different_numbers_of_keypoints_become_one_run(images, checkpoint, tmp_path):
+    options = OPTIONS | {"method": "saliency", "nms_radius": 4, "coarse_weight": 0, "checkpoint": checkpoint}
+    for index in (1, 2, 3):
+        discover(images, shard=f"{index}/3", out=tmp_path / "shards" / str(index), **options)
+    discover(images, out=tmp_path / "one", **options)
+    merge(tmp_path / "shards", out=tmp_path / "all")
+
+    def document(name):
+        content = json.loads((tmp_path / name / "keypoints.json").read_text())
+        content["info"].pop("date_created")
+        return content
+
+    numbers = {len(document(f"shards/{index}")["categories"][0]["keypoints"]) for index in (1, 2, 3)}
+    assert len(numbers) > 1 and len(document("all")["categories"][0]["keypoints"]) == max(numbers)
+    assert json.dumps(document("all")) == json.dumps(document("one"))
+
+
 def test_a_missing_shard_is_named_with_what_to_run(shards):
     with pytest.raises(InputError, match=r"1 of 3 shards are missing: 2\. Run `lmpnet discover --shard 2/3`"):
         merge([shards / "1", shards / "3"])

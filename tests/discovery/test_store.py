@@ -16,6 +16,7 @@ from lmpnet_cli.discovery.store import MANIFEST, Chunk, ChunkQueue, ChunkStore, 
 from lmpnet_cli.drawing.image_writer import ImageWriter
 from lmpnet_cli.errors import InputError, OptionError, OutputError
 from lmpnet_cli.inference.lmpnet import LMPNetPredictions
+from lmpnet_cli.inference.saliency import SaliencyPredictions
 from lmpnet_cli.io.storage import open_folder
 from lmpnet_cli.keypoints import Keypoints
 
@@ -70,6 +71,27 @@ def interrupt(folder: Path, checkpoint: Path, out: Path, batches: int, error: Ba
         patch.setattr("lmpnet_cli.discovery.discover.takes_turns", lambda _: True)
         stop_after(batches, patch, error)
         discover(folder, out=out, checkpoint=checkpoint, **(OPTIONS | options))
+
+
+def test_a_resumed_run_of_saliency_has_as_many_keypoints(folder, checkpoint, tmp_path):
+    options = OPTIONS | {"method": "saliency", "nms_radius": 4, "coarse_weight": 0, "checkpoint": checkpoint}
+    discover(folder, out=tmp_path / "whole", **options)
+    whole = SaliencyPredictions.keypoints
+    calls = []
+
+    def stop_in_the_second_batch(predictions):
+        calls.append(predictions)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return whole(predictions)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("lmpnet_cli.discovery.discover.takes_turns", lambda _: True)
+        patch.setattr(SaliencyPredictions, "keypoints", stop_in_the_second_batch)
+        discover(folder, out=tmp_path / "out", **options)
+    assert local_store(tmp_path / "out").numbers() == [0]
+    discover(folder, out=tmp_path / "out", resume=True, **options)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("batches", [0, 1, 2, 3])

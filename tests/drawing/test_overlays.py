@@ -88,6 +88,18 @@ def test_colours_repeat_after_the_last_one():
         assert (disc == COLORS[number % len(COLORS)]).all(2).any()
 
 
+def test_many_keypoints_are_dots_without_numbers():
+    def drawn(*xy):
+        """Return how many pixels the first keypoint covers, and whether it has a number."""
+        first = draw_overlay(grey(400, 400), keypoints(400, 400, *xy))[:, :30]
+        return (first != GREY).any(2).sum(), (first[197:204, 17:24] < 30).all(2).any()
+
+    row = [(20 + 18 * index, 200) for index in range(21)]
+    (dot, dot_has_number), (disc, disc_has_number) = drawn(*row), drawn(*row[:20])
+    assert 0 < dot < disc / 2 and disc_has_number and not dot_has_number
+    assert drawn(*row[:20], *[(NAN, NAN)] * 9) == (disc, True)  # missing ones do not count
+
+
 @pytest.mark.parametrize("shape", [(400, 400), (8, 8), (2000, 2000)])
 def test_the_image_of_the_caller_is_not_changed(shape):
     rgb = grey(*shape)

@@ -31,6 +31,15 @@ def test_counts_add_up(method, birds, checkpoint, tmp_path):
         salient(birds, out=tmp_path / "out", checkpoint=checkpoint, method=method, **OPTIONS, **FASTER[method])
 
 
+def test_all_points_are_counted_unless_k_is_given(birds, checkpoint):
+    options = OPTIONS | {"nms_radius": 4, "coarse_weight": 0, "checkpoint": checkpoint}
+    whole, five = (salient(birds, **options, **k).document for k in ({}, {"k": 5}))
+    assert whole["k"] > five["k"] == 5
+    for part in whole["landmarks"]:
+        assert whole["all"]["detected"][part] >= five["all"]["detected"][part]
+    assert sum(whole["all"]["detected"].values()) > sum(five["all"]["detected"].values())
+
+
 def test_detections_on_tails_alone(birds, checkpoint, monkeypatch):
     """Told the tails of the second class and nothing elsewhere, the histogram has tails of the second class."""
     annotations = read_annotations(birds, "test")

@@ -513,3 +513,47 @@ def test_discover_exports_its_result(birds, checkpoint, tmp_path):
         DiscoverConfig(images=("x",), out="x", export="pdf")
     with pytest.raises(OptionError, match="need an output folder: pass --out"):
         DiscoverConfig(images=("x",), export="csv")
+
+
+def test_every_format_holds_images_with_different_numbers_of_keypoints(birds, checkpoint, tmp_path):
+    from lmpnet_cli.discovery.discover import discover
+
+    images = sorted((birds / "images").rglob("*.jpg"))[:3]
+    options = {"checkpoint": checkpoint, "method": "saliency", "nms_radius": 4, "coarse_weight": 0, "device": "cpu"}
+    result = discover(images, out=tmp_path, export=CONVERT_FORMATS, report=True, workers=0, **options)
+    numbers = [len(each.scores) for each in result.keypoints]
+    most, files = max(numbers), [each.file_name for each in result.keypoints]
+    assert len(set(numbers)) > 1 and result.names == tuple(f"kp{index}" for index in range(1, most + 1))
+
+    def lines(name):
+        return list(csv.reader((tmp_path / "exports" / name).read_text().splitlines()))
+
+    def counts(annotations):
+        return [sum(v > 0 for v in each["keypoints"][2::3]) for each in annotations]
+
+    entries = json.loads((tmp_path / "exports/coco-results/results.json").read_text())
+    assert counts(entries) == numbers and {len(each["keypoints"]) for each in entries} == {3 * most}
+    rows = lines("csv/keypoints.csv")[1:]
+    assert [sum(row[0] == file and row[5] == "1" for row in rows) for file in files] == numbers
+    wide = lines("dlc/keypoints.csv")[3:]
+    assert [sum(cell != "" for cell in row[1:]) // 3 for row in wide] == numbers
+    tasks = json.loads((tmp_path / "exports/label-studio/tasks.json").read_text())
+    assert [len(task["predictions"][0]["result"]) for task in tasks] == numbers
+    with zipfile.ZipFile(tmp_path / "exports/cvat/annotations.zip") as archive:
+        skeletons = json.loads(archive.read(archive.namelist()[0]))
+    assert counts(skeletons["annotations"]) == numbers
+    assert counts(json.loads((tmp_path / "exports/fiftyone/labels.json").read_text())["annotations"]) == numbers
+    labels = [(tmp_path / "exports/yolo-pose/labels" / file).with_suffix(".txt").read_text().split() for file in files]
+    assert [len(line) for line in labels] == [5 + 3 * most] * 3
+    assert [line[7::3].count("2") for line in labels] == numbers
+    assert f"kpt_shape: [{most}, 3]" in (tmp_path / "exports/yolo-pose/data.yaml").read_text()
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_a_summary_names_the_first_ten_keypoints(tmp_path):
+    xy = np.arange(48.0).reshape(24, 2)
+    names = [f"kp{number}" for number in range(1, 25)]
+    document = to_coco([Keypoints("a.jpg", 99, 99, xy, np.ones(24))], {}, names)
+    write_json(tmp_path / "keypoints.json", document)
+    result = CliRunner().invoke(app, ["convert", str(tmp_path), "--to", "csv", "-o", str(tmp_path / "a.csv")])
+    assert "kp9, kp10 and 14 more" in result.stderr and "kp11" not in result.stderr

@@ -17,7 +17,7 @@ from lmpnet_cli.export.report.report import report
 from lmpnet_cli.export.report.thumbnails import thumbnail_side
 from lmpnet_cli.io.coco import to_coco
 from lmpnet_cli.io.files import write_json
-from lmpnet_cli.keypoints import Keypoints
+from lmpnet_cli.keypoints import Keypoints, keypoint_names
 from lmpnet_cli.progress import Progress
 
 EVIL = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>.png'
@@ -139,6 +139,19 @@ def test_three_commands_write_their_report(birds, checkpoint, tmp_path):
         DiscoverConfig(images=("x",), report=True)
 
 
+def test_a_table_of_many_keypoints_shows_the_first_ten(birds, checkpoint, tmp_path):
+    few_points = ["--method", "saliency", "--nms-radius", "3", "--coarse-weight", "0"]
+    shared = ["-c", str(checkpoint), "--device", "cpu", "--workers", "0", "--report", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, ["eval", str(birds), *few_points, *shared])
+    assert result.exit_code == 0, result.stderr
+    k = json.loads((tmp_path / "metrics.json").read_text())["k"]
+    note = f"The first 10 of {k} keypoints are shown; the means are over all."
+    assert k > 10
+    for text in (result.stderr, (tmp_path / "report.html").read_text()):
+        assert "KP 10" in text and "KP 11" not in text and note in text
+        assert "found keypoints only" in text
+
+
 # ---------------------------------------------------------------------------------------------------------- browser
 
 
@@ -223,6 +236,26 @@ def test_gallery_pages_sorts_filters_and_toggles(gallery_page, visit):
     assert page.locator("#cards .point").count() == before
     tip = page.locator("#cards .point title").first.text_content()
     assert re.fullmatch(r"(beak|<b>tail</b>): score [01]\.\d\d, x [0-9.]+, y [0-9.]+", tip)
+
+
+def test_many_keypoints_are_dots_without_numbers(tmp_path, visit):
+    xy = np.random.default_rng(1).uniform(0, 39, (60, 2))
+    results = [Keypoints(f"{count}.png", 60, 40, xy[:count], np.linspace(1, 0.5, count)) for count in (60, 20)]
+    for result in results:
+        Image.new("RGB", (60, 40)).save(tmp_path / result.file_name)
+    write_json(tmp_path / "keypoints.json", to_coco(results, {"method": "saliency", "k": None}, keypoint_names(60)))
+    page = visit(report(tmp_path, images=tmp_path).path)
+    many, few = page.locator("#cards .card").all()
+    assert (many.locator("circle").count(), many.locator("svg text").count()) == (60, 0)
+    assert (few.locator("circle").count(), few.locator("svg text").count()) == (20, 20)
+    sizes = [float(card.locator("circle").first.get_attribute("r")) for card in (many, few)]
+    assert sizes[0] < sizes[1] / 2
+    assert "20 of 60 keypoints" in few.inner_text()
+    page.get_by_title("Show or hide (60)").click()
+    assert many.locator("circle").count() == 59
+    follow(page, "Keypoints")
+    page.locator("#tabs button").nth(59).click()
+    page.locator("#statistics", has_text="1 of 2 images").wait_for()
 
 
 def test_the_viewer_goes_through_images_by_keys(gallery_page, visit):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ class Heard(Progress):
 
 def test_the_same_files_as_the_first_method(photos, checkpoint, tmp_path):
     heard = Heard()
-    options = OPTIONS | {"nms_radius": 4, "panels": True}  # 64 pixels have few places 8 apart
+    options = OPTIONS | {"nms_radius": 4, "panels": True, "k": 5}  # 64 pixels have few places 8 apart
     result = discover(photos, out=tmp_path / "out", checkpoint=checkpoint, progress=heard, **options)
     document = json.loads((tmp_path / "out/keypoints.json").read_text())
     info = document["info"]
@@ -71,13 +72,38 @@ def test_the_same_files_as_the_first_method(photos, checkpoint, tmp_path):
         scores = annotation["keypoint_scores"]
         assert scores == sorted(scores, reverse=True) and all(0 < score < 1 for score in scores)
         aspect = image["width"] / image["height"]
-        for folder, panels in (("overlays", 1), ("panels", 4)):
+        for folder, panels in (("overlays", 1), ("panels", 5)):
             with Image.open(tmp_path / "out" / folder / Path(image["file_name"]).with_suffix(".jpg")) as photo:
                 assert photo.width / photo.height == pytest.approx(panels * aspect, rel=0.1)
     assert read_keypoints(tmp_path / "out/keypoints.json")[0].file_name == result.keypoints[0].file_name
     # 64 pixels, patches of 16 without overlap: 16 copies
     assert heard.callback[0].startswith("16 occluded copies of each image: about ") and "for 3." in heard.callback[0]
     assert heard.advanced == heard.total == 3
+
+
+def test_all_points_are_kept_unless_k_is_given(photos, checkpoint, tmp_path):
+    options = OPTIONS | {"nms_radius": 4, "checkpoint": checkpoint}
+    found = discover(photos, out=tmp_path / "out", **options).keypoints
+    numbers = [len(each.scores) for each in found]
+    assert len(set(numbers)) > 1 and min(numbers) > 5 and all(each.found.all() for each in found)
+    document = json.loads((tmp_path / "out/keypoints.json").read_text())
+    names = document["categories"][0]["keypoints"]
+    assert names == [f"kp{number}" for number in range(1, max(numbers) + 1)]
+    assert document["info"]["k"] is None
+    assert json.loads((tmp_path / "out/run.json").read_text())["options"]["k"] is None
+    for annotation, number in zip(document["annotations"], numbers, strict=True):
+        missing = len(names) - number
+        assert annotation["num_keypoints"] == number and len(annotation["keypoints"]) == 3 * len(names)
+        assert annotation["keypoints"][3 * number :] == [0, 0, 0] * missing
+        assert annotation["keypoint_scores"][number:] == [None] * missing
+
+    # the numbers do not depend on the other images of a batch, and k takes the strongest
+    assert [len(each.scores) for each in discover(photos, batch_size=48, **options).keypoints] == numbers
+    for all_points, few in zip(found, discover(photos, k=6, **options).keypoints, strict=True):
+        np.testing.assert_array_equal(all_points.xy[:6], few.xy)
+    most = discover(photos, k=max(numbers) + 1, **options).keypoints
+    assert {len(each.scores) for each in most} == {max(numbers) + 1}
+    assert [int(each.found.sum()) for each in most] == numbers
 
 
 def test_points_lie_where_the_class_is_lost(checkpoint, tmp_path):
@@ -100,7 +126,7 @@ def test_points_lie_where_the_class_is_lost(checkpoint, tmp_path):
 
 def test_seeds_decide_and_batches_do_not(photos, checkpoint):
     def found(**options):
-        results = discover(photos, checkpoint=checkpoint, **OPTIONS | options).keypoints
+        results = discover(photos, checkpoint=checkpoint, k=5, **OPTIONS | options).keypoints
         return np.array([each.xy for each in results])
 
     first = found()
@@ -127,16 +153,32 @@ def test_eval_has_one_row_and_the_same_table(birds, checkpoint, tmp_path):
     assert row["thr"] is None and len(row["greedy_pck"]["kp"]) == 4 and 0 <= row["coverage"] <= 100
     assert 0 <= metrics["accuracy"] <= 1 and metrics["replica_accuracy"] is None and metrics["entropy"] is None
     assert len(list((tmp_path / "out/panels").rglob("*.jpg"))) == 48
-    # the annotated panel is there: five panels of one photo
+    # the annotated panel is there: six panels of one photo
     name = next((birds / "images").rglob("*.jpg")).parent.name
     drawn = next((tmp_path / "out/panels" / name).iterdir())
     with Image.open(drawn) as panels, Image.open(birds / "images" / name / drawn.name) as photo:
-        assert panels.width / panels.height == pytest.approx(5 * photo.width / photo.height, rel=0.1)
+        assert panels.width / panels.height == pytest.approx(6 * photo.width / photo.height, rel=0.1)
     # scored from the file, the same
     discover(birds / "images", out=tmp_path / "files", checkpoint=checkpoint, k=4, overlays=False, **OPTIONS)
     again = evaluate(birds, predictions=tmp_path / "files/keypoints.json")
     assert again.metrics["results"][0]["greedy_pck"] == row["greedy_pck"]
     assert again.metrics["method"] == "saliency"
+
+
+def test_eval_scores_all_points_and_counts_missing_ones_as_wrong(birds, checkpoint, tmp_path):
+    options = OPTIONS | {"checkpoint": checkpoint, "nms_radius": 4, "coarse_weight": 0}
+    found = discover(birds / "images", out=tmp_path, overlays=False, **options).keypoints
+    metrics = evaluate(birds, **options).metrics
+    (row,) = metrics["results"]
+    assert metrics["k"] == len(row["greedy_pck"]["kp"]) > 5 and metrics["k"] <= max(len(each.scores) for each in found)
+    assert 5 < row["found"] < metrics["k"]
+    score = row["greedy_pck"]
+    assert score["mean"] == pytest.approx(score["found_only_mean"] * row["found"] / metrics["k"], abs=0.02)
+    assert len(metrics["baselines"]["random"]["greedy_pck"]["kp"]) == metrics["k"]
+
+    from_file = evaluate(birds, predictions=tmp_path / "keypoints.json").metrics["results"][0]
+    assert from_file["greedy_pck"]["found_only_mean"] == score["found_only_mean"]
+    assert from_file["coverage"] == row["coverage"]
 
 
 def test_any_timm_classifier(photos, timm_weights, tmp_path):
@@ -156,6 +198,21 @@ def test_any_timm_classifier(photos, timm_weights, tmp_path):
     x = (torch.tensor(rgb / 255) - torch.tensor(config["mean"])) / torch.tensor(config["std"])
     probability = network(x.permute(2, 0, 1)[None]).softmax(1).max().item()
     assert result.keypoints[0].class_score == pytest.approx(probability, abs=0.01)
+
+
+def test_vgg_runs_from_occlusion_to_points(photos, tmp_path, monkeypatch):
+    """The network family of the poster, with its patch and stride, random weights and thin fully connected layers."""
+    monkeypatch.setattr(timm, "create_model", partial(timm.create_model, mlp_ratio=0.01))
+    torch.manual_seed(3)
+    weights = tmp_path / "vgg.safetensors"
+    save_file(timm.create_model("vgg11", num_classes=4).state_dict(), weights)
+
+    options = {"classifier": "vgg11", "classifier_weights": weights, "size": 64, "nms_radius": 4, "panels": True}
+    result = discover(photos[0], out=tmp_path / "out", **OPTIONS | options | {"coarse_stride": 8})
+    (found,) = result.keypoints
+    assert len(found.scores) > 5 and (np.diff(found.scores) <= 0).all()
+    assert found.class_name in ("0", "1", "2", "3") and (tmp_path / "out/panels").is_dir()
+    assert json.loads((tmp_path / "out/keypoints.json").read_text())["info"]["classifier"] == "vgg11"
 
 
 @pytest.mark.parametrize(
@@ -216,11 +273,11 @@ def test_another_class_can_be_explained(photos, checkpoint):
         ((_, predictions),) = open_predictor(config).batches(list_images(photos[:1]), Progress())
         return predictions.relevance[0], predictions.found[0].class_name
 
-    (coarse, fine), predicted = relevance(None)
-    (same, _), _ = relevance(predicted)
+    (coarse, fine, _), predicted = relevance(None)
+    (same, *_), _ = relevance(predicted)
     np.testing.assert_array_equal(coarse, same)
     other = next(name for name in load_checkpoint(checkpoint).spec.classes if name != predicted)
-    (_, other_fine), still = relevance(other)
+    (_, other_fine, _), still = relevance(other)
     assert still == predicted  # what is explained is not what is predicted
     assert not np.allclose(fine, other_fine)
 
@@ -284,7 +341,7 @@ def test_bfloat16_stays_near(birds, timm_weights):
         logits = predictor.classifier.logits
         predictor.classifier = replace(predictor.classifier, logits=lambda x, logits=logits: 50 * logits(x))
         answers = [predictions for _, predictions in predictor.batches(list_images(photos), Progress())]
-        maps.append(np.array([coarse for predictions in answers for coarse, _ in predictions.relevance]))
+        maps.append(np.array([coarse for predictions in answers for coarse, *_ in predictions.relevance]))
     assert maps[0].max() > 0.01
     assert np.corrcoef(maps[0].ravel(), maps[1].ravel())[0, 1] > 0.98
 

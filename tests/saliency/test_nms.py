@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lmpnet_cli.saliency.nms import local_maxima, strongest_points
+from lmpnet_cli.config.method import MAX_POINTS as LARGEST_K
+from lmpnet_cli.saliency.nms import MAX_POINTS, local_maxima, strongest_points
 
 
 def literal(values, radius):
@@ -85,3 +86,20 @@ def test_images_of_a_batch_have_their_own_number_of_points():
     assert scores.isnan().sum(1).tolist() == [2, 2]
     assert positions[0, 0].tolist() == [0, 0] and positions[0, 1:].isnan().all()
     assert strongest_points(torch.ones(1, 2, 2), 9, 1.0, 6)[1].shape == (1, 6)
+
+
+def test_without_k_all_that_are_kept_are_returned():
+    maps = torch.rand(2, 40, 40, generator=torch.manual_seed(0))
+    maps[1, :, 12:] = 0  # has fewer maxima
+    expected = [math.ceil(0.4 * int(each)) for each in local_maxima(maps, 4).sum((1, 2))]
+    positions, scores = strongest_points(maps, 4, keep=0.4, k=None)
+    assert (~scores.isnan()).sum(1).tolist() == expected and expected[0] > expected[1] > 5
+    assert positions.shape == (2, expected[0], 2)
+    limited, _ = strongest_points(maps, 4, keep=0.4, k=5)
+    assert torch.equal(positions[:, :5], limited)
+
+
+def test_an_image_has_at_most_a_thousand_points():
+    noise = torch.rand(1, 64, 64)
+    assert strongest_points(noise, 0, keep=1.0, k=None)[1].shape == (1, MAX_POINTS)
+    assert LARGEST_K == MAX_POINTS

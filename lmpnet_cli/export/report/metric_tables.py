@@ -7,6 +7,8 @@ from msgspec import Struct
 
 from lmpnet_cli.drawing.charts import result_label
 
+SHOWN = 10  # largest number of keypoints with a row of their own; metrics.json has all
+
 
 class _Mean(Struct):
     mean: float
@@ -88,11 +90,12 @@ class Metrics(Struct):
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table whose first column names the rows."""
+    """A table whose first column names the rows; the note says what it leaves out."""
 
     title: str
     head: list[str]
     rows: list[list[str]]
+    note: str = ""
 
 
 def metric_tables(metrics: Metrics) -> list[TextTable]:
@@ -108,7 +111,8 @@ def metric_tables(metrics: Metrics) -> list[TextTable]:
 
 def _greedy_pck(metrics: Metrics, columns: Mapping[str, _Row]) -> TextTable:
     rows = columns.values()
-    lines = {f"KP {index + 1}": [or_dash(row.greedy_pck.kp[index]) for row in rows] for index in range(metrics.k)}
+    shown = range(min(metrics.k, SHOWN))
+    lines = {f"KP {index + 1}": [or_dash(row.greedy_pck.kp[index]) for row in rows] for index in shown}
 
     lines["greedy PCK"] = [_mean(row.greedy_pck) for row in rows]
     lines["  95 % interval"] = ["{:.1f}-{:.1f}".format(*row.greedy_pck.ci95) for row in rows]
@@ -122,7 +126,8 @@ def _greedy_pck(metrics: Metrics, columns: Mapping[str, _Row]) -> TextTable:
     lines["found per image"] = [or_dash(row.found, ".2f") for row in rows]
 
     title = f"Greedy PCK in percent, alpha {metrics.alpha:g} of the shorter image side"
-    return TextTable(title, ["", *columns], [[name, *values] for name, values in lines.items()])
+    note = f"The first {SHOWN} of {metrics.k} keypoints are shown; the means are over all." if metrics.k > SHOWN else ""
+    return TextTable(title, ["", *columns], [[name, *values] for name, values in lines.items()], note)
 
 
 def _mean(score: _Mean | None) -> str:

@@ -14,8 +14,9 @@ if (DATA.gallery) {
   };
 
   // Draws an image in the coordinates of its own pixels; the centre of pixel x is at x + 0.5.
-  const draw = (image, size) => {
-    const radius = size * Math.max(image.width, (image.height * 4) / 3); // cards have a ratio of 4 to 3
+  // More than 20 keypoints are dots without numbers, as on overlays.
+  const draw = (image, size, numbered = image.found <= 20) => {
+    const radius = size * (numbered ? 1 : 0.35) * Math.max(image.width, (image.height * 4) / 3); // cards have a ratio of 4 to 3
     const href = imageUrl(image.id);
     const svg = element("svg", { viewBox: `0 0 ${image.width} ${image.height}`, role: "img", "aria-label": image.file });
     if (href) svg.append(element("image", { href, width: image.width, height: image.height, preserveAspectRatio: "none" }));
@@ -27,12 +28,11 @@ if (DATA.gallery) {
         { class: "point", "data-keypoint": index },
         element("title", {}, describe(image, index)),
         element("circle", { cx: x + 0.5, cy: y + 0.5, r: radius, fill: colors[index], stroke: "#000", "stroke-width": radius / 7 }),
-        element(
-          "text",
-          { x: x + 0.5, y: y + 0.5, "font-size": radius * 1.25, "text-anchor": "middle", "dominant-baseline": "central", fill: "#000" },
-          String(index + 1),
-        ),
       );
+      if (numbered) {
+        const place = { x: x + 0.5, y: y + 0.5, "font-size": radius * 1.25, "text-anchor": "middle", "dominant-baseline": "central" };
+        mark.append(element("text", { ...place, fill: "#000" }, String(index + 1)));
+      }
       svg.append(mark);
     }
     return svg;
@@ -171,7 +171,7 @@ if (DATA.gallery) {
       ...page.map((image) => {
         const [x, y, value] = image.points[index];
         const half = 0.16 * Math.max(image.width, image.height);
-        const svg = draw(image, 0.016);
+        const svg = draw(image, 0.016, true);
         svg.setAttribute("viewBox", `${x + 0.5 - half} ${y + 0.5 - half} ${2 * half} ${2 * half}`);
         for (const mark of svg.querySelectorAll(".point")) if (Number(mark.dataset.keypoint) !== index) mark.remove();
         // show a ring in place of the disc, so that the part below it is visible
