@@ -1,8 +1,10 @@
 """`lmpnet export` and `discover --backend onnx`: the ONNX model gives the same keypoints as PyTorch."""
 
 import json
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -22,6 +24,7 @@ from lmpnet_cli.io.onnx_file import trace
 from lmpnet_cli.model.backbone import BackboneSpec
 from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput, NetworkSpec
 from lmpnet_cli.model.onnx_module import OnnxModule
+from lmpnet_cli.model.reading import Distance, Fusion, Position, Reading
 
 OPTIONS = {"workers": 0, "device": "cpu", "overlays": False}
 
@@ -74,13 +77,18 @@ class Maps(LMPNet):
     def normalize(self, pixels):
         return (pixels % 3).float()
 
-    def forward(self, images):
+    def forward(self, images, reading):
         maps = torch.cat([images.roll(3 * step, 3) for step in range(4)], 1)
         return LMPNetOutput(maps, images.mean((2, 3)), maps.flip(2))
 
 
-def test_ties_and_empty_maps_give_the_same_result_as_torch():
-    module = OnnxModule(Maps(), "lmpnet", k=4, filters=9).eval()
+READINGS = list(product(get_args(Distance), get_args(Fusion), get_args(Position)))
+
+
+@pytest.mark.parametrize(("distance", "fusion", "position"), READINGS)
+def test_ties_and_empty_maps_give_the_same_result_as_torch(distance, fusion, position):
+    reading = Reading(filters=9, distance=distance, fusion=fusion, position=position)
+    module = OnnxModule(Maps(), "lmpnet", k=4, reading=reading).eval()
     pixels = torch.randint(0, 256, (12, 3, 14, 14), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     pixels[0], pixels[1, 1:], pixels[2, 0] = 0, 0, 2
     with torch.inference_mode():
@@ -133,7 +141,7 @@ def test_options_that_are_fixed_in_an_onnx_model_cannot_change(exported, birds):
         ({"backend": "onnx", "method": "saliency"}, "--method saliency cannot be combined with"),
         ({"backend": "onnx", "precision": "bf16"}, "--precision bf16 cannot be combined with"),
         ({"backend": "onnx", "method": "lmpnet", "iterations": 3}, "--iterations cannot be combined with"),
-        ({"backend": "torch", "checkpoint": "model.onnx"}, "is an ONNX model"),
+        ({"backend": "torch", "checkpoint": "model.onnx"}, "cannot run the ONNX model"),
         ({"backend": "jax"}, "--backend jax is unknown"),
     ],
 )
