@@ -100,7 +100,7 @@ def test_results_go_to_a_named_default(photo, checkpoint, tmp_path, monkeypatch)
     "arguments",
     [
         ("--k", "0"),
-        ("--k", "1000"),
+        ("--k", "1001"),
         ("--k", "many"),
         ("--thr", "0"),
         ("--thr", "-1"),
