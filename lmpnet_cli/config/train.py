@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 from lmpnet_cli.config.lmpnet import MAX_THRESHOLD
 from lmpnet_cli.config.method import DEFAULT_KEYPOINTS, MAX_KEYPOINTS
-from lmpnet_cli.config.options import INPUT, NETWORK, OUTPUT, RECIPE, REQUIRED, RUN, argument, option, same_as
+from lmpnet_cli.config.options import INPUT, NETWORK, OUTPUT, RECIPE, REQUIRED, RUN, argument, option, same_as, written
 from lmpnet_cli.config.run import RunConfig
+from lmpnet_cli.errors import OptionError
 
 
 class TrainConfig(RunConfig):
@@ -44,6 +45,14 @@ class TrainConfig(RunConfig):
     label_smoothing: float = option(0.1, "Label smoothing of the cross-entropy.", RECIPE, low=0, high=0.9)
     clip: float = option(5.0, "Clip the gradient to this norm; 0 for no limit.", RECIPE, low=0)
     freeze: str | None = option(None, "Freeze all layers up to this one, batch norm included.", RECIPE)
+    stored_maps: int | None = option(
+        None,
+        "Store the maps of the layers up to --freeze for this many augmented views of each image, and train on them; "
+        "epochs beyond repeat the views (not in the paper).",
+        RECIPE,
+        shown="none",
+        low=1,
+    )
     mask_radius: float = option(
         1.0, "Mask radius for the replica, in cells of a 14 x 14 grid.", RECIPE, low=0, high=MAX_THRESHOLD
     )
@@ -60,6 +69,18 @@ class TrainConfig(RunConfig):
     resume: bool = option(False, "Resume the interrupted training in --out with its stored options.", OUTPUT)
     devices: int = option(1, "Number of devices to use on this machine, one process each.", RUN, low=1)
     num_nodes: int = option(1, "Number of machines (with torchrun).", RUN, low=1)
+
+    def _check(self) -> None:
+        super()._check()
+        if self.stored_maps is None:
+            return
+        if self.freeze is None:
+            raise OptionError(
+                "--stored-maps needs --freeze LAYER, because only frozen layers give the same maps again."
+            )
+        for name in ("devices", "num_nodes"):
+            if getattr(self, name) > 1:
+                raise OptionError(f"{written(name, getattr(self, name))} {self._not_with('--stored-maps')}.")
 
     @property
     def epochs_of_replica(self) -> int:

@@ -3,11 +3,14 @@
 1. `BackboneSpec` names network, layer, output stride and stride position: all that is needed to build a backbone again.
 2. `Backbone` gives the maps after a final ReLU (docs/papers.md L9), (B, C, H, W); networks that end in another
    activation (ConvNeXt, ViT) are rectified; those that end in ReLU are not changed by it.
-3. `load_initial_weights` fills it from a safetensors file with torchvision or timm key names.
+3. `frozen_maps` runs the frozen layers alone, and `forward_from` the layers behind them.
+4. `load_initial_weights` fills it from a safetensors file with torchvision or timm key names.
 """
 
 import difflib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from typing import Any
 import timm
 import torch
 from safetensors import SafetensorError, safe_open
+from timm.models import FeatureListNet
 from torch import Tensor, nn
 
 from lmpnet_cli.errors import CheckpointError, OptionError
@@ -83,6 +87,7 @@ class Backbone(nn.Module):
         info: Any = self.network.feature_info
         self.channels: int = info.channels()[-1]
         self._frozen: list[nn.Module] = []
+        self._frozen_layer: str | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute (B, C, H, W) maps, none negative, of (B, 3, S, T) normalised images.
@@ -90,13 +95,21 @@ class Backbone(nn.Module):
         Raises:
             OptionError: for a size that the network does not accept.
         """
-        try:
+        with self._accepting(images):
             maps: Tensor = self.network(images)[-1]
+        return self._rectified(maps)
+
+    @contextmanager
+    def _accepting(self, images: Tensor) -> Iterator[None]:
+        try:
+            yield
         except AssertionError as error:  # vision transformers whose patches do not fill the image
             size = " x ".join(map(str, images.shape[2:]))
             raise OptionError(
                 f"{self.spec.name} does not accept {size} pixels: {error} Choose another --size."
             ) from error
+
+    def _rectified(self, maps: Tensor) -> Tensor:
         if str(getattr(self.network, "output_fmt", "NCHW")).endswith("NHWC"):  # Swin
             maps = maps.permute(0, 3, 1, 2)
         return maps.relu()
@@ -123,12 +136,70 @@ class Backbone(nn.Module):
                 parameter.requires_grad_(False)
         for module in self._frozen:
             module.eval()
+        self._frozen_layer = layer
+
+    def frozen_maps(self, images: Tensor) -> Tensor:
+        """Compute what the frozen layers give for (B, 3, S, T) normalised images, as the layers behind them take it.
+
+        Raises:
+            OptionError: when the network has no frozen part that can run alone, or does not accept the size.
+        """
+        frozen, _ = self._frozen_and_trained()
+        with self._accepting(images):
+            maps: Tensor = frozen(images)
+        return maps
+
+    def forward_from(self, maps: Tensor) -> Tensor:
+        """Compute the (B, C, H, W) maps of `forward` from what `frozen_maps` gave for the images.
+
+        Raises:
+            OptionError: when the network has no frozen part that can run alone.
+        """
+        _, trained = self._frozen_and_trained()
+        return self._rectified(trained(maps))
+
+    def _frozen_and_trained(self) -> tuple[nn.Sequential, nn.Sequential]:
+        name, layer = self.spec.name, self._frozen_layer
+        if not isinstance(self.network, FeatureListNet):  # only its children are known to run one after another
+            raise OptionError(f"The frozen layers of {name} cannot run alone; remove --stored-maps.")
+
+        children = dict(self.network.named_children())
+        if layer not in children:
+            raise OptionError(
+                f"--stored-maps needs --freeze with a whole layer of {name}: one of {', '.join(list(children)[:-1])}."
+            )
+        modules, count = list(children.values()), list(children).index(layer) + 1
+        if count == len(modules):
+            raise OptionError(
+                f"--freeze {layer} freezes all of {name}, which leaves no layer to train on stored maps. Freeze up to "
+                "an earlier layer, or remove --stored-maps."
+            )
+        return nn.Sequential(*modules[:count]), nn.Sequential(*modules[count:])
 
     def train(self, mode: bool = True) -> "Backbone":
         """Set the mode as `nn.Module.train` does, but keep frozen layers in evaluation mode."""
         super().train(mode)
         for module in self._frozen:
             module.eval()
+        return self
+
+
+class TrainedPart(Backbone):
+    """The layers of a backbone behind its frozen ones: a backbone that takes frozen maps in place of images."""
+
+    def __init__(self, whole: Backbone) -> None:
+        """Share the layers of `whole`; nothing is copied."""
+        nn.Module.__init__(self)
+        self.whole = whole
+        self.channels = whole.channels
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Compute the maps of the whole backbone from its frozen maps."""
+        return self.whole.forward_from(maps)
+
+    def train(self, mode: bool = True) -> "TrainedPart":
+        """Set the mode of the whole backbone."""
+        self.whole.train(mode)
         return self
 
 

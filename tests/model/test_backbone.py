@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from lmpnet_cli.errors import CheckpointError, OptionError
-from lmpnet_cli.model.backbone import Backbone, BackboneSpec, load_initial_weights, provenance
+from lmpnet_cli.model.backbone import Backbone, BackboneSpec, TrainedPart, load_initial_weights, provenance
 
 
 @pytest.mark.parametrize(
@@ -163,3 +163,46 @@ def test_initial_weights_of_a_vision_transformer(tmp_path):
 def test_provenance_is_one_line():
     assert provenance("none", {}) == "none"
     assert "\n" not in provenance("file", {"from": "two\nlines"})
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "freeze"),
+    [("resnet18", "layer4", "layer3"), ("resnet18", "layer3", "maxpool"), ("test_convnext", "-1", "stages_1")],
+)
+def test_the_frozen_layers_and_those_behind_them_are_the_whole_network(name, layer, freeze):
+    backbone = Backbone(BackboneSpec(name, layer)).train()
+    backbone.freeze_through(freeze)
+    images = torch.randn(2, 3, 64, 64)
+    maps = backbone.frozen_maps(images)
+    assert not maps.requires_grad
+    backbone.eval()
+    torch.testing.assert_close(backbone.forward_from(maps), backbone(images), rtol=0, atol=0)
+
+
+def test_layers_that_put_channels_last_also_run_in_two_parts():
+    backbone = Backbone(BackboneSpec("swin_tiny_patch4_window7_224", "layers.1")).eval()
+    backbone.freeze_through("layers_0")
+    images = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        torch.testing.assert_close(backbone.forward_from(backbone.frozen_maps(images)), backbone(images))
+        with pytest.raises(OptionError, match="does not accept 225 x 225 pixels"):
+            backbone.frozen_maps(torch.randn(1, 3, 225, 225))
+
+
+def test_the_trained_part_shares_its_layers_and_keeps_the_frozen_ones_in_evaluation_mode():
+    backbone = Backbone(BackboneSpec("resnet10t", "layer3"))
+    backbone.freeze_through("layer2")
+    behind = TrainedPart(backbone)
+    maps = backbone.frozen_maps(torch.randn(2, 3, 64, 64))
+
+    behind.train()
+    assert backbone.network["layer3"].training and not backbone.network["layer2"][0].bn1.training
+    behind(maps).sum().backward()
+    assert {name.split(".")[0] for name, p in backbone.network.named_parameters() if p.grad is not None} == {"layer3"}
+    behind.eval()
+    torch.testing.assert_close(behind(maps), backbone.forward_from(maps), rtol=0, atol=0)
+
+
+def test_a_network_without_frozen_layers_has_no_frozen_maps():
+    with pytest.raises(OptionError, match=r"--freeze with a whole layer of resnet10t: one of conv1.*layer3"):
+        Backbone(BackboneSpec("resnet10t")).frozen_maps(torch.zeros(1, 3, 64, 64))
