@@ -251,7 +251,7 @@ def initial_model(config: TrainConfig, classes: tuple[str, ...]) -> tuple[LMPNet
         reject=config.background > 0,
     )
     seed_everything(config.seed)
-    model = build(spec, replica=config.epochs_of_replica > 0, pretrained=config.init == "pretrained")
+    model = build(spec, replica=config.replica_epochs > 0, pretrained=config.init == "pretrained")
 
     from_file = config.init not in ("pretrained", "none")
     metadata: dict[str, str] = {}
@@ -260,8 +260,8 @@ def initial_model(config: TrainConfig, classes: tuple[str, ...]) -> tuple[LMPNet
             continue
         if from_file:
             metadata = load_initial_weights(network.backbone, Path(config.init))
-        if config.freeze is not None:
-            network.backbone.freeze_through(config.freeze)
+        if config.frozen_layer is not None:
+            network.backbone.freeze_through(config.frozen_layer)
     return model, provenance(Path(config.init).name if from_file else config.init, metadata)
 
 

@@ -89,8 +89,8 @@ class Trainer:
             with deterministic_cudnn():
                 if state.phase == "network":
                     self._train_phase("network", config.epochs)
-                if config.epochs_of_replica:
-                    self._train_phase("replica", config.epochs_of_replica)
+                if config.replica_epochs:
+                    self._train_phase("replica", config.replica_epochs)
         except KeyboardInterrupt:
             complete = False
             if not state.history:
@@ -150,8 +150,8 @@ class Trainer:
         assert network is not None
         self.model.requires_grad_(False)
         network.requires_grad_(True)
-        if self.config.freeze is not None:
-            network.backbone.freeze_through(self.config.freeze)
+        if self.config.frozen_layer is not None:
+            network.backbone.freeze_through(self.config.frozen_layer)
         return network
 
     @contextmanager
@@ -193,7 +193,7 @@ class Trainer:
             one_image = torch.zeros(1, 3, config.size, config.size, device=self.fabric.device)
             maps = self.model.eval().network.backbone.frozen_maps(one_image)
 
-        images = min(views, max(config.epochs, config.epochs_of_replica)) * len(self.data.of("train"))
+        images = min(views, max(config.epochs, config.replica_epochs)) * len(self.data.of("train"))
         refuse_without_space(self.state.out, images + len(self.data.of("val")), maps.shape[1:])
 
     def _optimizer(self, network: KeypointNetwork, learning_rate: float) -> torch.optim.SGD:

@@ -147,7 +147,7 @@ def test_a_full_disk_while_maps_are_written_is_one_message(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"freeze": None}, r"--stored-maps needs --freeze LAYER"),
+        ({"freeze": "none"}, r"--stored-maps needs --freeze LAYER"),
         ({"devices": 2}, r"--devices 2 cannot be combined with --stored-maps"),
         ({"num_nodes": 2}, r"--num-nodes 2 cannot be combined with --stored-maps"),
         ({"stored_maps": 0}, r"--stored-maps 0 is out of range"),

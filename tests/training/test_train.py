@@ -48,6 +48,20 @@ def test_files_and_history(few_birds, tmp_path):
 
 
 @pytest.mark.usefixtures("no_curves")
+def test_a_recipe_and_its_values_are_recorded_and_resumed(few_birds, tmp_path):
+    options = {name: value for name, value in TINY.items() if name != "layer"}
+    train(few_birds, out=tmp_path / "run", **options, recipe="laptop", replica_epochs=1)
+    train(few_birds, out=tmp_path / "run", resume=True, workers=0)
+    for record in (
+        json.loads((tmp_path / "run/run.json").read_text())["options"],
+        read_header(tmp_path / "run/lmpnet.safetensors")["training"],
+    ):
+        assert record["recipe"] == "laptop"
+        assert (record["layer"], record["freeze"], record["background"]) == ("layer3", "layer2", 0.15)
+        assert (record["size"], record["epochs"], record["replica_epochs"]) == (64, 1, 1)
+
+
+@pytest.mark.usefixtures("no_curves")
 def test_seeds_repeat_and_differ(few_birds, whole, tmp_path):
     options = TINY | {"epochs": 2}
     train(few_birds, out=tmp_path / "a", **options | {"workers": 1})
