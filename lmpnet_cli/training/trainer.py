@@ -131,6 +131,10 @@ class Trainer:
         state.restore(optimizer)
         network, wrapped = fabric.setup(batches.network, optimizer)
 
+        # classification is easier while the leak is small, so the best epoch is one with the final leak
+        leaky = config.pooling == "leaky_max"
+        best_from = schedule.first_with_final_epsilon(len(sampler)) if leaky else 0
+
         self.progress.start(phase, epochs * images_per_epoch)
         self.progress.advance(state.epoch * images_per_epoch)
         for epoch in range(state.epoch, epochs):
@@ -141,7 +145,7 @@ class Trainer:
             row = self.train_epoch(phase, network, wrapped, batches, schedule, epoch)
             row |= self.validate(batches)
             self._check_finite(bare, row["val_loss"], phase, epoch)
-            state.finish_epoch(row, optimizer)
+            state.finish_epoch(row, optimizer, best_from)
             fabric.barrier()
 
     def _unfrozen(self, phase: Phase) -> KeypointNetwork:
