@@ -34,6 +34,7 @@ from lmpnet_cli.parts.fit import fit_parts
 from lmpnet_cli.parts.learn_parts import write_parts
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.training.dataset import unreadable
+from lmpnet_cli.training.stages import StageProgress, title
 from lmpnet_cli.training.state import BEST, RESULTS, TrainingState
 from lmpnet_cli.training.trainer import Trainer
 
@@ -175,7 +176,7 @@ def _add_parts(config: TrainConfig, out: Path, classes: ClassData, progress: Pro
 
     images = [sample.listed for sample in classes.of("train")]
     try:
-        write_parts(out, best, fit_parts(parts_config, images, progress))
+        write_parts(out, best, fit_parts(parts_config, images, StageProgress(progress, title(config, "parts"))))
     except DatasetError as error:  # the model itself is complete
         progress.warn(f"The model is saved without parts. {error} To learn them later: lmpnet parts DATA -c {best}")
 

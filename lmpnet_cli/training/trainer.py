@@ -27,7 +27,9 @@ from lmpnet_cli.io.runtime import seed_everything
 from lmpnet_cli.model.lmpnet import KeypointNetwork, LMPNet
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.training.batches import Batches, image_batches, map_batches
+from lmpnet_cli.training.forecast import Forecaster
 from lmpnet_cli.training.schedule import Schedule
+from lmpnet_cli.training.stages import title
 from lmpnet_cli.training.state import TrainingState
 from lmpnet_cli.training.stored_maps import refuse_without_space
 
@@ -65,6 +67,7 @@ class Trainer:
         self.fabric, self.config, self.data, self.progress = fabric, config, data, progress
         self.model = to_device(model, fabric.device)
         self.state = TrainingState(out, config, self.model, origin, data.fingerprint(), writes=fabric.is_global_zero)
+        self.forecaster = Forecaster(fabric, self.state, data, progress)
 
     def run(self) -> dict[str, Any]:
         """Train both phases, or what is left of them.
@@ -118,7 +121,6 @@ class Trainer:
     def _train_epochs(self, phase: Phase, bare: KeypointNetwork, batches: Batches, epochs: int) -> None:
         """Train the remaining epochs of a phase; `bare` is the whole network, whatever part of it takes the batches."""
         config, fabric, state, sampler = self.config, self.fabric, self.state, batches.sampler
-        images_per_epoch = len(sampler) * sampler.batch
         schedule = Schedule(
             learning_rate=config.learning_rate,
             warmup=config.warmup,
@@ -135,8 +137,8 @@ class Trainer:
         leaky = config.pooling == "leaky_max"
         best_from = schedule.first_with_final_epsilon(len(sampler)) if leaky else 0
 
-        self.progress.start(phase, epochs * images_per_epoch)
-        self.progress.advance(state.epoch * images_per_epoch)
+        self.progress.start(title(config, phase), epochs * len(sampler), "steps")
+        self.progress.advance(state.epoch * len(sampler))
         for epoch in range(state.epoch, epochs):
             sampler.epoch = epoch
             seed_everything(config.seed * 1_000_003 + epoch)  # for dropout, if the backbone has any
@@ -179,15 +181,19 @@ class Trainer:
 
         views = min(config.stored_maps, epochs)
         self.model.eval()
-        self.progress.start(f"{phase}: storing maps", views * images.sampler.count + len(self.data.of("val")))
+        self.progress.start(
+            f"{title(config, phase)}, storing maps", views * images.sampler.count + len(self.data.of("val"))
+        )
         with map_batches(images, self.model.spec, self.state.out, views, partial(self._maps, images)) as maps:
             yield maps
 
     def _maps(self, batches: Batches, images: Tensor) -> Tensor:
         """Return the frozen maps of a batch of images."""
+        images = self.fabric.to_device(images)
         with torch.no_grad(), self.fabric.autocast():
-            maps = batches.network.backbone.frozen_maps(batches.inputs(self.fabric.to_device(images)))
+            maps = batches.network.backbone.frozen_maps(batches.inputs(images))
         self.progress.advance(len(images))
+        self.forecaster.after_batch(batches, images, maps)
         return maps
 
     def _refuse_without_space(self, views: int) -> None:
@@ -242,7 +248,9 @@ class Trainer:
             if not torch.isfinite(loss):
                 raise self._diverged("The loss is", phase, epoch)
             note = f"epoch {epoch + 1} loss {sums[0] / sums[2]:.3f} acc {sums[1] / sums[2]:.3f}"
-            self.progress.advance(count * fabric.world_size, note)
+            self.progress.advance(1, note)
+            if config.stored_maps is None:
+                self.forecaster.after_batch(batches, images)
 
         loss_sum, hit_sum, image_count, activation_sum = self._total(sums)
         seconds = time.perf_counter() - started

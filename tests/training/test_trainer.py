@@ -24,7 +24,7 @@ class Interrupt(Progress):
         self.phase, self.left, self.current = phase, batches, ""
 
     def start(self, task: str, total: int, unit: str = "images") -> None:
-        self.current = task
+        self.current = task.rpartition(": ")[2]  # without the number of the stage
         self._stop_if_due()
 
     def advance(self, count: int, note: str = "") -> None:
