@@ -37,6 +37,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
 }
 
+STATED = "as the file of --init states, or no"
+
 
 def by_recipe(name: str, help: str, panel: str = RECIPE, paper: str | None = None, **details: Any) -> Any:
     """Return a dataclass field for an option whose default depends on the recipe.
@@ -69,8 +71,12 @@ class TrainConfig(RunConfig):
     output_stride: int | None = option(
         None, "Output stride: 32, 16 or 8 (finer maps).", NETWORK, shown="the backbone's"
     )
-    stride_in_1x1: bool = option(False, "Stride in the first 1 x 1 convolutions, as in Caffe's ResNet.", NETWORK)
-    caffe_pooling: bool = option(False, "Use no padding in the first pooling, as weights of Caffe expect.", NETWORK)
+    stride_in_1x1: bool | None = option(
+        None, "Stride in the first 1 x 1 convolutions, as in Caffe's ResNet.", NETWORK, shown=STATED, filled_in=True
+    )
+    caffe_pooling: bool | None = option(
+        None, "Use no padding in the first pooling, as weights of Caffe expect.", NETWORK, shown=STATED, filled_in=True
+    )
     init: str = option("pretrained", "Initial weights: pretrained (from timm), none or a safetensors file.", NETWORK)
     pooling: Literal["leaky_max", "max", "average"] = option(
         "leaky_max", "Pooling: leaky_max (equation 3), max (equation 2) or average (equation 1).", NETWORK
@@ -152,6 +158,11 @@ class TrainConfig(RunConfig):
     def frozen_layer(self) -> str | None:
         """Return the layer up to which the backbone is frozen; None where nothing is frozen."""
         return None if self.freeze == "none" else self.freeze
+
+    @property
+    def init_file(self) -> Path | None:
+        """Return the file of initial weights; None where they are downloaded or random."""
+        return None if self.init in ("pretrained", "none") else Path(self.init)
 
     def record(self) -> dict[str, Any]:
         """Return the options as a checkpoint stores them: names of data and weights without the folders they are in."""

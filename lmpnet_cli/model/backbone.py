@@ -4,20 +4,16 @@
 2. `Backbone` gives the maps after a final ReLU (docs/papers.md L9), (B, C, H, W); networks that end in another
    activation (ConvNeXt, ViT) are rectified; those that end in ReLU are not changed by it.
 3. `frozen_maps` runs the frozen layers alone, and `forward_from` the layers behind them.
-4. `load_initial_weights` fills it from a safetensors file with torchvision or timm key names.
 """
 
 import difflib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError, safe_open
 from timm.models import FeatureListNet
 from torch import Tensor, nn
 
@@ -217,8 +213,21 @@ def _probe(spec: BackboneSpec) -> Any:
         ) from error
 
 
+def feature_layers(spec: BackboneSpec) -> list[str]:
+    """Return the names of the feature layers of the whole network, the first one first.
+
+    Raises:
+        OptionError: for a name that timm does not have.
+    """
+    return _names(_probe(spec))
+
+
+def _names(probe: Any) -> list[str]:
+    return [entry["module"] for entry in probe.feature_info.get_dicts()]
+
+
 def _layer_index(spec: BackboneSpec, probe: Any) -> int:
-    names: list[str] = [entry["module"] for entry in probe.feature_info.get_dicts()]
+    names = _names(probe)
     if spec.layer in names:
         return names.index(spec.layer)
     try:
@@ -248,46 +257,3 @@ def _unpad_pooling(network: nn.Module, name: str) -> None:
         raise OptionError(f"{name} has no max pooling; remove --caffe-pooling.")
     key, old = first
     network.set_submodule(key, nn.MaxPool2d(old.kernel_size, old.stride, padding=0, ceil_mode=True))
-
-
-def load_initial_weights(backbone: Backbone, path: Path) -> dict[str, str]:
-    """Fill the backbone from a safetensors file and return the file's own metadata, for the record.
-
-    Keys that the cut network does not have (later stages, the classifier) are ignored; every tensor that it does
-    have must be present with its shape.
-
-    Raises:
-        CheckpointError: when the file is missing, is not a safetensors file, or does not fit the backbone.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"Weight file {path} not found. Use --init pretrained to download weights, or --init none for random ones."
-        ) from error
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is not a safetensors file ({error}). Pickled weights are not supported."
-        ) from error
-
-    own = backbone.network.state_dict()
-    own_keys = {key: key for key in own} | {key.replace("_", ".", 1): key for key in own}  # timm flattens names
-    own_keys |= {key.removeprefix("model."): key for key in own}  # and wraps vision transformers
-    fitting = {own_keys[key]: value for key, value in tensors.items() if key in own_keys}
-
-    wrong = [key for key, value in own.items() if key not in fitting or fitting[key].shape != value.shape]
-    if wrong:
-        raise CheckpointError(
-            f"{path} does not fit {backbone.spec.name} cut after {backbone.spec.layer}: {len(wrong)} of {len(own)} "
-            f"tensors are missing or differ in shape, for example {wrong[0]}."
-        )
-
-    backbone.network.load_state_dict(fitting)
-    return metadata
-
-
-def provenance(kind: str, metadata: dict[str, str]) -> str:
-    """Describe in one line where initial weights come from."""
-    return kind if not metadata else f"{kind}: {json.dumps(metadata, sort_keys=True)}"

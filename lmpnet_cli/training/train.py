@@ -12,8 +12,8 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -22,13 +22,15 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 from lmpnet_cli import errors
 from lmpnet_cli.config import PartsConfig, Paths, TrainConfig, as_paths, default_out, takes_options
+from lmpnet_cli.config.options import flag_of
 from lmpnet_cli.data.datasets import ClassData, hold_out, read_classes
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
 from lmpnet_cli.io.coco import skipped_entries
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import write_run
 from lmpnet_cli.io.runtime import fast_bfloat16, resolve_device, seed_everything, seeded
-from lmpnet_cli.model.backbone import BackboneSpec, load_initial_weights, provenance
+from lmpnet_cli.model.backbone import BackboneSpec
+from lmpnet_cli.model.initial_weights import check_initial_weights, load_initial_weights, provenance, stated_options
 from lmpnet_cli.model.lmpnet import LMPNet, NetworkSpec, build
 from lmpnet_cli.parts.fit import fit_parts
 from lmpnet_cli.parts.learn_parts import write_parts
@@ -102,6 +104,7 @@ def _quiet(*names: str) -> Iterator[None]:
 
 
 def _train(config: TrainConfig, out: Path, progress: Progress) -> TrainResult:
+    config = _as_the_weights_state(config, progress)
     classes, skipped = _readable(read_classes(config.data, config.follow_links), config.max_pixels, progress)
     classes = hold_out(classes, config.val_fraction, config.seed)
     started = time.perf_counter()
@@ -122,6 +125,23 @@ def _train(config: TrainConfig, out: Path, progress: Progress) -> TrainResult:
     if fabric.is_global_zero:
         _write_run(config, result, classes, outcome)
     return result
+
+
+def _as_the_weights_state(config: TrainConfig, progress: Progress) -> TrainConfig:
+    """Check the file of initial weights, and take what it states about the network unless the options say otherwise.
+
+    Raises:
+        CheckpointError: if the file does not fit the network.
+    """
+    stated = dict.fromkeys(("stride_in_1x1", "caffe_pooling"), False)
+    if config.init_file is not None:
+        stated = stated_options(check_initial_weights(_backbone_spec(config), config.init_file))
+
+    used: dict[str, Any] = {name: value for name, value in stated.items() if getattr(config, name) is None}
+    for name, value in used.items():
+        if value:
+            progress.tell(f"{flag_of(name)} is used, because {config.init} states that its weights were trained so.")
+    return replace(config, **used)
 
 
 def _launch(fabric: Fabric, job: "_Job") -> dict[str, Any]:
@@ -239,11 +259,8 @@ def _no_training_images(skipped: dict[Path, str]) -> str:
 
 def initial_model(config: TrainConfig, classes: tuple[str, ...]) -> tuple[LMPNet, str]:
     """Build the model before training, and say where its weights come from."""
-    backbone = BackboneSpec(
-        config.backbone, config.layer, config.output_stride, config.stride_in_1x1, config.caffe_pooling
-    )
     spec = NetworkSpec(
-        backbone,
+        _backbone_spec(config),
         classes,
         config.pooling,
         config.epsilon,
@@ -254,16 +271,25 @@ def initial_model(config: TrainConfig, classes: tuple[str, ...]) -> tuple[LMPNet
     seed_everything(config.seed)
     model = build(spec, replica=config.replica_epochs > 0, pretrained=config.init == "pretrained")
 
-    from_file = config.init not in ("pretrained", "none")
     metadata: dict[str, str] = {}
     for network in (model.network, model.replica):
         if network is None:
             continue
-        if from_file:
-            metadata = load_initial_weights(network.backbone, Path(config.init))
+        if config.init_file is not None:
+            metadata = load_initial_weights(network.backbone, config.init_file)
         if config.frozen_layer is not None:
             network.backbone.freeze_through(config.frozen_layer)
-    return model, provenance(Path(config.init).name if from_file else config.init, metadata)
+    return model, provenance(PurePath(config.init).name, metadata)
+
+
+def _backbone_spec(config: TrainConfig) -> BackboneSpec:
+    return BackboneSpec(
+        config.backbone,
+        config.layer,
+        config.output_stride,
+        stride_in_1x1=bool(config.stride_in_1x1),
+        caffe_pooling=bool(config.caffe_pooling),
+    )
 
 
 class _Job:

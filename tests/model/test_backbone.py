@@ -1,12 +1,9 @@
-from pathlib import Path
-
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
 
 from lmpnet_cli.errors import CheckpointError, OptionError
-from lmpnet_cli.model.backbone import Backbone, BackboneSpec, TrainedPart, load_initial_weights, provenance
+from lmpnet_cli.model.backbone import Backbone, BackboneSpec, TrainedPart, feature_layers
 
 
 @pytest.mark.parametrize(
@@ -96,37 +93,6 @@ def test_a_missing_network_names_the_other_two_ways(monkeypatch):
         Backbone(BackboneSpec("resnet10t"), pretrained=True)
 
 
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    """A complete resnet10t with its classifier, as a file."""
-    path = tmp_path / "weights.safetensors"
-    save_file(timm.create_model("resnet10t").state_dict(), path, metadata={"from": "a test"})
-    return path
-
-
-def test_initial_weights_from_a_complete_network(weights):
-    backbone = Backbone(BackboneSpec("resnet10t", "layer3"))
-    metadata = load_initial_weights(backbone, weights)
-    assert metadata == {"from": "a test"}
-    whole = timm.create_model("resnet10t")
-    whole.load_state_dict(__import__("safetensors.torch").torch.load_file(weights))
-    images = torch.randn(1, 3, 64, 64)
-    with torch.inference_mode():
-        expected = whole.eval().forward_intermediates(images, indices=[3], intermediates_only=True)[0]
-        torch.testing.assert_close(backbone.eval()(images), expected)
-
-
-def test_weights_that_do_not_fit_are_refused(weights, tmp_path):
-    with pytest.raises(CheckpointError, match="does not fit resnet18"):
-        load_initial_weights(Backbone(BackboneSpec("resnet18")), weights)
-    with pytest.raises(CheckpointError, match="--init none"):
-        load_initial_weights(Backbone(BackboneSpec("resnet10t")), tmp_path / "nothing.safetensors")
-    broken = tmp_path / "pickle.safetensors"
-    broken.write_bytes(b"\x80\x04 no safetensors")
-    with pytest.raises(CheckpointError, match="not a safetensors file"):
-        load_initial_weights(Backbone(BackboneSpec("resnet10t")), broken)
-
-
 def test_freezing_holds_weights_and_statistics():
     backbone = Backbone(BackboneSpec("resnet10t", "layer3"))
     backbone.freeze_through("layer2")
@@ -153,16 +119,6 @@ def test_networks_that_put_channels_last():
     backbone = Backbone(BackboneSpec("swin_tiny_patch4_window7_224", "layers.0")).eval()
     with torch.inference_mode():
         assert backbone(torch.randn(1, 3, 224, 224)).shape == (1, 96, 56, 56)
-
-
-def test_initial_weights_of_a_vision_transformer(tmp_path):
-    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "vit.safetensors")
-    load_initial_weights(Backbone(BackboneSpec("test_vit")), tmp_path / "vit.safetensors")
-
-
-def test_provenance_is_one_line():
-    assert provenance("none", {}) == "none"
-    assert "\n" not in provenance("file", {"from": "two\nlines"})
 
 
 @pytest.mark.parametrize(
@@ -206,3 +162,7 @@ def test_the_trained_part_shares_its_layers_and_keeps_the_frozen_ones_in_evaluat
 def test_a_network_without_frozen_layers_has_no_frozen_maps():
     with pytest.raises(OptionError, match=r"--freeze with a whole layer of resnet10t: one of conv1.*layer3"):
         Backbone(BackboneSpec("resnet10t")).frozen_maps(torch.zeros(1, 3, 64, 64))
+
+
+def test_feature_layers_are_those_of_the_whole_network():
+    assert feature_layers(BackboneSpec("resnet10t", "layer2")) == ["act1", "layer1", "layer2", "layer3", "layer4"]
