@@ -17,7 +17,8 @@ import torch
 from timm.models import FeatureListNet
 from torch import Tensor, nn
 
-from lmpnet_cli.errors import CheckpointError, OptionError
+from lmpnet_cli.errors import OptionError
+from lmpnet_cli.model.pretrained import quiet_libraries, unavailable
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,14 @@ class Backbone(nn.Module):
         if any(hasattr(module, "dynamic_img_size") for module in probe.modules()):
             options["dynamic_img_size"] = True  # vision transformers at sizes other than that of their weights
         try:
-            self.network: Any = timm.create_model(
-                spec.name, pretrained=pretrained, features_only=True, out_indices=(index,), **options
-            )
+            with quiet_libraries():
+                self.network: Any = timm.create_model(
+                    spec.name, pretrained=pretrained, features_only=True, out_indices=(index,), **options
+                )
         except (OSError, RuntimeError) as error:
             if not pretrained:
                 raise OptionError(f"{spec.name} cannot be built with these options: {error}") from error
-            raise CheckpointError(
-                f"The pretrained weights of {spec.name} could not be downloaded ({type(error).__name__}). Connect to "
-                "the internet once, pass --init FILE with weights on disk, or --init none to start from random weights."
-            ) from error
+            raise unavailable(spec.name, error) from error
         except (NotImplementedError, TypeError, AssertionError) as error:
             raise OptionError(
                 f"{spec.name} has no output stride {spec.output_stride}; remove --output-stride."
@@ -197,6 +196,16 @@ class TrainedPart(Backbone):
         """Set the mode of the whole backbone."""
         self.whole.train(mode)
         return self
+
+
+def plan(spec: BackboneSpec) -> Backbone:
+    """Return a backbone that takes no memory and cannot run, to check its description and to know its tensors.
+
+    Raises:
+        OptionError: as `Backbone`.
+    """
+    with torch.device("meta"):
+        return Backbone(spec)
 
 
 def _probe(spec: BackboneSpec) -> Any:

@@ -11,12 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lmpnet_cli.errors import CheckpointError
-from lmpnet_cli.model.backbone import Backbone, BackboneSpec, feature_layers
+from lmpnet_cli.model.backbone import Backbone, BackboneSpec, feature_layers, plan
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -81,9 +80,8 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _planned(spec: BackboneSpec) -> dict[str, Sequence[int]]:
-    """Return the shapes of the tensors of a backbone, without memory for them."""
-    with torch.device("meta"):
-        return _shapes(Backbone(replace(spec, stride_in_1x1=False, caffe_pooling=False)).network.state_dict())
+    """Return the shapes of the tensors of a backbone."""
+    return _shapes(plan(replace(spec, stride_in_1x1=False, caffe_pooling=False)).network.state_dict())
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, Sequence[int]]:

@@ -29,9 +29,10 @@ from lmpnet_cli.io.coco import skipped_entries
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import write_run
 from lmpnet_cli.io.runtime import fast_bfloat16, resolve_device, seed_everything, seeded
-from lmpnet_cli.model.backbone import BackboneSpec
+from lmpnet_cli.model.backbone import BackboneSpec, plan
 from lmpnet_cli.model.initial_weights import check_initial_weights, load_initial_weights, provenance, stated_options
 from lmpnet_cli.model.lmpnet import LMPNet, NetworkSpec, build
+from lmpnet_cli.model.pretrained import check_pretrained
 from lmpnet_cli.parts.fit import fit_parts
 from lmpnet_cli.parts.learn_parts import write_parts
 from lmpnet_cli.progress import Progress
@@ -104,8 +105,9 @@ def _quiet(*names: str) -> Iterator[None]:
 
 
 def _train(config: TrainConfig, out: Path, progress: Progress) -> TrainResult:
-    config = _as_the_weights_state(config, progress)
-    classes, skipped = _readable(read_classes(config.data, config.follow_links), config.max_pixels, progress)
+    listed = read_classes(config.data, config.follow_links)
+    config = _as_the_weights_state(config, progress)  # before all images are read
+    classes, skipped = _readable(listed, config.max_pixels, progress)
     classes = hold_out(classes, config.val_fraction, config.seed)
     started = time.perf_counter()
 
@@ -128,11 +130,16 @@ def _train(config: TrainConfig, out: Path, progress: Progress) -> TrainResult:
 
 
 def _as_the_weights_state(config: TrainConfig, progress: Progress) -> TrainConfig:
-    """Check the file of initial weights, and take what it states about the network unless the options say otherwise.
+    """Check the network and its initial weights, and take what their file states unless the options say otherwise.
 
     Raises:
-        CheckpointError: if the file does not fit the network.
+        OptionError: if there is no such network.
+        CheckpointError: if the weights are not available, or do not fit the network.
     """
+    plan(_backbone_spec(config))
+    if config.init == "pretrained" and not config.resume:
+        check_pretrained(config.backbone)
+
     stated = dict.fromkeys(("stride_in_1x1", "caffe_pooling"), False)
     if config.init_file is not None:
         stated = stated_options(check_initial_weights(_backbone_spec(config), config.init_file))
@@ -269,7 +276,8 @@ def initial_model(config: TrainConfig, classes: tuple[str, ...]) -> tuple[LMPNet
         reject=config.background > 0,
     )
     seed_everything(config.seed)
-    model = build(spec, replica=config.replica_epochs > 0, pretrained=config.init == "pretrained")
+    pretrained = config.init == "pretrained" and not config.resume  # a training that resumes has its own weights
+    model = build(spec, replica=config.replica_epochs > 0, pretrained=pretrained)
 
     metadata: dict[str, str] = {}
     for network in (model.network, model.replica):

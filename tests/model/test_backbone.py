@@ -89,7 +89,7 @@ def test_a_missing_network_names_the_other_two_ways(monkeypatch):
 
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", unreachable)
-    with pytest.raises(CheckpointError, match=r"--init FILE.*--init none"):
+    with pytest.raises(CheckpointError, match=r"not be downloaded \(OSError\).*--init FILE.*--init none"):
         Backbone(BackboneSpec("resnet10t"), pretrained=True)
 
 

@@ -21,6 +21,7 @@ from lmpnet_cli.discovery.discover import discover
 from lmpnet_cli.errors import CheckpointError, DatasetError, OptionError, OutputError
 from lmpnet_cli.io.checkpoints import load_checkpoint, read_header
 from lmpnet_cli.progress import Progress
+from lmpnet_cli.training import train as train_module
 from lmpnet_cli.training.train import original_error, train
 
 FILES = ["curves.png", "history.csv", "last.safetensors", "last.state", "lmpnet.safetensors", "run.json"]
@@ -101,12 +102,44 @@ def test_weights_that_state_how_they_were_trained_are_used_so(few_birds, tmp_pat
     assert all(line.startswith(("--stride-in-1x1 is used", "--caffe-pooling is used")) for line in lines)
 
 
-def test_weights_that_do_not_fit_are_refused_before_the_images_are_read(tmp_path):
+@pytest.fixture
+def unread(monkeypatch):
+    """Fail when images are read."""
+    monkeypatch.setattr(train_module, "unreadable", lambda *_: pytest.fail("the images are read"))
+
+
+def test_weights_that_do_not_fit_are_refused_before_the_images_are_read(few_birds, tmp_path, unread):
     path = tmp_path / "weights.safetensors"
     whole = timm.create_model("test_resnet").state_dict()
     save_file({key: value for key, value in whole.items() if not key.startswith(("layer3", "layer4", "fc"))}, path)
     with pytest.raises(CheckpointError, match=r"up to layer2 only: add --layer layer2"):
-        train(tmp_path / "no images", out=tmp_path / "run", **TINY | {"init": str(path)})
+        train(few_birds, out=tmp_path / "run", **TINY | {"init": str(path)})
+
+
+def test_without_a_connection_a_training_ends_in_one_message(few_birds, tmp_path, unread):
+    """Before any image is read; HF_HUB_OFFLINE is set for all tests."""
+    with pytest.raises(CheckpointError, match=r"resnet50.tv_in1k are not on this computer .*--init FILE.*--init none"):
+        train(few_birds, out=tmp_path / "run")
+    with pytest.raises(OptionError, match="no feature layer 'layer9'"):
+        train(few_birds, out=tmp_path / "run", layer="layer9")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_a_training_that_resumes_needs_no_pretrained_weights(few_birds, tmp_path, monkeypatch):
+    def build_with_random_weights(*arguments, pretrained, **options):
+        asked.append(pretrained)
+        return build(*arguments, **options)
+
+    asked: list[bool] = []
+    build = train_module.build
+    monkeypatch.setattr(train_module, "check_pretrained", lambda name: asked.append(True))
+    monkeypatch.setattr(train_module, "build", build_with_random_weights)
+    train(few_birds, out=tmp_path / "run", **TINY | {"init": "pretrained"})
+    assert asked == [True, True]
+    train(few_birds, out=tmp_path / "run", resume=True, workers=0)
+    assert asked[2:] == [False]
+    assert read_header(tmp_path / "run/lmpnet.safetensors")["initial_weights"] == "pretrained"
 
 
 @pytest.mark.usefixtures("no_curves")
