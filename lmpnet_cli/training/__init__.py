@@ -5,5 +5,6 @@
 3. `state`: what is written after every epoch, and how a training resumes from it.
 4. `dataset` and `augmentation`: images as training samples; `batches`: what a phase trains and validates on.
 5. `stored_maps`: the maps of frozen layers, computed once and read in every epoch.
-6. `stages`: how long a training takes; `schedule`: learning rate and leak at each step.
+6. `schedule`: learning rate and leak at each step.
+7. `map_checks`, `forecast` and `stages`: what is said before and during a training.
 """

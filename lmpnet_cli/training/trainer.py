@@ -28,10 +28,10 @@ from lmpnet_cli.model.lmpnet import KeypointNetwork, LMPNet
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.training.batches import Batches, image_batches, map_batches
 from lmpnet_cli.training.forecast import Forecaster
+from lmpnet_cli.training.map_checks import check_maps
 from lmpnet_cli.training.schedule import Schedule
 from lmpnet_cli.training.stages import title
 from lmpnet_cli.training.state import TrainingState
-from lmpnet_cli.training.stored_maps import refuse_without_space
 
 Phase = Literal["network", "replica"]
 
@@ -80,8 +80,7 @@ class Trainer:
             OptionError, OutputError: if the maps of the frozen layers cannot be stored.
         """
         state, config = self.state, self.config
-        if config.stored_maps is not None:
-            self._refuse_without_space(config.stored_maps)
+        check_maps(self.model, config, self.data, state.out, self.progress)
         if config.resume:
             state.load()
         else:
@@ -195,16 +194,6 @@ class Trainer:
         self.progress.advance(len(images))
         self.forecaster.after_batch(batches, images, maps)
         return maps
-
-    def _refuse_without_space(self, views: int) -> None:
-        """Check before any work that the maps of the frozen layers can be stored."""
-        config = self.config
-        with torch.no_grad():
-            one_image = torch.zeros(1, 3, config.size, config.size, device=self.fabric.device)
-            maps = self.model.eval().network.backbone.frozen_maps(one_image)
-
-        images = min(views, max(config.epochs, config.replica_epochs)) * len(self.data.of("train"))
-        refuse_without_space(self.state.out, images + len(self.data.of("val")), maps.shape[1:])
 
     def _optimizer(self, network: KeypointNetwork, learning_rate: float) -> torch.optim.SGD:
         """Return SGD; `factor` scales the learning rate of each parameter group."""
