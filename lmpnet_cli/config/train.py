@@ -126,7 +126,12 @@ class TrainConfig(RunConfig):
     )
     parts: int = option(DEFAULT_KEYPOINTS, "Parts to learn at the end; 0 for none.", RECIPE, low=0, high=MAX_KEYPOINTS)
     val_fraction: float = by_recipe(
-        "val_fraction", "Fraction of the images for validation, where there is no val/ folder.", INPUT, low=0, high=0.5
+        "val_fraction",
+        "Fraction of the training images set aside for validation, which are then not trained on; not used where "
+        "there is a val/ folder.",
+        INPUT,
+        low=0,
+        high=0.5,
     )
 
     half: bool = option(False, "Store lmpnet.safetensors as float16, half the size.", OUTPUT)

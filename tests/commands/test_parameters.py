@@ -83,6 +83,7 @@ def test_help_of_training_shows_the_defaults_of_both_recipes():
     ):
         assert f"[{note}]" in text
     assert "--no-replica-from-network" in text
+    assert "training images set aside for validation, which are then not trained on" in text
 
 
 @pytest.mark.parametrize("command", COMMANDS)
