@@ -33,7 +33,8 @@ from lmpnet_cli.io.coco import coco_text
 from lmpnet_cli.io.files import write_pieces
 from lmpnet_cli.io.runtime import seed_everything
 from lmpnet_cli.keypoints import Keypoints
-from lmpnet_cli.model.backbone import Backbone, BackboneSpec, load_initial_weights
+from lmpnet_cli.model.backbone import Backbone, BackboneSpec
+from lmpnet_cli.model.initial_weights import load_initial_weights
 from lmpnet_cli.model.lmpnet import NetworkSpec
 
 SIGMA = 1.5  # of the target, in heat-map cells

@@ -211,7 +211,7 @@ def measure(options: argparse.Namespace, step: Steps) -> dict[str, Any]:
     data = subset(options.data, work / f"every-{options.every}", options.every)
     network = ["--layer", options.layer, "--init", options.init, "--freeze", options.freeze]
     recipe = ["--backbone", "resnet50", *network, "--stride-in-1x1", "--caffe-pooling"]
-    recipe += ["--epochs", options.epochs, "--learning-rate", 0.02]
+    recipe += ["--size", 224, "--epochs", options.epochs, "--learning-rate", 0.02]
     recipe += ["--val-fraction", 0, "--seed", options.seed]
     replica = ["--replica-epochs", options.replica_epochs, "--replica-from-network", "--mask-radius", 3]
     paper_method = ["--method", "lmpnet", "--thr", 3, "--thr", 2, "--thr", 1]

@@ -3,8 +3,8 @@
     python examples/own_classes.py [DATA] [--out own] [--epochs 30]
 
 Without DATA the program draws 4 species of birds first. The network is very small and starts from random weights, so
-that this takes a few minutes without a GPU. For a real network (timm's pretrained ResNet-50) remove `backbone`,
-`layer`, `init` and `size`.
+that this takes a few minutes without a GPU. For a real network (timm's pretrained ResNet-50) pass `recipe="laptop"` in
+place of the options from `backbone` to `learning_rate`.
 """
 
 import argparse

@@ -24,6 +24,7 @@ COMMANDS = [
         *blocks("docs/evaluation.md"),
         *blocks("docs/saliency.md"),
         *blocks("docs/parts.md"),
+        *blocks("docs/training.md"),
         *blocks("docs/scale.md"),
         *blocks("docs/formats.md"),
         *blocks("docs/reports.md"),

@@ -50,6 +50,7 @@ class ConsoleProgress(Progress):
             bars.TextColumn("{task.description}"),
             bars.BarColumn(bar_width=12),
             bars.MofNCompleteColumn(),
+            bars.TextColumn("{task.fields[unit]}"),
             _Throughput(),
             bars.TimeRemainingColumn(),
             bars.TextColumn("{task.fields[note]}", markup=False),

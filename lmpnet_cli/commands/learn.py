@@ -15,7 +15,7 @@ def train(config: TrainConfig, terminal: Terminal) -> None:
 
     \b
     lmpnet train data/CUB
-    lmpnet train photos/ --epochs 20 --out runs/herons
+    lmpnet train photos/ --recipe laptop --out runs/herons
     lmpnet train photos/ --out runs/herons --resume
     """
     from lmpnet_cli.training.state import STATE

@@ -72,7 +72,8 @@ def _parameter(declared: Field[Any], out: Path | None) -> inspect.Parameter:
         info: Any = typer.Argument(**about)
     else:
         flag = flag_of(declared.name)
-        both = f"{flag}/{flag_of(declared.name, False)}" if item is bool and described.default is True else flag
+        may_be_on = described.default is True or described.filled_in
+        both = f"{flag}/{flag_of(declared.name, False)}" if item is bool and may_be_on else flag
         info = typer.Option(*filter(None, (both, described.short)), **about, rich_help_panel=described.panel)
     kind = Annotated[kind, info]
     return inspect.Parameter(declared.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)

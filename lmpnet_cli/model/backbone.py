@@ -3,21 +3,22 @@
 1. `BackboneSpec` names network, layer, output stride and stride position: all that is needed to build a backbone again.
 2. `Backbone` gives the maps after a final ReLU (docs/papers.md L9), (B, C, H, W); networks that end in another
    activation (ConvNeXt, ViT) are rectified; those that end in ReLU are not changed by it.
-3. `load_initial_weights` fills it from a safetensors file with torchvision or timm key names.
+3. `frozen_maps` runs the frozen layers alone, and `forward_from` the layers behind them.
 """
 
 import difflib
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError, safe_open
+from timm.models import FeatureListNet
 from torch import Tensor, nn
 
-from lmpnet_cli.errors import CheckpointError, OptionError
+from lmpnet_cli.errors import OptionError
+from lmpnet_cli.model.pretrained import quiet_libraries, unavailable
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,14 @@ class Backbone(nn.Module):
         if any(hasattr(module, "dynamic_img_size") for module in probe.modules()):
             options["dynamic_img_size"] = True  # vision transformers at sizes other than that of their weights
         try:
-            self.network: Any = timm.create_model(
-                spec.name, pretrained=pretrained, features_only=True, out_indices=(index,), **options
-            )
+            with quiet_libraries():
+                self.network: Any = timm.create_model(
+                    spec.name, pretrained=pretrained, features_only=True, out_indices=(index,), **options
+                )
         except (OSError, RuntimeError) as error:
             if not pretrained:
                 raise OptionError(f"{spec.name} cannot be built with these options: {error}") from error
-            raise CheckpointError(
-                f"The pretrained weights of {spec.name} could not be downloaded ({type(error).__name__}). Connect to "
-                "the internet once, pass --init FILE with weights on disk, or --init none to start from random weights."
-            ) from error
+            raise unavailable(spec.name, error) from error
         except (NotImplementedError, TypeError, AssertionError) as error:
             raise OptionError(
                 f"{spec.name} has no output stride {spec.output_stride}; remove --output-stride."
@@ -83,6 +82,7 @@ class Backbone(nn.Module):
         info: Any = self.network.feature_info
         self.channels: int = info.channels()[-1]
         self._frozen: list[nn.Module] = []
+        self._frozen_layer: str | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute (B, C, H, W) maps, none negative, of (B, 3, S, T) normalised images.
@@ -90,13 +90,21 @@ class Backbone(nn.Module):
         Raises:
             OptionError: for a size that the network does not accept.
         """
-        try:
+        with self._accepting(images):
             maps: Tensor = self.network(images)[-1]
+        return self._rectified(maps)
+
+    @contextmanager
+    def _accepting(self, images: Tensor) -> Iterator[None]:
+        try:
+            yield
         except AssertionError as error:  # vision transformers whose patches do not fill the image
             size = " x ".join(map(str, images.shape[2:]))
             raise OptionError(
                 f"{self.spec.name} does not accept {size} pixels: {error} Choose another --size."
             ) from error
+
+    def _rectified(self, maps: Tensor) -> Tensor:
         if str(getattr(self.network, "output_fmt", "NCHW")).endswith("NHWC"):  # Swin
             maps = maps.permute(0, 3, 1, 2)
         return maps.relu()
@@ -123,6 +131,45 @@ class Backbone(nn.Module):
                 parameter.requires_grad_(False)
         for module in self._frozen:
             module.eval()
+        self._frozen_layer = layer
+
+    def frozen_maps(self, images: Tensor) -> Tensor:
+        """Compute what the frozen layers give for (B, 3, S, T) normalised images, as the layers behind them take it.
+
+        Raises:
+            OptionError: when the network has no frozen part that can run alone, or does not accept the size.
+        """
+        frozen, _ = self._frozen_and_trained()
+        with self._accepting(images):
+            maps: Tensor = frozen(images)
+        return maps
+
+    def forward_from(self, maps: Tensor) -> Tensor:
+        """Compute the (B, C, H, W) maps of `forward` from what `frozen_maps` gave for the images.
+
+        Raises:
+            OptionError: when the network has no frozen part that can run alone.
+        """
+        _, trained = self._frozen_and_trained()
+        return self._rectified(trained(maps))
+
+    def _frozen_and_trained(self) -> tuple[nn.Sequential, nn.Sequential]:
+        name, layer = self.spec.name, self._frozen_layer
+        if not isinstance(self.network, FeatureListNet):  # only its children are known to run one after another
+            raise OptionError(f"The frozen layers of {name} cannot run alone; remove --stored-maps.")
+
+        children = dict(self.network.named_children())
+        if layer not in children:
+            raise OptionError(
+                f"--stored-maps needs --freeze with a whole layer of {name}: one of {', '.join(list(children)[:-1])}."
+            )
+        modules, count = list(children.values()), list(children).index(layer) + 1
+        if count == len(modules):
+            raise OptionError(
+                f"--freeze {layer} freezes all of {name}, which leaves no layer to train on stored maps. Freeze up to "
+                "an earlier layer, or remove --stored-maps."
+            )
+        return nn.Sequential(*modules[:count]), nn.Sequential(*modules[count:])
 
     def train(self, mode: bool = True) -> "Backbone":
         """Set the mode as `nn.Module.train` does, but keep frozen layers in evaluation mode."""
@@ -130,6 +177,35 @@ class Backbone(nn.Module):
         for module in self._frozen:
             module.eval()
         return self
+
+
+class TrainedPart(Backbone):
+    """The layers of a backbone behind its frozen ones: a backbone that takes frozen maps in place of images."""
+
+    def __init__(self, whole: Backbone) -> None:
+        """Share the layers of `whole`; nothing is copied."""
+        nn.Module.__init__(self)
+        self.whole = whole
+        self.channels = whole.channels
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Compute the maps of the whole backbone from its frozen maps."""
+        return self.whole.forward_from(maps)
+
+    def train(self, mode: bool = True) -> "TrainedPart":
+        """Set the mode of the whole backbone."""
+        self.whole.train(mode)
+        return self
+
+
+def plan(spec: BackboneSpec) -> Backbone:
+    """Return a backbone that takes no memory and cannot run, to check its description and to know its tensors.
+
+    Raises:
+        OptionError: as `Backbone`.
+    """
+    with torch.device("meta"):
+        return Backbone(spec)
 
 
 def _probe(spec: BackboneSpec) -> Any:
@@ -146,8 +222,21 @@ def _probe(spec: BackboneSpec) -> Any:
         ) from error
 
 
+def feature_layers(spec: BackboneSpec) -> list[str]:
+    """Return the names of the feature layers of the whole network, the first one first.
+
+    Raises:
+        OptionError: for a name that timm does not have.
+    """
+    return _names(_probe(spec))
+
+
+def _names(probe: Any) -> list[str]:
+    return [entry["module"] for entry in probe.feature_info.get_dicts()]
+
+
 def _layer_index(spec: BackboneSpec, probe: Any) -> int:
-    names: list[str] = [entry["module"] for entry in probe.feature_info.get_dicts()]
+    names = _names(probe)
     if spec.layer in names:
         return names.index(spec.layer)
     try:
@@ -177,46 +266,3 @@ def _unpad_pooling(network: nn.Module, name: str) -> None:
         raise OptionError(f"{name} has no max pooling; remove --caffe-pooling.")
     key, old = first
     network.set_submodule(key, nn.MaxPool2d(old.kernel_size, old.stride, padding=0, ceil_mode=True))
-
-
-def load_initial_weights(backbone: Backbone, path: Path) -> dict[str, str]:
-    """Fill the backbone from a safetensors file and return the file's own metadata, for the record.
-
-    Keys that the cut network does not have (later stages, the classifier) are ignored; every tensor that it does
-    have must be present with its shape.
-
-    Raises:
-        CheckpointError: when the file is missing, is not a safetensors file, or does not fit the backbone.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"Weight file {path} not found. Use --init pretrained to download weights, or --init none for random ones."
-        ) from error
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is not a safetensors file ({error}). Pickled weights are not supported."
-        ) from error
-
-    own = backbone.network.state_dict()
-    own_keys = {key: key for key in own} | {key.replace("_", ".", 1): key for key in own}  # timm flattens names
-    own_keys |= {key.removeprefix("model."): key for key in own}  # and wraps vision transformers
-    fitting = {own_keys[key]: value for key, value in tensors.items() if key in own_keys}
-
-    wrong = [key for key, value in own.items() if key not in fitting or fitting[key].shape != value.shape]
-    if wrong:
-        raise CheckpointError(
-            f"{path} does not fit {backbone.spec.name} cut after {backbone.spec.layer}: {len(wrong)} of {len(own)} "
-            f"tensors are missing or differ in shape, for example {wrong[0]}."
-        )
-
-    backbone.network.load_state_dict(fitting)
-    return metadata
-
-
-def provenance(kind: str, metadata: dict[str, str]) -> str:
-    """Describe in one line where initial weights come from."""
-    return kind if not metadata else f"{kind}: {json.dumps(metadata, sort_keys=True)}"

@@ -154,7 +154,7 @@ def gather_features(runner: ModelRunner, images: Sequence[ListedImage], seed: in
     views: list[tuple[Tensor, Tensor, Tensor]] = []
     waiting: list[tuple[Tensor, Tensor]] = []  # batches read before the principal components are known
 
-    progress.start("images", len(images))
+    progress.start("compute features", len(images))
     for loaded, pixels in runner.loader.batches(images, progress):
         indices = [image.index for image in loaded]
         files += [images[index] for index in indices]
@@ -206,7 +206,7 @@ def fit_part_head(spec: PartHeadSpec, bank: FeatureBank, seed: int, recipe: Reci
         DatasetError: if the images do not differ enough.
     """
     count = len(bank.files)
-    progress.start("learn parts", recipe.images(count))
+    progress.start("learn parts", recipe.all_steps, "steps")
     try:
         weight, bias = learn_weights(bank.features, spec, seed, recipe, progress.advance)
     except ValueError as error:

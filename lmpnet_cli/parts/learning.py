@@ -64,9 +64,10 @@ class Recipe:
     affine_equivariance: float = 2.0
     objectness: float = 4.0
 
-    def images(self, count: int) -> int:
-        """Return how many images all steps of all restarts process, given `count` different images."""
-        return ((self.starts - 1) * min(self.trial, self.steps) + self.steps) * min(self.batch, count)
+    @property
+    def all_steps(self) -> int:
+        """Return the number of steps of all restarts."""
+        return (self.starts - 1) * min(self.trial, self.steps) + self.steps
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ class Restart:
             self.loss_history.append(loss.item())
             if not math.isfinite(self.loss_history[-1]):
                 raise ValueError(f"the loss is {self.loss_history[-1]} after {step + 1} steps")
-            callback(size, f"loss {self.loss_history[-1]:.3f}")
+            callback(1, f"loss {self.loss_history[-1]:.3f}")
 
     def _loss(self, chosen: Tensor) -> Tensor:
         """Return the total loss of the images with these indices."""

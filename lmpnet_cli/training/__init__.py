@@ -3,6 +3,8 @@
 1. `train`: the command. It reads the data, starts the processes and writes the record of the run.
 2. `trainer`: the training loop in one process.
 3. `state`: what is written after every epoch, and how a training resumes from it.
-4. `dataset` and `augmentation`: images as training samples.
-5. `schedule`: learning rate and leak at each step.
+4. `dataset` and `augmentation`: images as training samples; `batches`: what a phase trains and validates on.
+5. `stored_maps`: the maps of frozen layers, computed once and read in every epoch.
+6. `schedule`: learning rate and leak at each step.
+7. `map_checks`, `forecast` and `stages`: what is said before and during a training.
 """

@@ -144,6 +144,13 @@ def loader(dataset: Dataset[Any], sampler: EpochSampler, workers: int, pin: bool
     )
 
 
+def in_order(
+    dataset: Dataset[Any], batch_size: int, workers: int, keys: Sequence[Any] | None = None
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Return a loader of all samples in order, or of those with these keys."""
+    return DataLoader(dataset, batch_size, sampler=keys, num_workers=workers)
+
+
 def unreadable(samples: Sequence[Sample], max_pixels: int) -> dict[Path, str]:
     """Return the files that cannot be decoded, with the reason.
 

@@ -48,6 +48,12 @@ class Schedule:
         """Return the leak at a step (0-based)."""
         return self.final_epsilon * (min(1.0, step / self._epsilon_steps) if self._epsilon_steps else 1.0)
 
+    def first_with_final_epsilon(self, steps_per_epoch: int) -> int:
+        """Return the first epoch (0-based) whose last step has the final epsilon; the last epoch where none has it."""
+        last_steps = range(steps_per_epoch - 1, self.steps, steps_per_epoch)
+        complete = (math.isclose(self.epsilon(step), self.final_epsilon) for step in last_steps)
+        return next((epoch for epoch, each in enumerate(complete) if each), len(last_steps) - 1)
+
     def set(self, optimizer: Any, step: int) -> float:
         """Set the learning rate of each parameter group and return epsilon."""
         for group in optimizer.param_groups:

@@ -42,7 +42,8 @@ class TrainingState:
         phase: `network` or `replica`.
         epoch: number of complete epochs of this phase.
         history: one row for each complete epoch of both phases.
-        best: best validation accuracy of each phase; None before the first epoch and without validation images.
+        best: validation accuracy of the best epoch of each phase so far; None before the first epoch and without
+            validation images.
     """
 
     def __init__(
@@ -131,14 +132,17 @@ class TrainingState:
                 raise CheckpointError(f"{self.out / STATE} does not fit its model. Train again with --overwrite.")
             optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(stored)
 
-    def finish_epoch(self, row: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
-        """Record a complete epoch, and write the files if this process does."""
-        self.epoch += 1
-        self.history.append(row)
+    def finish_epoch(self, row: dict[str, Any], optimizer: torch.optim.Optimizer, best_from: int) -> None:
+        """Record a complete epoch, and write the files if this process does.
 
+        Args:
+            best_from: first epoch (0-based) that may be the best; until then the latest epoch is the best so far.
+        """
         # without validation images every epoch counts as the best; of equally good ones the later, trained longer
         accuracy, best = row["val_accuracy"], self.best[self.phase]
-        improved = accuracy is None or best is None or accuracy >= best
+        improved = self.epoch <= best_from or accuracy is None or best is None or accuracy >= best
+        self.epoch += 1
+        self.history.append(row)
         if improved:
             self.best[self.phase] = accuracy
 

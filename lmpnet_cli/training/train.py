@@ -12,8 +12,8 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -22,18 +22,22 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 from lmpnet_cli import errors
 from lmpnet_cli.config import PartsConfig, Paths, TrainConfig, as_paths, default_out, takes_options
+from lmpnet_cli.config.options import flag_of
 from lmpnet_cli.data.datasets import ClassData, hold_out, read_classes
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
 from lmpnet_cli.io.coco import skipped_entries
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import write_run
 from lmpnet_cli.io.runtime import fast_bfloat16, resolve_device, seed_everything, seeded
-from lmpnet_cli.model.backbone import BackboneSpec, load_initial_weights, provenance
+from lmpnet_cli.model.backbone import BackboneSpec, plan
+from lmpnet_cli.model.initial_weights import check_initial_weights, load_initial_weights, provenance, stated_options
 from lmpnet_cli.model.lmpnet import LMPNet, NetworkSpec, build
+from lmpnet_cli.model.pretrained import check_pretrained
 from lmpnet_cli.parts.fit import fit_parts
 from lmpnet_cli.parts.learn_parts import write_parts
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.training.dataset import unreadable
+from lmpnet_cli.training.stages import StageProgress, title
 from lmpnet_cli.training.state import BEST, RESULTS, TrainingState
 from lmpnet_cli.training.trainer import Trainer
 
@@ -101,7 +105,9 @@ def _quiet(*names: str) -> Iterator[None]:
 
 
 def _train(config: TrainConfig, out: Path, progress: Progress) -> TrainResult:
-    classes, skipped = _readable(read_classes(config.data, config.follow_links), config.max_pixels, progress)
+    listed = read_classes(config.data, config.follow_links)
+    config = _as_the_weights_state(config, progress)  # before all images are read
+    classes, skipped = _readable(listed, config.max_pixels, progress)
     classes = hold_out(classes, config.val_fraction, config.seed)
     started = time.perf_counter()
 
@@ -121,6 +127,28 @@ def _train(config: TrainConfig, out: Path, progress: Progress) -> TrainResult:
     if fabric.is_global_zero:
         _write_run(config, result, classes, outcome)
     return result
+
+
+def _as_the_weights_state(config: TrainConfig, progress: Progress) -> TrainConfig:
+    """Check the network and its initial weights, and take what their file states unless the options say otherwise.
+
+    Raises:
+        OptionError: if there is no such network.
+        CheckpointError: if the weights are not available, or do not fit the network.
+    """
+    plan(_backbone_spec(config))
+    if config.init == "pretrained" and not config.resume:
+        check_pretrained(config.backbone)
+
+    stated = dict.fromkeys(("stride_in_1x1", "caffe_pooling"), False)
+    if config.init_file is not None:
+        stated = stated_options(check_initial_weights(_backbone_spec(config), config.init_file))
+
+    used: dict[str, Any] = {name: value for name, value in stated.items() if getattr(config, name) is None}
+    for name, value in used.items():
+        if value:
+            progress.tell(f"{flag_of(name)} is used, because {config.init} states that its weights were trained so.")
+    return replace(config, **used)
 
 
 def _launch(fabric: Fabric, job: "_Job") -> dict[str, Any]:
@@ -175,7 +203,7 @@ def _add_parts(config: TrainConfig, out: Path, classes: ClassData, progress: Pro
 
     images = [sample.listed for sample in classes.of("train")]
     try:
-        write_parts(out, best, fit_parts(parts_config, images, progress))
+        write_parts(out, best, fit_parts(parts_config, images, StageProgress(progress, title(config, "parts"))))
     except DatasetError as error:  # the model itself is complete
         progress.warn(f"The model is saved without parts. {error} To learn them later: lmpnet parts DATA -c {best}")
 
@@ -238,11 +266,8 @@ def _no_training_images(skipped: dict[Path, str]) -> str:
 
 def initial_model(config: TrainConfig, classes: tuple[str, ...]) -> tuple[LMPNet, str]:
     """Build the model before training, and say where its weights come from."""
-    backbone = BackboneSpec(
-        config.backbone, config.layer, config.output_stride, config.stride_in_1x1, config.caffe_pooling
-    )
     spec = NetworkSpec(
-        backbone,
+        _backbone_spec(config),
         classes,
         config.pooling,
         config.epsilon,
@@ -251,18 +276,28 @@ def initial_model(config: TrainConfig, classes: tuple[str, ...]) -> tuple[LMPNet
         reject=config.background > 0,
     )
     seed_everything(config.seed)
-    model = build(spec, replica=config.epochs_of_replica > 0, pretrained=config.init == "pretrained")
+    pretrained = config.init == "pretrained" and not config.resume  # a training that resumes has its own weights
+    model = build(spec, replica=config.replica_epochs > 0, pretrained=pretrained)
 
-    from_file = config.init not in ("pretrained", "none")
     metadata: dict[str, str] = {}
     for network in (model.network, model.replica):
         if network is None:
             continue
-        if from_file:
-            metadata = load_initial_weights(network.backbone, Path(config.init))
-        if config.freeze is not None:
-            network.backbone.freeze_through(config.freeze)
-    return model, provenance(Path(config.init).name if from_file else config.init, metadata)
+        if config.init_file is not None:
+            metadata = load_initial_weights(network.backbone, config.init_file)
+        if config.frozen_layer is not None:
+            network.backbone.freeze_through(config.frozen_layer)
+    return model, provenance(PurePath(config.init).name, metadata)
+
+
+def _backbone_spec(config: TrainConfig) -> BackboneSpec:
+    return BackboneSpec(
+        config.backbone,
+        config.layer,
+        config.output_stride,
+        stride_in_1x1=bool(config.stride_in_1x1),
+        caffe_pooling=bool(config.caffe_pooling),
+    )
 
 
 class _Job:

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,17 +18,19 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Subset
 
 from lmpnet_cli.config import TrainConfig
 from lmpnet_cli.data.datasets import ClassData
 from lmpnet_cli.errors import TrainingError
 from lmpnet_cli.io.checkpoints import to_device
-from lmpnet_cli.io.runtime import resolve_workers, seed_everything
+from lmpnet_cli.io.runtime import seed_everything
 from lmpnet_cli.model.lmpnet import KeypointNetwork, LMPNet
 from lmpnet_cli.progress import Progress
-from lmpnet_cli.training.dataset import EpochSampler, PlainSet, TrainingSet, loader
+from lmpnet_cli.training.batches import Batches, image_batches, map_batches
+from lmpnet_cli.training.forecast import Forecaster
+from lmpnet_cli.training.map_checks import check_maps
 from lmpnet_cli.training.schedule import Schedule
+from lmpnet_cli.training.stages import title
 from lmpnet_cli.training.state import TrainingState
 
 Phase = Literal["network", "replica"]
@@ -64,6 +67,7 @@ class Trainer:
         self.fabric, self.config, self.data, self.progress = fabric, config, data, progress
         self.model = to_device(model, fabric.device)
         self.state = TrainingState(out, config, self.model, origin, data.fingerprint(), writes=fabric.is_global_zero)
+        self.forecaster = Forecaster(fabric, self.state, data, progress)
 
     def run(self) -> dict[str, Any]:
         """Train both phases, or what is left of them.
@@ -73,8 +77,10 @@ class Trainer:
 
         Raises:
             TrainingError: if the training diverges, or there is nothing to resume.
+            OptionError, OutputError: if the maps of the frozen layers cannot be stored.
         """
         state, config = self.state, self.config
+        check_maps(self.model, config, self.data, state.out, self.progress)
         if config.resume:
             state.load()
         else:
@@ -85,8 +91,8 @@ class Trainer:
             with deterministic_cudnn():
                 if state.phase == "network":
                     self._train_phase("network", config.epochs)
-                if config.epochs_of_replica:
-                    self._train_phase("replica", config.epochs_of_replica)
+                if config.replica_epochs:
+                    self._train_phase("replica", config.replica_epochs)
         except KeyboardInterrupt:
             complete = False
             if not state.history:
@@ -101,15 +107,19 @@ class Trainer:
 
     def _train_phase(self, phase: Phase, epochs: int) -> None:
         """Train one network from its last complete epoch on."""
-        config, fabric, state = self.config, self.fabric, self.state
+        state = self.state
         if state.phase != phase:
             state.enter(phase)
         if state.epoch >= epochs:
             return
 
-        bare = self._unfrozen(phase)
-        sampler, batches = self._training_batches(phase)
-        images_per_epoch = len(sampler) * sampler.batch
+        network = self._unfrozen(phase)
+        with self._batches(phase, network, epochs) as batches:
+            self._train_epochs(phase, network, batches, epochs)
+
+    def _train_epochs(self, phase: Phase, bare: KeypointNetwork, batches: Batches, epochs: int) -> None:
+        """Train the remaining epochs of a phase; `bare` is the whole network, whatever part of it takes the batches."""
+        config, fabric, state, sampler = self.config, self.fabric, self.state, batches.sampler
         schedule = Schedule(
             learning_rate=config.learning_rate,
             warmup=config.warmup,
@@ -120,19 +130,23 @@ class Trainer:
         )
         optimizer = self._optimizer(bare, schedule.peak)
         state.restore(optimizer)
-        network, wrapped = fabric.setup(bare, optimizer)
+        network, wrapped = fabric.setup(batches.network, optimizer)
 
-        self.progress.start(phase, epochs * images_per_epoch)
-        self.progress.advance(state.epoch * images_per_epoch)
+        # classification is easier while the leak is small, so the best epoch is one with the final leak
+        leaky = config.pooling == "leaky_max"
+        best_from = schedule.first_with_final_epsilon(len(sampler)) if leaky else 0
+
+        self.progress.start(title(config, phase), epochs * len(sampler), "steps")
+        self.progress.advance(state.epoch * len(sampler))
         for epoch in range(state.epoch, epochs):
             sampler.epoch = epoch
             seed_everything(config.seed * 1_000_003 + epoch)  # for dropout, if the backbone has any
             self.model.eval()
             network.train()
             row = self.train_epoch(phase, network, wrapped, batches, schedule, epoch)
-            row |= self.validate(phase, bare)
+            row |= self.validate(batches)
             self._check_finite(bare, row["val_loss"], phase, epoch)
-            state.finish_epoch(row, optimizer)
+            state.finish_epoch(row, optimizer, best_from)
             fabric.barrier()
 
     def _unfrozen(self, phase: Phase) -> KeypointNetwork:
@@ -141,23 +155,45 @@ class Trainer:
         assert network is not None
         self.model.requires_grad_(False)
         network.requires_grad_(True)
-        if self.config.freeze is not None:
-            network.backbone.freeze_through(self.config.freeze)
+        if self.config.frozen_layer is not None:
+            network.backbone.freeze_through(self.config.frozen_layer)
         return network
 
-    def _training_batches(self, phase: Phase) -> tuple[EpochSampler, DataLoader[tuple[Tensor, Tensor]]]:
-        """Return the sampler and the loader of the training images; the replica sees other random crops."""
-        config, fabric, samples = self.config, self.fabric, self.data.of("train")
-        dataset = TrainingSet(
-            samples,
-            self.data.classes,
-            config.size,
-            config.seed + (phase == "replica"),
-            config.background,
-            config.max_pixels,
+    @contextmanager
+    def _batches(self, phase: Phase, network: KeypointNetwork, epochs: int) -> Iterator[Batches]:
+        """Return the batches of a phase: images, or maps that are stored until the phase ends."""
+        config, fabric = self.config, self.fabric
+
+        images = image_batches(
+            config,
+            self.data,
+            network,
+            lambda images: self._inputs(phase, images),
+            replica=phase == "replica",
+            rank=fabric.global_rank,
+            world=fabric.world_size,
+            pin=fabric.device.type == "cuda",
         )
-        sampler = EpochSampler(len(samples), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
-        return sampler, loader(dataset, sampler, resolve_workers(config.workers), fabric.device.type == "cuda")
+        if config.stored_maps is None:
+            yield images
+            return
+
+        views = min(config.stored_maps, epochs)
+        self.model.eval()
+        self.progress.start(
+            f"{title(config, phase)}, storing maps", views * images.sampler.count + len(self.data.of("val"))
+        )
+        with map_batches(images, self.model.spec, self.state.out, views, partial(self._maps, images)) as maps:
+            yield maps
+
+    def _maps(self, batches: Batches, images: Tensor) -> Tensor:
+        """Return the frozen maps of a batch of images."""
+        images = self.fabric.to_device(images)
+        with torch.no_grad(), self.fabric.autocast():
+            maps = batches.network.backbone.frozen_maps(batches.inputs(images))
+        self.progress.advance(len(images))
+        self.forecaster.after_batch(batches, images, maps)
+        return maps
 
     def _optimizer(self, network: KeypointNetwork, learning_rate: float) -> torch.optim.SGD:
         """Return SGD; `factor` scales the learning rate of each parameter group."""
@@ -175,18 +211,18 @@ class Trainer:
         )
 
     def train_epoch(
-        self, phase: Phase, network: nn.Module, optimizer: Any, batches: DataLoader[Any], schedule: Schedule, epoch: int
+        self, phase: Phase, network: nn.Module, optimizer: Any, batches: Batches, schedule: Schedule, epoch: int
     ) -> dict[str, Any]:
         """Train one epoch and return its row of the history."""
         config, fabric = self.config, self.fabric
         started = time.perf_counter()
         sums = torch.zeros(4)  # loss, hits, images, maximum activation
-        for number, (images, labels) in enumerate(batches):
-            step = epoch * len(batches) + number
+        for number, (images, labels) in enumerate(batches.training):
+            step = epoch * len(batches.sampler) + number
             epsilon = schedule.set(optimizer, step)
 
             images, labels = fabric.to_device((images, labels))
-            logits, maps = network(self._inputs(phase, images), epsilon)
+            logits, maps = network(batches.inputs(images), epsilon)
             loss = functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
             optimizer.zero_grad()
             fabric.backward(loss)
@@ -201,7 +237,9 @@ class Trainer:
             if not torch.isfinite(loss):
                 raise self._diverged("The loss is", phase, epoch)
             note = f"epoch {epoch + 1} loss {sums[0] / sums[2]:.3f} acc {sums[1] / sums[2]:.3f}"
-            self.progress.advance(count * fabric.world_size, note)
+            self.progress.advance(1, note)
+            if config.stored_maps is None:
+                self.forecaster.after_batch(batches, images)
 
         loss_sum, hit_sum, image_count, activation_sum = self._total(sums)
         seconds = time.perf_counter() - started
@@ -226,29 +264,26 @@ class Trainer:
             _, maps = self.model.network(inputs)
             return self.model.hide_first_keypoint(inputs, maps)
 
-    def validate(self, phase: Phase, network: KeypointNetwork) -> dict[str, float | None]:
+    def validate(self, batches: Batches) -> dict[str, float | None]:
         """Return loss and accuracy on the validation images; None without validation images."""
-        samples, classes = self.data.of("val"), self.data.classes
-        if not samples:
+        if not self.data.of("val"):
             return {"val_loss": None, "val_accuracy": None}
 
+        network = batches.network
         for buffer in network.buffers():
             buffer.copy_(self.fabric.broadcast(buffer))  # batch norm statistics of the process that writes
         self.model.eval()
-        dataset = PlainSet(samples, classes, self.config.size, self.config.max_pixels)
-        own = Subset(dataset, range(self.fabric.global_rank, len(samples), self.fabric.world_size))
-        workers = resolve_workers(self.config.workers)
 
         sums = torch.zeros(3)  # loss, hits, images
         with torch.no_grad():
-            for images, labels in DataLoader(own, self.config.batch_size, num_workers=workers):
+            for images, labels in batches.validation:
                 images, labels = self.fabric.to_device((images, labels))
                 with self.fabric.autocast():
-                    logits, _ = network(self._inputs(phase, images))
+                    logits, _ = network(batches.inputs(images))
                 readable = labels >= 0
                 logits, labels = logits[readable].float(), labels[readable]
                 loss = functional.cross_entropy(logits, labels, reduction="sum")
-                hits = (logits[:, : len(classes)].argmax(1) == labels).sum()
+                hits = (logits[:, : len(self.data.classes)].argmax(1) == labels).sum()
                 sums += torch.tensor([loss.item(), hits.item(), len(labels)])
 
         loss_sum, hit_sum, count = self._total(sums)

@@ -170,6 +170,21 @@ def test_skipped_images_are_named_and_the_rest_is_done(birds, checkpoint, tmp_pa
     assert [image["file_name"] for image in document["images"]] == ["[red]good.png"]
 
 
+def test_training_without_a_connection_ends_in_one_line(birds, tmp_path):
+    result = run("train", birds, "-o", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: The pretrained weights of resnet50.tv_in1k are not on this computer")
+    assert "Connect to the internet once, pass --init FILE" in line and "--init none" in line
+
+
+def test_training_says_how_to_use_its_checkpoint(birds, tmp_path):
+    small = ("--backbone", "test_resnet", "--init", "none", "--size", 64, "--epochs", 1, "--parts", 0)
+    result = run("train", birds, "-o", tmp_path / "out", *small, *FAST)
+    assert result.exit_code == 0, result.stderr
+    assert f"lmpnetdiscoverIMAGES-c{tmp_path}/out/lmpnet.safetensors" in "".join(result.stderr.split())
+
+
 def test_interrupted_training_says_how_to_go_on(birds, tmp_path, monkeypatch):
     from lmpnet_cli.training import trainer
 

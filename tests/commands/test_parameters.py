@@ -72,6 +72,20 @@ def test_help_shows_range_and_default():
     assert "--no-lid" in text and "green|black" in text and "Brew tea." in text
 
 
+def test_help_of_training_shows_the_defaults_of_both_recipes():
+    text = " ".join(CliRunner().invoke(app, ["train", "--help"]).stdout.replace("│", " ").split())
+    for note in (
+        "32 to 2048; default: 448; laptop: 224",
+        "default: -1; laptop: layer3",
+        "at least 0; default: --epochs; laptop: 10",
+        "default: no; laptop: yes",
+        "0 to 0.5; default: 0; laptop: 0.15",
+    ):
+        assert f"[{note}]" in text
+    assert "--no-replica-from-network" in text
+    assert "training images set aside for validation, which are then not trained on" in text
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_every_command_shows_every_option(command):
     text = CliRunner().invoke(app, [command, "--help"]).stdout

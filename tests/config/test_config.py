@@ -1,6 +1,6 @@
 import json
 import math
-from dataclasses import FrozenInstanceError, asdict, fields
+from dataclasses import FrozenInstanceError, asdict, fields, replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from lmpnet_cli.config import (
     default_out,
 )
 from lmpnet_cli.config.options import options_of, shape_of
+from lmpnet_cli.config.train import RECIPES
 from lmpnet_cli.errors import OptionError
 
 NEEDED = {
@@ -207,9 +208,55 @@ def test_options_are_plain_json(config):
 
 
 def test_the_replica_trains_as_long_as_the_network_unless_told():
-    assert build(TrainConfig, epochs=7).epochs_of_replica == 7
-    assert build(TrainConfig, epochs=7, replica_epochs=0).epochs_of_replica == 0
+    assert build(TrainConfig, epochs=7).replica_epochs == 7
+    assert build(TrainConfig, epochs=7, replica_epochs=0).replica_epochs == 0
+    assert build(TrainConfig, epochs=7, recipe="laptop").replica_epochs == 10
+
+
+def test_folders_of_results_are_named_after_their_commands():
     assert default_out("discover") == Path("results/discover")
+
+
+def test_training_is_the_one_of_the_paper_unless_another_recipe_is_chosen():
+    paper = build(TrainConfig)
+    assert (paper.recipe, paper.backbone, paper.layer, paper.size) == ("paper", "resnet50.tv_in1k", "-1", 448)
+    assert (paper.init, paper.frozen_layer, paper.mask_radius, paper.epsilon) == ("pretrained", None, 1.0, 0.1)
+    assert (paper.epochs, paper.learning_rate, paper.epsilon_warmup, paper.background) == (30, 0.01, 0.5, 0)
+
+    laptop = build(TrainConfig, recipe="laptop")
+    assert (laptop.layer, laptop.size, laptop.frozen_layer, laptop.mask_radius) == ("layer3", 224, "layer2", 1.0)
+    assert (laptop.epochs, laptop.replica_epochs, laptop.replica_from_network) == (8, 10, True)
+    assert (laptop.learning_rate, laptop.epsilon_warmup) == (0.02, 0.4)
+    assert (laptop.background, laptop.val_fraction) == (0.15, 0.05)
+    assert laptop.options()["recipe"] == "laptop" and laptop.record()["size"] == 224
+
+    with pytest.raises(OptionError, match=r"^--recipe desktop is unknown: choose one of paper, laptop"):
+        build(TrainConfig, recipe="desktop")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_given_option_wins_over_the_recipe(recipe):
+    given = {
+        "layer": "layer2",
+        "size": 64,
+        "epochs": 3,
+        "replica_epochs": 0,
+        "replica_from_network": False,
+        "learning_rate": 1.0,
+        "epsilon_warmup": 0.0,
+        "freeze": "none",
+        "background": 0.0,
+        "val_fraction": 0.0,
+    }
+    assert given.keys() == RECIPES[recipe].keys()
+    config = build(TrainConfig, recipe=recipe, **given)
+    assert {name: getattr(config, name) for name in given} == given
+    assert config.frozen_layer is None
+
+
+def test_a_changed_copy_of_a_training_keeps_the_values_of_its_recipe():
+    laptop = build(TrainConfig, recipe="laptop", size=64)
+    assert replace(laptop, seed=1).options() == laptop.options() | {"seed": 1}
 
 
 @pytest.mark.parametrize(

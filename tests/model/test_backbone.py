@@ -1,12 +1,9 @@
-from pathlib import Path
-
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
 
 from lmpnet_cli.errors import CheckpointError, OptionError
-from lmpnet_cli.model.backbone import Backbone, BackboneSpec, load_initial_weights, provenance
+from lmpnet_cli.model.backbone import Backbone, BackboneSpec, TrainedPart, feature_layers
 
 
 @pytest.mark.parametrize(
@@ -92,39 +89,8 @@ def test_a_missing_network_names_the_other_two_ways(monkeypatch):
 
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", unreachable)
-    with pytest.raises(CheckpointError, match=r"--init FILE.*--init none"):
+    with pytest.raises(CheckpointError, match=r"not be downloaded \(OSError\).*--init FILE.*--init none"):
         Backbone(BackboneSpec("resnet10t"), pretrained=True)
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    """A complete resnet10t with its classifier, as a file."""
-    path = tmp_path / "weights.safetensors"
-    save_file(timm.create_model("resnet10t").state_dict(), path, metadata={"from": "a test"})
-    return path
-
-
-def test_initial_weights_from_a_complete_network(weights):
-    backbone = Backbone(BackboneSpec("resnet10t", "layer3"))
-    metadata = load_initial_weights(backbone, weights)
-    assert metadata == {"from": "a test"}
-    whole = timm.create_model("resnet10t")
-    whole.load_state_dict(__import__("safetensors.torch").torch.load_file(weights))
-    images = torch.randn(1, 3, 64, 64)
-    with torch.inference_mode():
-        expected = whole.eval().forward_intermediates(images, indices=[3], intermediates_only=True)[0]
-        torch.testing.assert_close(backbone.eval()(images), expected)
-
-
-def test_weights_that_do_not_fit_are_refused(weights, tmp_path):
-    with pytest.raises(CheckpointError, match="does not fit resnet18"):
-        load_initial_weights(Backbone(BackboneSpec("resnet18")), weights)
-    with pytest.raises(CheckpointError, match="--init none"):
-        load_initial_weights(Backbone(BackboneSpec("resnet10t")), tmp_path / "nothing.safetensors")
-    broken = tmp_path / "pickle.safetensors"
-    broken.write_bytes(b"\x80\x04 no safetensors")
-    with pytest.raises(CheckpointError, match="not a safetensors file"):
-        load_initial_weights(Backbone(BackboneSpec("resnet10t")), broken)
 
 
 def test_freezing_holds_weights_and_statistics():
@@ -155,11 +121,48 @@ def test_networks_that_put_channels_last():
         assert backbone(torch.randn(1, 3, 224, 224)).shape == (1, 96, 56, 56)
 
 
-def test_initial_weights_of_a_vision_transformer(tmp_path):
-    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "vit.safetensors")
-    load_initial_weights(Backbone(BackboneSpec("test_vit")), tmp_path / "vit.safetensors")
+@pytest.mark.parametrize(
+    ("name", "layer", "freeze"),
+    [("resnet18", "layer4", "layer3"), ("resnet18", "layer3", "maxpool"), ("test_convnext", "-1", "stages_1")],
+)
+def test_the_frozen_layers_and_those_behind_them_are_the_whole_network(name, layer, freeze):
+    backbone = Backbone(BackboneSpec(name, layer)).train()
+    backbone.freeze_through(freeze)
+    images = torch.randn(2, 3, 64, 64)
+    maps = backbone.frozen_maps(images)
+    assert not maps.requires_grad
+    backbone.eval()
+    torch.testing.assert_close(backbone.forward_from(maps), backbone(images), rtol=0, atol=0)
 
 
-def test_provenance_is_one_line():
-    assert provenance("none", {}) == "none"
-    assert "\n" not in provenance("file", {"from": "two\nlines"})
+def test_layers_that_put_channels_last_also_run_in_two_parts():
+    backbone = Backbone(BackboneSpec("swin_tiny_patch4_window7_224", "layers.1")).eval()
+    backbone.freeze_through("layers_0")
+    images = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        torch.testing.assert_close(backbone.forward_from(backbone.frozen_maps(images)), backbone(images))
+        with pytest.raises(OptionError, match="does not accept 225 x 225 pixels"):
+            backbone.frozen_maps(torch.randn(1, 3, 225, 225))
+
+
+def test_the_trained_part_shares_its_layers_and_keeps_the_frozen_ones_in_evaluation_mode():
+    backbone = Backbone(BackboneSpec("resnet10t", "layer3"))
+    backbone.freeze_through("layer2")
+    behind = TrainedPart(backbone)
+    maps = backbone.frozen_maps(torch.randn(2, 3, 64, 64))
+
+    behind.train()
+    assert backbone.network["layer3"].training and not backbone.network["layer2"][0].bn1.training
+    behind(maps).sum().backward()
+    assert {name.split(".")[0] for name, p in backbone.network.named_parameters() if p.grad is not None} == {"layer3"}
+    behind.eval()
+    torch.testing.assert_close(behind(maps), backbone.forward_from(maps), rtol=0, atol=0)
+
+
+def test_a_network_without_frozen_layers_has_no_frozen_maps():
+    with pytest.raises(OptionError, match=r"--freeze with a whole layer of resnet10t: one of conv1.*layer3"):
+        Backbone(BackboneSpec("resnet10t")).frozen_maps(torch.zeros(1, 3, 64, 64))
+
+
+def test_feature_layers_are_those_of_the_whole_network():
+    assert feature_layers(BackboneSpec("resnet10t", "layer2")) == ["act1", "layer1", "layer2", "layer3", "layer4"]

@@ -40,7 +40,7 @@ def test_optimisation_lowers_the_loss_that_it_reports():
 
     recipe = Recipe(parts=K, starts=1, steps=20, batch=16)
     learn_weights(features, part_head.spec, 0, recipe, callback)
-    assert sum(counts) == recipe.images(len(features.original)) == 20 * 16
+    assert sum(counts) == recipe.all_steps == 20
     assert np.mean(notes[-3:]) < np.mean(notes[:3])
 
 
@@ -49,7 +49,7 @@ def test_the_restart_with_the_lowest_loss_after_the_trial_continues():
     notes: list[float] = []
     recipe = Recipe(parts=K, starts=3, trial=6, steps=10, batch=16)
     kept = learn_weights(features, part_head.spec, 0, recipe, lambda _, note: notes.append(float(note.split()[1])))
-    assert len(notes) == 3 * 6 + 4 and recipe.images(96) == len(notes) * 16
+    assert len(notes) == recipe.all_steps == 3 * 6 + 4
     recent_losses = [np.mean(notes[start : start + 6]) for start in (0, 6, 12)]
     seeds = torch.randint(2**31, (3,), generator=torch.Generator().manual_seed(0)).tolist()
     alone = []

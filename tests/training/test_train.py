@@ -8,17 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 from random_states import generators
 from runs import TINY, history, same, weights
+from safetensors.torch import save_file
 from torch.multiprocessing import ProcessRaisedException, start_processes
 
 from lmpnet_cli.data.datasets import read_classes
 from lmpnet_cli.discovery.discover import discover
-from lmpnet_cli.errors import DatasetError, OptionError, OutputError
+from lmpnet_cli.errors import CheckpointError, DatasetError, OptionError, OutputError
 from lmpnet_cli.io.checkpoints import load_checkpoint, read_header
 from lmpnet_cli.progress import Progress
+from lmpnet_cli.training import train as train_module
 from lmpnet_cli.training.train import original_error, train
 
 FILES = ["curves.png", "history.csv", "last.safetensors", "last.state", "lmpnet.safetensors", "run.json"]
@@ -45,6 +48,98 @@ def test_files_and_history(few_birds, tmp_path):
     assert header["initial_weights"] == "none"
     assert header["spec"]["classes"] == list(read_classes([few_birds]).classes)
     assert load_checkpoint(result.out / "lmpnet.safetensors").replica is not None
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_a_recipe_and_its_values_are_recorded_and_resumed(few_birds, tmp_path):
+    options = {name: value for name, value in TINY.items() if name != "layer"}
+    train(few_birds, out=tmp_path / "run", **options, recipe="laptop", replica_epochs=1)
+    train(few_birds, out=tmp_path / "run", resume=True, workers=0)
+    for record in (
+        json.loads((tmp_path / "run/run.json").read_text())["options"],
+        read_header(tmp_path / "run/lmpnet.safetensors")["training"],
+    ):
+        assert record["recipe"] == "laptop"
+        assert (record["layer"], record["freeze"], record["background"]) == ("layer3", "layer2", 0.15)
+        assert (record["size"], record["epochs"], record["replica_epochs"]) == (64, 1, 1)
+
+
+STATED = {"stride": "in the 1x1 convolution of the first block", "maxpool": "no padding"}
+
+
+class Told(Progress):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def tell(self, message: str) -> None:
+        self.lines.append(message)
+
+
+@pytest.mark.usefixtures("no_curves")
+@pytest.mark.parametrize(
+    ("metadata", "options", "used"),
+    [
+        (STATED, {}, (True, True)),
+        (STATED, {"stride_in_1x1": False, "caffe_pooling": False}, (False, False)),
+        (STATED, {"stride_in_1x1": True, "caffe_pooling": False}, (True, False)),
+        ({}, {}, (False, False)),
+        ({}, {"stride_in_1x1": True}, (True, False)),
+    ],
+)
+def test_weights_that_state_how_they_were_trained_are_used_so(few_birds, tmp_path, metadata, options, used):
+    path = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("resnet26").state_dict(), path, metadata=metadata)
+    network = {"backbone": "resnet26", "layer": "layer2", "init": str(path), "replica_epochs": 0}
+    told = Told()
+    train(few_birds, out=tmp_path / "run", progress=told, **TINY | network | options)
+
+    spec = load_checkpoint(tmp_path / "run/lmpnet.safetensors").spec.backbone
+    recorded = json.loads((tmp_path / "run/run.json").read_text())["options"]
+    for found in (spec.stride_in_1x1, spec.caffe_pooling), (recorded["stride_in_1x1"], recorded["caffe_pooling"]):
+        assert found == used
+    lines = [line for line in told.lines if "states that its weights" in line]
+    assert len(lines) == (2 if metadata and not options else 0)
+    assert all(line.startswith(("--stride-in-1x1 is used", "--caffe-pooling is used")) for line in lines)
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """Fail when images are read."""
+    monkeypatch.setattr(train_module, "unreadable", lambda *_: pytest.fail("the images are read"))
+
+
+def test_weights_that_do_not_fit_are_refused_before_the_images_are_read(few_birds, tmp_path, unread):
+    path = tmp_path / "weights.safetensors"
+    whole = timm.create_model("test_resnet").state_dict()
+    save_file({key: value for key, value in whole.items() if not key.startswith(("layer3", "layer4", "fc"))}, path)
+    with pytest.raises(CheckpointError, match=r"up to layer2 only: add --layer layer2"):
+        train(few_birds, out=tmp_path / "run", **TINY | {"init": str(path)})
+
+
+def test_without_a_connection_a_training_ends_in_one_message(few_birds, tmp_path, unread):
+    """Before any image is read; HF_HUB_OFFLINE is set for all tests."""
+    with pytest.raises(CheckpointError, match=r"resnet50.tv_in1k are not on this computer .*--init FILE.*--init none"):
+        train(few_birds, out=tmp_path / "run")
+    with pytest.raises(OptionError, match="no feature layer 'layer9'"):
+        train(few_birds, out=tmp_path / "run", layer="layer9")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_a_training_that_resumes_needs_no_pretrained_weights(few_birds, tmp_path, monkeypatch):
+    def build_with_random_weights(*arguments, pretrained, **options):
+        asked.append(pretrained)
+        return build(*arguments, **options)
+
+    asked: list[bool] = []
+    build = train_module.build
+    monkeypatch.setattr(train_module, "check_pretrained", lambda name: asked.append(True))
+    monkeypatch.setattr(train_module, "build", build_with_random_weights)
+    train(few_birds, out=tmp_path / "run", **TINY | {"init": "pretrained"})
+    assert asked == [True, True]
+    train(few_birds, out=tmp_path / "run", resume=True, workers=0)
+    assert asked[2:] == [False]
+    assert read_header(tmp_path / "run/lmpnet.safetensors")["initial_weights"] == "pretrained"
 
 
 @pytest.mark.usefixtures("no_curves")

@@ -24,7 +24,7 @@ class Interrupt(Progress):
         self.phase, self.left, self.current = phase, batches, ""
 
     def start(self, task: str, total: int, unit: str = "images") -> None:
-        self.current = task
+        self.current = task.rpartition(": ")[2]  # without the number of the stage
         self._stop_if_due()
 
     def advance(self, count: int, note: str = "") -> None:
@@ -61,22 +61,56 @@ def test_resuming_with_validation_and_half_size_weights(few_birds, tmp_path):
 
 
 def test_the_replica_learns_beside_the_best_network(few_birds, tmp_path, monkeypatch):
-    """The first epoch of the network is the best, the second one of the replica is not."""
+    """The second epoch of the network is better than the third one, the first of the replica than the second."""
 
     def validate_as(*accuracies: float) -> None:
         scores = iter(accuracies)
         monkeypatch.setattr(Trainer, "validate", lambda *_: {"val_loss": 1.0, "val_accuracy": next(scores)})
 
-    validate_as(0.9, 0.1)
-    train(few_birds, out=tmp_path / "one", **TINY | {"epochs": 2, "replica_epochs": 0})
-    validate_as(0.9, 0.1, 0.5, 0.2)
-    train(few_birds, out=tmp_path / "both", **TINY | {"epochs": 2})
-    assert read_header(tmp_path / "one/lmpnet.safetensors")["position"] == ["network", 1]
-    assert read_header(tmp_path / "both/lmpnet.safetensors")["position"] == ["replica", 1]
+    validate_as(0.95, 0.9, 0.1)
+    train(few_birds, out=tmp_path / "one", **TINY | {"epochs": 3, "replica_epochs": 0})
+    validate_as(0.95, 0.9, 0.1, 0.5, 0.2)
+    train(few_birds, out=tmp_path / "both", **TINY | {"epochs": 3, "replica_epochs": 2})
+    assert read_header(tmp_path / "one/lmpnet.safetensors")["position"] == ["network", 2]
+    assert read_header(tmp_path / "both/lmpnet.safetensors")["position"] == ["replica", 2]
     best, last = weights(tmp_path / "one/lmpnet.safetensors"), weights(tmp_path / "one/last.safetensors")
     output = weights(tmp_path / "both/lmpnet.safetensors")
     assert all(torch.equal(best[key], output[key]) for key in best)
     assert not all(torch.equal(last[key], output[key]) for key in last)
+
+
+@pytest.mark.parametrize(
+    ("options", "accuracies", "best"),
+    [
+        ({"epsilon_warmup": 0.5}, (0.9, 0.8, 0.3, 0.5, 0.4), 4),  # epsilon has its final value from the third epoch on
+        ({"epsilon_warmup": 0.5}, (0.9, 0.8, 0.5, 0.4, 0.5), 5),
+        ({"epsilon_warmup": 0.5}, (0.1, 0.2, 0.9, 0.4, 0.4), 3),
+        ({"epsilon_warmup": 0.0}, (0.9, 0.8, 0.3, 0.5, 0.4), 1),
+        ({"epsilon_warmup": 1.0}, (0.9, 0.8, 0.3, 0.5, 0.4), 5),  # no epoch has it, so the last one is the best
+        ({"epsilon_warmup": 0.5, "pooling": "max"}, (0.9, 0.8, 0.3, 0.5, 0.4), 1),
+    ],
+)
+def test_the_best_epoch_is_one_with_the_final_epsilon(few_birds, tmp_path, monkeypatch, options, accuracies, best):
+    scores = iter(accuracies)
+    monkeypatch.setattr(Trainer, "validate", lambda *_: {"val_loss": 1.0, "val_accuracy": next(scores)})
+    result = train(few_birds, out=tmp_path, **TINY | {"epochs": 5, "replica_epochs": 0} | options)
+    assert read_header(tmp_path / "lmpnet.safetensors")["position"] == ["network", best]
+    assert result.accuracy == accuracies[best - 1]
+
+
+def test_a_resumed_training_finds_the_same_best_epoch(few_birds, tmp_path, monkeypatch):
+    """Interrupted after the second of five epochs, before epsilon has its final value in the third."""
+    scores = iter((0.9, 0.8, 0.3, 0.5, 0.4, 0.6))
+    monkeypatch.setattr(Trainer, "validate", lambda *_: {"val_loss": 1.0, "val_accuracy": next(scores)})
+    options = TINY | {"epochs": 5, "replica_epochs": 1}
+    stopped = train(few_birds, out=tmp_path, progress=Interrupt("network", 7), **options)
+    assert (stopped.epochs, stopped.accuracy) == (2, 0.8)
+    assert read_header(tmp_path / "lmpnet.safetensors")["position"] == ["network", 2]
+
+    result = train(few_birds, out=tmp_path, resume=True, device="cpu", workers=0)
+    assert (result.accuracy, result.replica_accuracy) == (0.5, 0.6)
+    epsilon = [float(row["epsilon"]) for row in history(tmp_path)]
+    assert epsilon[1] < 0.1 and epsilon[2:5] == [0.1] * 3
 
 
 def test_the_network_is_frozen_while_the_replica_learns(few_birds, whole, tmp_path):
