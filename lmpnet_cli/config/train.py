@@ -96,7 +96,9 @@ class TrainConfig(RunConfig):
         "replica_from_network", "Start the replica from the trained network (not in the paper)."
     )
     learning_rate: float = by_recipe(
-        "learning_rate", "Peak learning rate of the backbone, times batch size / 64.", above=0
+        "learning_rate",
+        "Peak learning rate of the backbone for a batch of 64 images; it is scaled to the batch size.",
+        above=0,
     )
     head_factor: float = option(1.0, "Learning rate of the classifier, as a multiple of the backbone's.", RECIPE, low=0)
     momentum: float = option(0.9, "Nesterov momentum.", RECIPE, low=0, high=1)
@@ -122,7 +124,11 @@ class TrainConfig(RunConfig):
     )
     # above 0, 60 % of the other images are pasted onto such corners
     background: float = by_recipe(
-        "background", 'Fraction of inputs without an object, labelled "none" (not in the paper).', low=0, high=0.5
+        "background",
+        'Make this fraction of the inputs a background alone, labelled "none", and paste most images onto backgrounds '
+        "(not in the paper).",
+        low=0,
+        high=0.5,
     )
     parts: int = option(DEFAULT_KEYPOINTS, "Parts to learn at the end; 0 for none.", RECIPE, low=0, high=MAX_KEYPOINTS)
     val_fraction: float = by_recipe(
