@@ -45,7 +45,8 @@ class ReadingConfig(Options):
         "(predictions).",
     )
     position: Literal["cell", "centroid"] | None = of_lmpnet(
-        "cell", "Position of a keypoint: the centre of its cell, or the centroid of the activation around it."
+        "centroid",
+        "Position of a keypoint: the centroid of the activation around its cell, or the cell itself, as in the paper.",
     )
 
 

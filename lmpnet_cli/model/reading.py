@@ -10,7 +10,7 @@ Position = Literal["cell", "centroid"]
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How keypoints are read from the maps of both networks; the defaults are the reading that Table 2 supports.
+    """How keypoints are read from the maps of both networks; the defaults are those that measure best.
 
     Attributes:
         filters: strongest filters kept of each network, on each image; None keeps all (L8).
@@ -19,7 +19,7 @@ class Reading:
         distance: what thr is compared with, in line 5 of Algorithm 1 and in erasing (L3).
         fusion: whether the proposals of both networks are clustered together, or each network's keypoints are found
             first and merged by votes (L17).
-        position: the cell with most votes, or the centroid of the activation around it (L12).
+        position: the centroid of the activation around the cell with most votes, or that cell, as in the paper (L12).
         iterations: inner iterations of Algorithm 1; neither positions nor scores depend on them (L2).
     """
 
@@ -28,7 +28,7 @@ class Reading:
     mask_radius: float = 1.0
     distance: Distance = "squared"
     fusion: Fusion = "proposals"
-    position: Position = "cell"
+    position: Position = "centroid"
     iterations: int = 5
 
     def __post_init__(self) -> None:

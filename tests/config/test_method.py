@@ -82,7 +82,7 @@ def test_options_of_a_method_get_their_defaults():
         "replica": True,
         "mask_radius": 1.0,
         "fusion": "proposals",
-        "position": "cell",
+        "position": "centroid",
     }
     saliency = DiscoverConfig(images="x", method="saliency").method_options()
     assert (saliency["k"], saliency["patch"], saliency["keep"], saliency["panels"]) == (None, 16, 0.4, False)

@@ -105,7 +105,8 @@ def test_a_sweep_gives_what_single_thresholds_give():
 def test_cells_of_one_image_are_never_nearer_than_thr(distance, thr):
     maps = [torch.randn(4, 40, 14, 14).relu() for _ in range(2)]
     for fusion in ("proposals", "predictions"):
-        positions = keypoints(*maps, threshold=thr, distance=distance, fusion=fusion).positions
+        reading = {"distance": distance, "fusion": fusion, "position": "cell"}
+        positions = keypoints(*maps, threshold=thr, **reading).positions
         apart = (positions[:, :, None] - positions[:, None]).square().sum(-1)[:, *np.triu_indices(5, 1)]
         assert (apart[~apart.isnan()] >= (thr if distance == "squared" else thr**2)).all()
 
@@ -142,6 +143,7 @@ def test_predictions_are_merged_as_by_the_letter(distance, thr):
         threshold=thr,
         distance=distance,
         fusion="predictions",
+        position="cell",
     )
     for image in range(3):
         found = letter_of_predictions(network[image], replica[image], 5, thr, distance)
@@ -158,7 +160,7 @@ def test_predictions_of_one_network_are_its_proposals():
 def test_predictions_keep_the_first_keypoint_of_the_network_that_has_more_votes():
     """Two votes of the network at (2, 2), three of the replica at (10, 10), one more of it beside the network's."""
     network, replica = stack(peak(2, 2), peak(2, 2)), stack(*[peak(10, 10)] * 3, peak(2, 3))
-    result = keypoints(network, replica, k=2, fusion="predictions")
+    result = keypoints(network, replica, k=2, fusion="predictions", position="cell")
     assert result.positions[0].tolist() == [[10.0, 10.0], [2.0, 2.0]]
     assert result.replica_shares[0].tolist() == pytest.approx([1.0, 1 / 3])
     assert result.scores[0].tolist() == pytest.approx([0.5, 0.5])

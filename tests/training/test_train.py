@@ -242,9 +242,8 @@ def test_training_ends_with_parts(few_birds, tmp_path, short_learning):
 def test_a_vision_transformer_gets_parts(few_birds, tmp_path, short_learning):
     options = {"backbone": "test_vit", "layer": "-1", "size": 160, "parts": 2, "replica_epochs": 0}
     train(few_birds, out=tmp_path / "run", **TINY | options)
-    result = discover(
-        few_birds / "images", checkpoint=tmp_path / "run/lmpnet.safetensors", device="cpu", workers=0, precision="32"
-    )
+    run = {"checkpoint": tmp_path / "run/lmpnet.safetensors", "device": "cpu", "workers": 0, "precision": "32"}
+    result = discover(few_birds / "images", method="parts", **run)
     assert result.method == "parts" and len(result.keypoints) == 24
 
 
