@@ -1,6 +1,6 @@
 """Compute the greedy PCK that the best choice of cells could reach if keypoints must lie thr cells apart.
 
-    python benchmarks/ceiling.py DATA [--split train] [--k 5]
+    python benchmarks/ceiling.py DATA [--split train] [--k 5] [--distance squared]
 
 For each image an exhaustive search finds the largest set of cells of a 14 x 14 map that are all correct (centre nearer
 than alpha x shorter side to a visible landmark) and pairwise at least thr cells apart. On small birds there is not
@@ -9,6 +9,7 @@ always room for five. The mean is the ceiling of the metric, whatever the networ
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ from scipy.spatial.distance import cdist
 from lmpnet_cli.data.annotations import AnnotatedImage, read_annotations
 from lmpnet_cli.data.images import image_size
 from lmpnet_cli.keypoints import cells_to_pixels
-from lmpnet_cli.model.clustering import GRID
+from lmpnet_cli.model.clustering import GRID, erasing_limit
+from lmpnet_cli.model.reading import Distance
 
 THRESHOLDS = (1.0, 2.0, 3.0)  # cells
 
@@ -36,9 +38,9 @@ def correct_cells(image: AnnotatedImage, alpha: float) -> NDArray[np.float64]:
     return np.stack([rows[near], columns[near]], axis=1)
 
 
-def most_apart(cells: NDArray[np.float64], threshold: float, wanted: int) -> int:
-    """Return the largest number (at most `wanted`) of cells that are pairwise at least `threshold` apart."""
-    apart = cdist(cells, cells) >= threshold
+def most_apart(cells: NDArray[np.float64], limit: int, wanted: int) -> int:
+    """Return the largest number (at most `wanted`) of cells whose pairwise squared distances are at least `limit`."""
+    apart = cdist(cells, cells, "sqeuclidean").round() >= limit
     best = 0
 
     def extend(candidates: list[int], size: int) -> None:
@@ -59,12 +61,13 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--split", default="train")
     parser.add_argument("--k", type=int, default=5)
+    parser.add_argument("--distance", choices=get_args(Distance), default="squared")
     parser.add_argument("--alpha", type=float, default=0.1)
     given = parser.parse_args()
 
     correct = [correct_cells(image, given.alpha) for image in read_annotations(given.data, given.split).images]
     for threshold in THRESHOLDS:
-        reached = np.mean([most_apart(cells, threshold, given.k) for cells in correct])
+        reached = np.mean([most_apart(cells, erasing_limit(threshold, given.distance), given.k) for cells in correct])
         print(f"thr {threshold:g}: {100 * reached / given.k:.1f} % on {len(correct)} images")
 
 
