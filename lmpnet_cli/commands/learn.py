@@ -29,14 +29,15 @@ def train(config: TrainConfig, terminal: Terminal) -> None:
         "epochs": result.epochs,
         "validation accuracy": document["accuracy"],
         "replica accuracy": document["replica_accuracy"],
-        "next": f"lmpnet discover IMAGES -c {checkpoint}",
+        "next": f"lmpnet discover IMAGES -c {checkpoint}" if result.epochs else None,
     }
     files = ("lmpnet.safetensors", "last.safetensors", "history.csv", "curves.png", "parts.png")
     terminal.summarize("train", config, result, facts, files)
 
     if not result.complete:
         again = shlex.join(["lmpnet", "train", *map(str, config.data), "--out", str(result.out), "--resume"])
-        print_line(f"Interrupted. {checkpoint} can be used as it is; to continue: {again}")
+        state = f"{checkpoint} can be used as it is" if result.epochs else "No epoch is complete"
+        print_line(f"Interrupted. {state}; to continue: {again}")
         raise typer.Exit(130)
 
 

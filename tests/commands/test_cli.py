@@ -195,7 +195,8 @@ def test_interrupted_training_says_how_to_go_on(birds, tmp_path, monkeypatch):
     small = ("--backbone", "test_resnet", "--init", "none", "--size", 64)
     result = run("train", birds, "-o", tmp_path / "out", *small, *FAST)
     assert result.exit_code == 130
-    assert "--resume" in result.stderr
+    assert "No epoch is complete; to continue: lmpnet train" in result.stderr.replace("\n", " ")
+    assert "--resume" in result.stderr and "lmpnet discover" not in result.stderr
     assert (tmp_path / "out/lmpnet.safetensors").exists()
 
 
