@@ -24,7 +24,7 @@ def test_greedy_pck_beats_the_baselines_on_whole_photographs(photographs):
     assert (
         parts["visibility"]["average_precision"] > parts["visibility"]["visible"] + 1
     )  # steady parts are seldom hidden
-    assert parts["greedy_pck_one_to_one"]["mean"] > metrics["results"][1]["greedy_pck_one_to_one"]["mean"]
+    assert parts["greedy_pck_one_to_one"]["mean"] > 1.5 * centre["greedy_pck_one_to_one"]["mean"]
 
 
 def test_discover_reads_every_photograph(photographs, tmp_path):
@@ -34,6 +34,6 @@ def test_discover_reads_every_photograph(photographs, tmp_path):
     assert len(result.keypoints) == len(photos) == 24
     assert not result.skipped
     assert all(each.found[0] for each in result.keypoints)
-    parts = discover(photos, device="cpu")
+    parts = discover(photos, method="parts", device="cpu")
     assert parts.method == "parts" and len(parts.keypoints) == len(result.keypoints)
     assert sum(each.found.sum() for each in parts.keypoints) > 3 * len(parts.keypoints)

@@ -98,6 +98,6 @@ def doctor(_: Options, terminal: Terminal) -> None:
 
     broken = ", ".join(each.name for each in findings if each.state == "broken")
     if terminal.shows_summary:
-        print_line(f"Broken: {broken}." if broken else "All checks passed.")
+        print_line(f"Broken: {broken}." if broken else "Nothing is broken.")
     if broken:
         raise typer.Exit(1)

@@ -59,7 +59,7 @@ def _found(document: dict[str, Any]) -> dict[str, str]:
 
 @takes(MergeConfig, out=default_out("merge"))
 def merge(config: MergeConfig, terminal: Terminal) -> None:
-    """Merge the shards of a run into one keypoints.json: that of a run without shards, up to the last digits.
+    """Merge the shards of a run into one keypoints.json, equal to that of a run without shards except for rounding.
 
     \b
     lmpnet discover photos/ --shard 1/2 --out shards/1

@@ -12,8 +12,8 @@ def erasing_distance(default: Any = 3.0, more: str = "") -> Any:
     """Return the field of `--thr`, which takes one value, or several in `lmpnet eval`."""
     return of_lmpnet(
         default,
-        "Erasing distance, in cells of a 14 x 14 grid: votes nearer to a keypoint are erased; a larger one spreads "
-        f"keypoints{more}.",
+        "Erasing distance: votes nearer to a keypoint are erased, so a larger one spreads keypoints. In squared cells "
+        f"of a 14 x 14 grid, or as --distance says{more}.",
         above=0,
         high=MAX_THRESHOLD,
     )
@@ -23,7 +23,9 @@ class ReadingConfig(Options):
     """Options that say how keypoints are read from the maps, in an ONNX model also."""
 
     distance: Literal["squared", "euclidean"] | None = of_lmpnet(
-        "squared", "Distance that --thr is compared with; at 3 / 2 / 1, 9 / 5 / 1 cells or 25 / 9 / 1 are erased."
+        "squared",
+        "Distance that --thr is compared with. For --thr 3, 2 and 1, squared erases 9, 5 and 1 cells; euclidean erases "
+        "25, 9 and 1.",
     )
     filters: int | None = of_lmpnet(512, "Number of strongest filters to use, per image and network.", low=1)
     margin: int | None = of_lmpnet(

@@ -87,8 +87,8 @@ class KeypointConfig(ModelConfig, MethodConfig, LMPNetConfig, SaliencyConfig):
     k: int | None = same_as(
         MethodConfig,
         "k",
-        help="Largest number of keypoints per image, without which --method saliency keeps all; with --method parts, "
-        "exactly the model's number of parts.",
+        help="Largest number of keypoints per image. Without it, --method saliency keeps all that --keep leaves. With "
+        "--method parts, exactly the model's number of parts.",
         shown=f"{DEFAULT_KEYPOINTS}; all with --method saliency; that number with --method parts",
         high=MAX_POINTS,
     )

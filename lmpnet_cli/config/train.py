@@ -86,8 +86,8 @@ class TrainConfig(RunConfig):
 
     recipe: Literal["paper", "laptop"] = option(
         "paper",
-        "Defaults of the options that are not given: paper (training as in the paper) or laptop (a smaller network, "
-        "partly frozen, for a computer without a GPU).",
+        "Defaults of the options that are not given: paper (the paper's network and input size) or laptop (a smaller "
+        "network, partly frozen, for a computer without a GPU).",
         RECIPE,
     )
     epochs: int = by_recipe("epochs", "Epochs of the network.", low=1)
@@ -114,7 +114,7 @@ class TrainConfig(RunConfig):
     stored_maps: int | None = option(
         None,
         "Store the maps of the layers up to --freeze for this many augmented views of each image, and train on them; "
-        "epochs beyond repeat the views (not in the paper).",
+        "further epochs use the same views again (not in the paper).",
         RECIPE,
         shown="none",
         low=1,

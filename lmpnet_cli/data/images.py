@@ -106,7 +106,9 @@ def _open(path: Path, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableImage("not a regular file")
         if status.st_size > _BASE_BYTES + BYTES_PER_PIXEL * max_pixels:  # some decoders read the whole file first
-            raise UnreadableImage(f"a file of {status.st_size} bytes, too large for an image of --max-pixels")
+            raise UnreadableImage(
+                f"a file of {status.st_size} bytes, more than an image of --max-pixels {max_pixels} needs"
+            )
 
         with path.open("rb") as file:
             image = _identify(file, path)

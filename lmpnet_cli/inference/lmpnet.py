@@ -153,7 +153,8 @@ def _part_names(runner: ModelRunner, k: int | None) -> Sequence[str]:
     if head is None:
         option = f" -c {source}" if source else ""
         raise CheckpointError(
-            f"{source or 'This model'} has no parts. Use --method lmpnet, or learn them: `lmpnet parts DATA{option}`."
+            f"{source or 'This model'} has no parts. Learn them: `lmpnet parts DATA{option}`. `lmpnet discover` needs "
+            "none with --method lmpnet."
         )
     if k not in (None, head.spec.k):
         raise OptionError(

@@ -55,7 +55,7 @@ def test_doctor_finds_nothing_broken_here_and_says_what_an_extra_is_for():
     findings = json.loads(result.stdout)
     assert findings["torch"]["state"] == "ok" and findings["bundled model"]["state"] == "ok"
     assert {"extra onnx", "extra ray", "extra tables", "device", "current folder"} <= set(findings)
-    assert CliRunner().invoke(app, ["doctor"]).stderr.strip().endswith("All checks passed.")
+    assert CliRunner().invoke(app, ["doctor"]).stderr.strip().endswith("Nothing is broken.")
 
 
 def test_doctor_names_what_is_missing_and_how_to_get_it(monkeypatch):
