@@ -25,8 +25,8 @@ from lmpnet_cli.data.annotations import read_annotations
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.inference.runner import ModelRunner, open_runner
 from lmpnet_cli.model.entropy import feature_map_entropy
-from lmpnet_cli.model.initial_weights import load_initial_weights
 from lmpnet_cli.progress import Progress
+from lmpnet_cli.training.initial_weights import load_initial_weights
 
 
 def other_measures(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -34,8 +34,8 @@ from lmpnet_cli.io.files import write_pieces
 from lmpnet_cli.io.runtime import seed_everything
 from lmpnet_cli.keypoints import Keypoints
 from lmpnet_cli.model.backbone import Backbone, BackboneSpec
-from lmpnet_cli.model.initial_weights import load_initial_weights
 from lmpnet_cli.model.lmpnet import NetworkSpec
+from lmpnet_cli.training.initial_weights import load_initial_weights
 
 SIGMA = 1.5  # of the target, in heat-map cells
 

@@ -26,9 +26,9 @@ from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.io.runtime import seed_everything
 from lmpnet_cli.model.backbone import Backbone, BackboneSpec
 from lmpnet_cli.model.entropy import feature_map_entropy
-from lmpnet_cli.model.initial_weights import load_initial_weights
 from lmpnet_cli.model.lmpnet import NetworkSpec
 from lmpnet_cli.model.pooling import POOLINGS, pooling
+from lmpnet_cli.training.initial_weights import load_initial_weights
 from lmpnet_cli.training.schedule import Schedule
 
 BATCH, HELD_OUT = 32, 5

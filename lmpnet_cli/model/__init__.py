@@ -12,5 +12,5 @@ Tensors and modules only: no files and no printing. Read the files in this order
 8. `part_head`: the same keypoint in every image (not in the paper).
 9. `onnx_module`: the whole model as one traceable module.
 
-`reading` holds what the paper leaves open between maps and keypoints, and `initial_weights` reads backbone weights.
+`reading` holds what the paper leaves open between maps and keypoints, and `pretrained` fetches the weights of timm.
 """

@@ -30,13 +30,13 @@ from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import write_run
 from lmpnet_cli.io.runtime import fast_bfloat16, resolve_device, seed_everything, seeded
 from lmpnet_cli.model.backbone import BackboneSpec, plan
-from lmpnet_cli.model.initial_weights import check_initial_weights, load_initial_weights, provenance, stated_options
 from lmpnet_cli.model.lmpnet import LMPNet, NetworkSpec, build
 from lmpnet_cli.model.pretrained import check_pretrained
 from lmpnet_cli.parts.fit import fit_parts
 from lmpnet_cli.parts.learn_parts import write_parts
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.training.dataset import unreadable
+from lmpnet_cli.training.initial_weights import check_initial_weights, load_initial_weights, provenance, stated_options
 from lmpnet_cli.training.stages import StageProgress, title
 from lmpnet_cli.training.state import BEST, RESULTS, TrainingState
 from lmpnet_cli.training.trainer import Trainer

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from lmpnet_cli.errors import CheckpointError
 from lmpnet_cli.model.backbone import Backbone, BackboneSpec
-from lmpnet_cli.model.initial_weights import check_initial_weights, load_initial_weights, provenance, stated_options
+from lmpnet_cli.training.initial_weights import check_initial_weights, load_initial_weights, provenance, stated_options
 
 
 @pytest.fixture
