@@ -10,7 +10,7 @@ criterion alone and reads no annotation.
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
@@ -113,22 +113,20 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     names = ["distance", "mask", "fusion", "position", "filters", "greedy PCK", "one-to-one", "KP 1", "duplicates"]
     lines = ["| " + " | ".join([*names, "found on the mirror image"]) + " |", "| --- " * (len(names) + 1) + "|"]
 
-    def three(results: Sequence[dict[str, Any]], *keys: Any) -> str:
-        values: list[Any] = list(results)
-        for key in keys:
-            values = [value[key] if not isinstance(value, dict) or key in value else None for value in values]
-        return " / ".join("" if value is None else f"{value:.1f}" for value in values)
+    def three(values: Iterable[float]) -> str:
+        return " / ".join(f"{value:.1f}" for value in values)
 
-    for row in rows:
-        reading, results = row["reading"], row["results"]
+    for document in rows:
+        reading, results = document["reading"], document["results"]
         cells = [reading["distance"], f"{reading['mask_radius']:g}", reading["fusion"], reading["position"]]
         cells.append(str(reading["filters"]))
         if "greedy_pck" in results[0]:
-            cells += [three(results, "greedy_pck", "mean"), three(results, "one_to_one")]
-            cells += [three(results, "greedy_pck", "kp", 0), three(results, "duplicate_rate")]
+            cells += [three(row["greedy_pck"]["mean"] for row in results), three(row["one_to_one"] for row in results)]
+            cells.append(three(row["greedy_pck"]["kp"][0] for row in results))
+            cells.append(three(row["duplicate_rate"] for row in results))
         else:
             cells += [""] * 4
-        lines.append("| " + " | ".join([*cells, three(results, "found_on_mirror_image")]) + " |")
+        lines.append("| " + " | ".join([*cells, three(row["found_on_mirror_image"] for row in results)]) + " |")
     return lines
 
 

@@ -146,6 +146,7 @@ class TrainConfig(RunConfig):
     num_nodes: int = option(1, "Number of machines (with torchrun).", RUN, low=1)
 
     def __post_init__(self) -> None:
+        # before the values are checked, which takes a missing one for an error
         for name, default in RECIPES.get(self.recipe, RECIPES["paper"]).items():
             if getattr(self, name) is None:
                 self._set(name, default)

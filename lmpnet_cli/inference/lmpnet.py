@@ -177,7 +177,7 @@ def open_lmpnet_predictor(config: KeypointConfig, model: LMPNet | None = None) -
     thresholds = thr if isinstance(thr, Sequence) else (thr,)
     method: Literal["lmpnet", "parts"] = "parts" if config.method == "parts" else "lmpnet"
 
-    given = {each.name: options.get(each.name) for each in fields(Reading)}
-    reading = Reading(**{name: value for name, value in given.items() if value is not None})
+    read_by = {each.name for each in fields(Reading)}
+    reading = Reading(**{name: value for name, value in options.items() if name in read_by and value is not None})
     runner = open_runner(config, model, bool(options.get("replica")), reading)
     return LMPNetPredictor(runner, method, options.get("k"), thresholds)

@@ -140,13 +140,13 @@ def export_predictor(predictor: LMPNetPredictor, path: Path) -> OnnxHeader:
     options: dict[str, Any] = {"k": len(predictor.names), "thr": predictor.thresholds[0], **predictor.options()}
     fixed = {name: options.get(name) for name in FIXED_IN_ONNX}
     fixed |= {"method": predictor.method, "size": predictor.loader.size}
-    used = {"k": options["k"], "thr": options["thr"], "reading": predictor.runner.reading}
+    reads_keypoints = {"k": options["k"], "thr": options["thr"], "reading": predictor.runner.reading}
 
     return write_onnx(
         predictor.model,
         path,
         predictor.method,
-        used if predictor.method == "lmpnet" else {},
+        reads_keypoints if predictor.method == "lmpnet" else {},
         {
             "input_size": predictor.loader.size,
             "names": tuple(predictor.names),

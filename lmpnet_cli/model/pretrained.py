@@ -1,7 +1,7 @@
 """timm's pretrained weights: downloaded once, and if that fails, one message in place of the libraries' own."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -55,12 +55,16 @@ def unavailable(name: str, error: Exception) -> CheckpointError:
 
 
 @contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Suppress what the libraries that download log: retries, and warnings about missing accounts."""
-    loggers = [logging.getLogger(name) for name in LOGGERS]
+def quiet_libraries(names: Sequence[str] = LOGGERS, level: int = logging.CRITICAL) -> Iterator[None]:
+    """Suppress what loggers report below a level; by default retries and missing accounts of libraries that download.
+
+    Args:
+        names: of the loggers.
+    """
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+        logger.setLevel(level)
     try:
         yield
     finally:

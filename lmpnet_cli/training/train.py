@@ -10,8 +10,6 @@ import logging
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -31,7 +29,7 @@ from lmpnet_cli.io.run_record import write_run
 from lmpnet_cli.io.runtime import fast_bfloat16, resolve_device, seed_everything, seeded
 from lmpnet_cli.model.backbone import BackboneSpec, plan
 from lmpnet_cli.model.lmpnet import LMPNet, NetworkSpec, build
-from lmpnet_cli.model.pretrained import check_pretrained
+from lmpnet_cli.model.pretrained import check_pretrained, quiet_libraries
 from lmpnet_cli.parts.fit import fit_parts
 from lmpnet_cli.parts.learn_parts import write_parts
 from lmpnet_cli.progress import Progress
@@ -41,6 +39,7 @@ from lmpnet_cli.training.stages import StageProgress, title
 from lmpnet_cli.training.state import BEST, RESULTS, TrainingState
 from lmpnet_cli.training.trainer import Trainer
 
+LIGHTNING = ("lightning.fabric", "lightning.pytorch")  # loggers that report their own defaults
 PATIENCE = 30.0  # seconds to wait for other processes after Ctrl-C
 
 
@@ -86,22 +85,8 @@ def train(data: Paths, *, progress: Progress | None = None, **options: Any) -> T
     with lock_output(out if locks else None, RESULTS, config.overwrite or config.resume):
         if config.resume:
             config = TrainingState.stored_config(out, config)
-        with seeded(config.seed), _quiet("lightning.fabric", "lightning.pytorch"):
+        with seeded(config.seed), quiet_libraries(LIGHTNING, logging.WARNING):
             return _train(config, out, progress or Progress())
-
-
-@contextmanager
-def _quiet(*names: str) -> Iterator[None]:
-    """Suppress what these loggers report below a warning, such as their defaults."""
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _train(config: TrainConfig, out: Path, progress: Progress) -> TrainResult:
