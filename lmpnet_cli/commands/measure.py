@@ -50,7 +50,7 @@ def evaluate(config: EvaluateConfig, terminal: Terminal) -> None:
 
 @takes(VisualizeConfig, out=default_out("viz-filters"))
 def viz_filters(config: VisualizeConfig, terminal: Terminal) -> None:
-    """Draw a grid of filters (columns) on the images that activate them (rows), both from strong to weak.
+    """Draw a grid: one column per filter, with the images that activate it below each other; both from strong to weak.
 
     \b
     lmpnet viz-filters

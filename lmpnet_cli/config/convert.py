@@ -15,7 +15,9 @@ OF_FILES = ("label-studio", "fiftyone", "yolo-pose")  # formats that name or lin
 class ResultsConfig(LinksOption, OutputConfig):
     """Options of the commands that show results together with their images."""
 
-    images: tuple[Path, ...] = option((), "Folder or file with the images.", INPUT, shown="as recorded in run.json")
+    images: tuple[Path, ...] = option(
+        (), "Folder of the images, or one image; can be repeated.", INPUT, shown="as recorded in run.json"
+    )
 
 
 class ConvertConfig(ResultsConfig):
@@ -49,7 +51,7 @@ class ReportConfig(ResultsConfig):
         None,
         "Longer side of the images in the page, in pixels.",
         OUTPUT,
-        shown="by the number of images",
+        shown="depends on the number of images",
         low=32,
         high=4096,
     )

@@ -46,7 +46,12 @@ class DiscoverConfig(ReportOption, KeypointConfig):
         high=10**6,
     )
     actors: int | None = option(
-        None, "Number of Ray workers, each with its own model.", RAY, shown="by GPUs and processors", low=1, high=10**5
+        None,
+        "Number of Ray workers, each with its own model.",
+        RAY,
+        shown="depends on GPUs and processors",
+        low=1,
+        high=10**5,
     )
 
     @property
@@ -77,7 +82,7 @@ class DiscoverConfig(ReportOption, KeypointConfig):
         found = re.fullmatch(r"(\d{1,7})/(\d{1,7})", self.shard)
         index, count = map(int, found.groups()) if found else (0, 0)
         if not 1 <= index <= count:
-            raise OptionError(f"Invalid --shard {self.shard}: use I/N, for example 1/4.")
+            raise OptionError(f"Invalid --shard {self.shard}: use I/N with I from 1 to N, for example 1/4.")
         return index, count
 
     @property
@@ -114,11 +119,9 @@ class DiscoverConfig(ReportOption, KeypointConfig):
         if self.video is not None:
             self._check_video(self.video)
 
-        if self.onnx_model and self.backend not in (None, "onnx"):
-            raise OptionError(
-                f"--backend {self.backend} cannot run the ONNX model {self.checkpoint}; remove --backend."
-            )
-        if self.backend_used == "onnx":
+        if self.onnx_model and self.backend == "torch":
+            raise OptionError(f"--backend torch cannot run the ONNX model {self.checkpoint}; remove --backend.")
+        if self.backend_used == "onnx" or self.onnx_model:
             self._refuse("--backend onnx", method="saliency", precision="bf16")
         if self.backend == "ray":
             self._check_ray()

@@ -12,8 +12,8 @@ def erasing_distance(default: Any = 3.0, more: str = "") -> Any:
     """Return the field of `--thr`, which takes one value, or several in `lmpnet eval`."""
     return of_lmpnet(
         default,
-        "Erasing distance: votes nearer to a keypoint are erased, so a larger one spreads keypoints. In squared cells "
-        f"of a 14 x 14 grid, or as --distance says{more}.",
+        "Erasing distance: votes nearer to a keypoint than this are erased, so a larger value spreads keypoints. It is "
+        f"a squared distance in cells of a 14 x 14 grid; --distance euclidean does not square it{more}.",
         above=0,
         high=MAX_THRESHOLD,
     )
@@ -36,15 +36,15 @@ class ReadingConfig(Options):
     )
     mask_radius: float | None = of_lmpnet(
         1.0,
-        "Radius of what is hidden from the replica around the first keypoint, in cells of a 14 x 14 grid; 1 is one "
-        "cell.",
+        "Radius of what is hidden from the replica around the first keypoint, in cells of a 14 x 14 grid: 1 hides "
+        "only the keypoint's own cell, 3 hides 25 cells.",
         above=0,
         high=MAX_RADIUS,
     )
     fusion: Literal["proposals", "predictions"] | None = of_lmpnet(
         "proposals",
-        "Cluster the votes of both networks together (proposals), or each network's and merge the keypoints "
-        "(predictions).",
+        "proposals: cluster the votes of both networks together; predictions: cluster the votes of each network, then "
+        "merge the keypoints.",
     )
     position: Literal["cell", "centroid"] | None = of_lmpnet(
         "centroid",

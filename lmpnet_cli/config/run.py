@@ -49,7 +49,12 @@ class RunConfig(LinksOption, OutputConfig):
     )
     batch_size: int = option(16, "Images per forward pass.", RUN, low=1, high=65536)
     workers: int | None = option(
-        None, "Processes that decode images; 0 uses the main process.", RUN, shown="by processors", low=0, high=256
+        None,
+        "Processes that decode images; 0 uses the main process.",
+        RUN,
+        shown="depends on the processors",
+        low=0,
+        high=256,
     )
     seed: int = option(0, "Random seed.", RUN, low=0, high=2**32 - 1, decides=True)
 

@@ -37,7 +37,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
 }
 
-STATED = "as the file of --init states, or no"
+STATED = "what the file of --init says; no if it says nothing"
 
 
 def by_recipe(name: str, help: str, panel: str = RECIPE, paper: str | None = None, **details: Any) -> Any:
@@ -78,6 +78,9 @@ class TrainConfig(RunConfig):
         None, "Use no padding in the first pooling, as weights of Caffe expect.", NETWORK, shown=STATED, filled_in=True
     )
     init: str = option("pretrained", "Initial weights: pretrained (from timm), none or a safetensors file.", NETWORK)
+    network_from: Path | None = option(
+        None, "Keep the network of this checkpoint, and train only a replica for it.", NETWORK, shown="none"
+    )
     pooling: Literal["leaky_max", "max", "average"] = option(
         "leaky_max", "Pooling: leaky_max (equation 3), max (equation 2) or average (equation 1).", NETWORK
     )
@@ -125,8 +128,8 @@ class TrainConfig(RunConfig):
     # above 0, 60 % of the other images are pasted onto such corners
     background: float = by_recipe(
         "background",
-        'Make this fraction of the inputs a background alone, labelled "none", and paste most images onto backgrounds '
-        "(not in the paper).",
+        'Replace this fraction of the training inputs by a background without an object, labelled "none", and paste '
+        "most of the others onto backgrounds (not in the paper).",
         low=0,
         high=0.5,
     )
@@ -156,6 +159,8 @@ class TrainConfig(RunConfig):
 
     def _check(self) -> None:
         super()._check()
+        if self.network_from is not None and self.replica_epochs == 0:
+            raise OptionError("--network-from trains only a replica, so --replica-epochs must be at least 1.")
         if self.stored_maps is None:
             return
         if self.frozen_layer is None:
@@ -176,7 +181,18 @@ class TrainConfig(RunConfig):
         """Return the file of initial weights; None where they are downloaded or random."""
         return None if self.init in ("pretrained", "none") else Path(self.init)
 
+    @property
+    def starts_from_init(self) -> bool:
+        """Return whether the training reads the initial weights of --init."""
+        only_from_network = self.network_from is not None and self.replica_from_network
+        return not self.resume and not only_from_network
+
     def record(self) -> dict[str, Any]:
         """Return the options as a checkpoint stores them: names of data and weights without the folders they are in."""
         kept = {name: value for name, value in self.options().items() if name not in ("out", "overwrite", "resume")}
-        return kept | {"data": [path.absolute().name for path in self.data], "init": PurePath(self.init).name}
+        network_from = None if self.network_from is None else self.network_from.name
+        return kept | {
+            "data": [path.absolute().name for path in self.data],
+            "init": PurePath(self.init).name,
+            "network_from": network_from,
+        }

@@ -107,7 +107,7 @@ def _open(path: Path, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
             raise UnreadableImage("not a regular file")
         if status.st_size > _BASE_BYTES + BYTES_PER_PIXEL * max_pixels:  # some decoders read the whole file first
             raise UnreadableImage(
-                f"a file of {status.st_size} bytes, more than an image of --max-pixels {max_pixels} needs"
+                f"the file has {status.st_size} bytes, more than any image of {max_pixels} pixels (--max-pixels) needs"
             )
 
         with path.open("rb") as file:

@@ -133,8 +133,8 @@ def _merge_chunks(store: ChunkStore, config: MergeConfig, progress: Progress) ->
     if len(present) < manifest.chunks:
         first = next(number for number in range(manifest.chunks) if number not in present)
         raise InputError(
-            f"{manifest.chunks - len(present)} of {manifest.chunks} chunks are missing in {store.folder.address} "
-            f"(for example {chunk_name(first)}). Finish the run with `lmpnet discover --backend ray "
+            f"Chunks missing in {store.folder.address}: {manifest.chunks - len(present)} of {manifest.chunks}, for "
+            f"example {chunk_name(first)}. Finish the run with `lmpnet discover --backend ray "
             "--resume`, then merge again."
         )
 

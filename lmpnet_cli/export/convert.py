@@ -101,8 +101,8 @@ def _find_images(document: Document, config: ConvertConfig) -> dict[str, Path]:
     images = find_images(names, config.document.parent, config.images, config.follow_links)
     if missing := [name for name in names if name not in images]:
         raise InputError(
-            f"{len(missing)} of {len(names)} images are missing, and {config.to} needs them. The first is "
-            f"{missing[0]}. Pass the folder that contains them: --images FOLDER."
+            f"Images missing: {len(missing)} of {len(names)}, for example {missing[0]}. {config.to} needs all of them: "
+            "pass the folder that contains them with --images FOLDER."
         )
     return images
 

@@ -129,7 +129,11 @@ class LMPNetPredictor:
         """Return the options of the method that decide where keypoints are."""
         if self.method == "parts":
             return {}
-        return {**asdict(self.runner.reading), "replica": self.model.replica is not None}
+        options = asdict(self.runner.reading) | {"replica": self.model.replica is not None}
+        del options["iterations"]  # they decide nothing
+        if not options["replica"]:
+            options |= {"mask_radius": None, "fusion": None}
+        return options
 
     def detect(self, output: LMPNetOutput) -> list[Detections]:
         """Find the keypoints of a batch, once for each threshold."""

@@ -76,9 +76,16 @@ def check(value: Any, schema: type[T]) -> T:
         SchemaError: when a field is missing or has a value of another type; it says which one.
     """
     try:
-        return msgspec.convert(value, schema)
+        return msgspec.convert(value, schema, dec_hook=_path)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter: a key with half a surrogate pair
         raise SchemaError(str(error)[:REASON_LENGTH]) from error
+
+
+def _path(kind: type[Any], value: Any) -> Path:
+    """Return the path that a string stands for, the only type of a schema that JSON does not have."""
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise TypeError(f"Expected `{kind.__name__}`")  # msgspec turns it into a ValidationError
 
 
 def refuse_nan(value: Any) -> None:

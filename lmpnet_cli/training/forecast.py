@@ -170,7 +170,7 @@ def forecast(config: TrainConfig, work: Work, pace: Pace, on_cpu: bool) -> str:
 
     if on_cpu and config.recipe == "paper" and not config.resume:
         sentences.append("On a CPU, --recipe laptop is faster: it trains a smaller network, partly frozen.")
-        if config.replica_epochs:
+        if config.replica_epochs and config.network_from is None:
             halves = "halves the time" if config.replica_epochs >= config.epochs else "saves the time of the replica"
             sentences.append(f"If you only use --method parts, --replica-epochs 0 {halves}: parts need no replica.")
     return " ".join(sentences)

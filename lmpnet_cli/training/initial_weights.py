@@ -1,4 +1,4 @@
-"""Initial weights of a backbone, from a safetensors file with torchvision or timm key names.
+"""Initial weights of a backbone, from a safetensors file with torchvision or timm key names, or a trained network.
 
 Keys that the cut network does not have (later stages, the classifier) are ignored; every tensor that it does have must
 be present with its shape.
@@ -15,7 +15,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lmpnet_cli.errors import CheckpointError
+from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.model.backbone import Backbone, BackboneSpec, feature_layers, plan
+from lmpnet_cli.model.lmpnet import KeypointNetwork, NetworkSpec
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -49,6 +51,41 @@ def load_initial_weights(backbone: Backbone, path: Path) -> dict[str, str]:
     names = _own_names(own)
     backbone.network.load_state_dict({names[key]: value for key, value in tensors.items() if key in names})
     return metadata
+
+
+def trained_network(path: Path, spec: NetworkSpec) -> KeypointNetwork:
+    """Return the network of a checkpoint that fits a specification; `mask_radius` is the replica's and may differ.
+
+    Raises:
+        CheckpointError: when the checkpoint cannot be read, or has a network of other options or classes.
+    """
+    model = load_checkpoint(path)
+    if model.spec.classes != spec.classes:
+        raise CheckpointError(
+            f"The network of {path} was trained on {len(model.spec.classes)} classes, which are not the "
+            f"{len(spec.classes)} classes of DATA. Pass the DATA that it was trained on."
+        )
+
+    differing = [own for own, wanted in zip(_options(model.spec), _options(spec), strict=True) if own != wanted]
+    if differing:
+        raise CheckpointError(f"The network of {path} was trained with {', '.join(differing)}. Pass the same to train.")
+    return model.network
+
+
+def _options(spec: NetworkSpec) -> list[str]:
+    """Return the options that a network depends on, as they are passed to `train`."""
+    backbone = spec.backbone
+    return [
+        f"--backbone {backbone.name}",
+        f"--layer {backbone.layer}",
+        f"--output-stride {backbone.output_stride}" if backbone.output_stride else "no --output-stride",
+        "--stride-in-1x1" if backbone.stride_in_1x1 else "--no-stride-in-1x1",
+        "--caffe-pooling" if backbone.caffe_pooling else "--no-caffe-pooling",
+        f"--pooling {spec.pooling}",
+        f"--epsilon {spec.epsilon:g}",
+        f"--size {spec.input_size}",
+        "a --background above 0" if spec.reject else "--background 0",
+    ]
 
 
 def stated_options(metadata: Mapping[str, str]) -> dict[str, bool]:

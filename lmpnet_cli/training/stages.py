@@ -6,7 +6,7 @@ from lmpnet_cli.progress import Progress
 
 def title(config: TrainConfig, stage: str) -> str:
     """Return the name of a stage (network, replica or parts) with its number, as in "stage 1 of 3: network"."""
-    stages = {"network": True, "replica": config.replica_epochs > 0, "parts": config.parts > 0}
+    stages = {"network": config.network_from is None, "replica": config.replica_epochs > 0, "parts": config.parts > 0}
     names = [name for name, runs in stages.items() if runs]
     return f"stage {names.index(stage) + 1} of {len(names)}: {stage}"
 

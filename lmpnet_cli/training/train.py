@@ -23,6 +23,7 @@ from lmpnet_cli.config import PartsConfig, Paths, TrainConfig, as_paths, default
 from lmpnet_cli.config.options import flag_of
 from lmpnet_cli.data.datasets import ClassData, hold_out, read_classes
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
+from lmpnet_cli.io.checkpoints import parse_spec, read_header
 from lmpnet_cli.io.coco import skipped_entries
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import write_run
@@ -34,7 +35,13 @@ from lmpnet_cli.parts.fit import fit_parts
 from lmpnet_cli.parts.learn_parts import write_parts
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.training.dataset import unreadable
-from lmpnet_cli.training.initial_weights import check_initial_weights, load_initial_weights, provenance, stated_options
+from lmpnet_cli.training.initial_weights import (
+    check_initial_weights,
+    load_initial_weights,
+    provenance,
+    stated_options,
+    trained_network,
+)
 from lmpnet_cli.training.stages import StageProgress, title
 from lmpnet_cli.training.state import BEST, RESULTS, TrainingState
 from lmpnet_cli.training.trainer import Trainer
@@ -122,17 +129,20 @@ def _as_the_weights_state(config: TrainConfig, progress: Progress) -> TrainConfi
         CheckpointError: if the weights are not available, or do not fit the network.
     """
     plan(_backbone_spec(config))
-    if config.init == "pretrained" and not config.resume:
+    if config.init == "pretrained" and config.starts_from_init:
         check_pretrained(config.backbone)
 
-    stated = dict.fromkeys(("stride_in_1x1", "caffe_pooling"), False)
-    if config.init_file is not None:
+    stated, source = dict.fromkeys(("stride_in_1x1", "caffe_pooling"), False), config.init
+    if config.network_from is not None and not config.resume:
+        backbone = parse_spec(read_header(config.network_from)["spec"]).backbone
+        stated, source = {name: getattr(backbone, name) for name in stated}, str(config.network_from)
+    elif config.init_file is not None:
         stated = stated_options(check_initial_weights(_backbone_spec(config), config.init_file))
 
     used: dict[str, Any] = {name: value for name, value in stated.items() if getattr(config, name) is None}
     for name, value in used.items():
         if value:
-            progress.tell(f"{flag_of(name)} is used, because {config.init} states that its weights were trained so.")
+            progress.tell(f"{flag_of(name)} is used, because {source} states that its weights were trained so.")
     return replace(config, **used)
 
 
@@ -261,18 +271,24 @@ def initial_model(config: TrainConfig, classes: tuple[str, ...]) -> tuple[LMPNet
         reject=config.background > 0,
     )
     seed_everything(config.seed)
-    pretrained = config.init == "pretrained" and not config.resume  # a training that resumes has its own weights
+    pretrained = config.init == "pretrained" and config.starts_from_init
     model = build(spec, replica=config.replica_epochs > 0, pretrained=pretrained)
 
     metadata: dict[str, str] = {}
     for network in (model.network, model.replica):
         if network is None:
             continue
-        if config.init_file is not None:
+        if config.init_file is not None and config.starts_from_init:
             metadata = load_initial_weights(network.backbone, config.init_file)
         if config.frozen_layer is not None:
             network.backbone.freeze_through(config.frozen_layer)
-    return model, provenance(PurePath(config.init).name, metadata)
+
+    origin = provenance(PurePath(config.init).name, metadata)
+    if config.network_from is not None:
+        origin = f"network of {config.network_from.name}"
+        if not config.resume:
+            model.network.load_state_dict(trained_network(config.network_from, spec).state_dict())
+    return model, origin
 
 
 def _backbone_spec(config: TrainConfig) -> BackboneSpec:

@@ -89,7 +89,9 @@ class Trainer:
         complete = True
         try:
             with deterministic_cudnn():
-                if state.phase == "network":
+                if config.network_from is not None and state.phase == "network":
+                    state.save_best()  # of this network, beside which the replica is trained
+                elif state.phase == "network":
                     self._train_phase("network", config.epochs)
                 if config.replica_epochs:
                     self._train_phase("replica", config.replica_epochs)

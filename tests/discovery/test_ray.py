@@ -26,6 +26,7 @@ from lmpnet_cli.discovery.ray.storage import SourceImage, list_sources, local_co
 from lmpnet_cli.discovery.ray.worker import Worker, chunk_row
 from lmpnet_cli.discovery.store import ChunkStore, chunk_name
 from lmpnet_cli.errors import InputError, OptionError, OutputError
+from lmpnet_cli.export.onnx import export_onnx
 from lmpnet_cli.io.storage import open_folder
 from lmpnet_cli.progress import Progress
 
@@ -109,7 +110,7 @@ def test_two_workers_give_what_one_process_gives_and_a_run_is_resumed(two_worker
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("chunk-*")}
     (tmp_path / "run" / chunk_name(1)).unlink()
     (tmp_path / "run" / chunk_name(2)).write_bytes(b"interrupted")
-    with pytest.raises(InputError, match=r"1 of 3 chunks are missing in .* \(for example chunk-000001\.jsonl\)"):
+    with pytest.raises(InputError, match=r"Chunks missing in .*: 1 of 3, for example chunk-000001\.jsonl\."):
         merge(tmp_path / "run")
     with pytest.raises(InputError, match=r"is damaged .* with --resume"):
         ChunkStore(open_folder(tmp_path / "run")).read(2)
@@ -216,7 +217,7 @@ def test_a_run_in_a_bucket_is_resumed_and_merged(in_this_process, bucket, checkp
     discover_on_ray(f"{bucket}/images", **run)
     folder = open_folder(Path(f"{bucket}/chunks"))
     folder.remove([chunk_name(1)])
-    with pytest.raises(InputError, match=r"1 of 3 chunks are missing in s3://birds/chunks \(for example chunk-000001"):
+    with pytest.raises(InputError, match="Chunks missing in s3://birds/chunks: 1 of 3, for example chunk-000001"):
         merge(f"{bucket}/chunks")
     assert discover_on_ray(f"{bucket}/images", resume=True, **run).done_before == 2
     merge(f"{bucket}/chunks", out=tmp_path / "all")
@@ -287,6 +288,16 @@ def test_overwrite_removes_what_a_run_has_written_and_nothing_else(in_this_proce
     discover_on_ray(images, overwrite=True, **run)
     kept = ["manifest.json", "chunk-00000-spark.jsonl", chunk_name(0), "chunk-01.jpg", "chunk-x.jsonl"]
     assert sorted(path.name for path in out.iterdir()) == sorted(kept)
+
+
+def test_workers_run_an_onnx_model(in_this_process, images, checkpoint, whole, tmp_path):
+    model = tmp_path / "model.onnx"
+    export_onnx(model, checkpoint=checkpoint, method="lmpnet")
+    discover_on_ray(images, checkpoint=model, out=tmp_path / "run", device="cpu")
+    merge(tmp_path / "run", out=tmp_path / "merged")
+    document = json.loads((tmp_path / "merged/keypoints.json").read_text())
+    for got, expected in zip(document["annotations"], whole["annotations"], strict=True):
+        assert got["keypoints"] == pytest.approx(expected["keypoints"], abs=0.01)
 
 
 def test_a_relative_out_is_the_same_folder_for_all(in_this_process, images, checkpoint, tmp_path, monkeypatch):

@@ -307,6 +307,20 @@ def test_every_option_of_the_saliency_method_decides(changed, checkpoint, folder
     assert before.differences(replace(before)) == []
 
 
+def test_a_manifest_has_what_decides_and_null_for_what_is_not_used(folder, checkpoint):
+    from lmpnet_cli.config import DiscoverConfig
+    from lmpnet_cli.inference.predictor import open_predictor
+
+    def manifest(**changed) -> Manifest:
+        config = DiscoverConfig(images=folder, checkpoint=checkpoint, method="lmpnet", device="cpu", **changed)
+        return Manifest.of_run(open_predictor(config), config, [], 1)
+
+    assert manifest(iterations=2).differences(manifest(iterations=7)) == []
+    assert manifest(mask_radius=2).differences(manifest(fusion="predictions")) == ["fusion", "mask_radius"]
+    alone = manifest(replica=False).options
+    assert (alone["replica"], alone["mask_radius"], alone["fusion"]) == (False, None, None)
+
+
 def test_a_video_removes_an_unfinished_run_of_images(folder, checkpoint, tmp_path):
     out = tmp_path / "out"
     interrupt(folder, checkpoint, out, 1, KeyboardInterrupt())

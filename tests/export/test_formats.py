@@ -314,7 +314,7 @@ def test_a_missing_image_is_an_error_that_names_it(found, tmp_path):
     few.mkdir()
     Image.new("RGB", (200, 100)).save(few / "a, b.jpg")
     with pytest.raises(
-        InputError, match=r"3 of 4 images are missing, and fiftyone needs them. The first is b/.* --images"
+        InputError, match=r"Images missing: 3 of 4, for example b/.*\. fiftyone needs all of them: .* --images"
     ):
         convert(found, to="fiftyone", out=tmp_path / "x", images=few)
     write_json(tmp_path / "keypoints.json", json.loads((found / "keypoints.json").read_text()))

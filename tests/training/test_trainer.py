@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from runs import TINY, history, same, weights
 
-from lmpnet_cli.errors import TrainingError
+from lmpnet_cli.errors import CheckpointError, OptionError, TrainingError
 from lmpnet_cli.io.checkpoints import load_checkpoint, read_header
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.training.train import train
@@ -170,3 +170,30 @@ def test_the_cudnn_setting_is_restored(setting, monkeypatch):
         assert torch.backends.cudnn.deterministic
         raise RuntimeError("inside")
     assert torch.backends.cudnn.deterministic == setting
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_replica_for_a_given_network_is_that_of_the_whole_training(few_birds, whole, tmp_path, interrupted):
+    options = TINY | {"epochs": 2, "network_from": whole / "lmpnet.safetensors"}
+    out = tmp_path / "run"
+    if interrupted:
+        assert not train(few_birds, out=out, progress=Interrupt("replica", 4), **options).complete
+        options = {"resume": True, "device": "cpu", "workers": 0}
+    train(few_birds, out=out, **options)
+    assert same(whole / "lmpnet.safetensors", out / "lmpnet.safetensors")
+    assert [row["phase"] for row in history(out)] == ["replica", "replica"]
+    assert read_header(out / "lmpnet.safetensors")["initial_weights"] == "network of lmpnet.safetensors"
+
+
+def test_a_network_of_other_options_or_classes_is_refused(few_birds, whole, tmp_path):
+    options = TINY | {"network_from": whole / "lmpnet.safetensors"}
+    with pytest.raises(CheckpointError, match=r"was trained with --epsilon 0\.1\. Pass the same"):
+        train(few_birds, out=tmp_path / "run", **options | {"epsilon": 0.05})
+    for name in ("heron", "egret"):
+        (tmp_path / "others" / name).mkdir(parents=True)
+        for index in range(4):
+            Image.new("RGB", (64, 64), (80 * index, 90, 20)).save(tmp_path / f"others/{name}/{index}.png")
+    with pytest.raises(CheckpointError, match="which are not the 2 classes of DATA"):
+        train(tmp_path / "others", out=tmp_path / "run", **options)
+    with pytest.raises(OptionError, match="--replica-epochs must be at least 1"):
+        train(few_birds, out=tmp_path / "run", **options | {"replica_epochs": 0})
