@@ -50,7 +50,7 @@ def evaluate(config: EvaluateConfig, terminal: Terminal) -> None:
 
 @takes(VisualizeConfig, out=default_out("viz-filters"))
 def viz_filters(config: VisualizeConfig, terminal: Terminal) -> None:
-    """Draw a grid: one column per filter, with the images that activate it below each other; both from strong to weak.
+    """Draw a grid with one column per filter: strong filters at the left, images with a strong activation at the top.
 
     \b
     lmpnet viz-filters

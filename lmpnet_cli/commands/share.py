@@ -47,7 +47,8 @@ def convert(config: ConvertConfig, terminal: Terminal) -> None:
 def export(config: ExportConfig, terminal: Terminal) -> None:
     """Write the model as one ONNX file, from image to keypoints.
 
-    The model takes RGB bytes (B, 3, S, S) and returns positions in map cells, scores and class probabilities.
+    The model takes RGB bytes (B, 3, S, S) and returns positions in map cells, scores, the replica's share of
+    the votes, and class probabilities.
     `discover -c model.onnx` runs it with onnxruntime, which is faster on a CPU.
 
     \b

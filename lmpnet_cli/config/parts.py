@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lmpnet_cli.config.method import DEFAULT_KEYPOINTS, MAX_KEYPOINTS
-from lmpnet_cli.config.options import INPUT, OUTPUT, REQUIRED, argument, option
+from lmpnet_cli.config.options import INPUT, OUTPUT, REQUIRED, argument, option, same_as
 from lmpnet_cli.config.run import ModelConfig
 from lmpnet_cli.errors import InputError, OptionError
 
@@ -13,6 +13,9 @@ class PartsConfig(ModelConfig):
 
     data: tuple[Path, ...] | None = argument(
         None, "Folders with images, or data sets (only their training split is used)."
+    )
+    size: int | None = same_as(
+        ModelConfig, "size", help="Side of the square network input in pixels; only that of the training is possible."
     )
     k: int | None = option(
         None, "Number of parts.", shown=f"the number of names, or {DEFAULT_KEYPOINTS}", low=1, high=MAX_KEYPOINTS

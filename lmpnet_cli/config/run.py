@@ -45,7 +45,10 @@ class RunConfig(LinksOption, OutputConfig):
     max_pixels: int = option(MAX_PIXELS, "Skip images with more pixels than this.", INPUT, low=1, decides=True)
     device: str = option("auto", "Device: auto, cpu, cuda, cuda:N or mps.", RUN)
     precision: Literal["auto", "32", "bf16"] = option(
-        "auto", "Number format of the convolutions; auto uses bf16 only where it is faster.", RUN, decides=True
+        "auto",
+        "Number format of the convolutions. auto is bf16 where it is faster, for learning and saliency; elsewhere 32.",
+        RUN,
+        decides=True,
     )
     batch_size: int = option(16, "Images per forward pass.", RUN, low=1, high=65536)
     workers: int | None = option(

@@ -79,7 +79,10 @@ class TrainConfig(RunConfig):
     )
     init: str = option("pretrained", "Initial weights: pretrained (from timm), none or a safetensors file.", NETWORK)
     network_from: Path | None = option(
-        None, "Keep the network of this checkpoint, and train only a replica for it.", NETWORK, shown="none"
+        None,
+        "Keep the network of this checkpoint: train a replica for it, and learn its --parts.",
+        NETWORK,
+        shown="none",
     )
     pooling: Literal["leaky_max", "max", "average"] = option(
         "leaky_max", "Pooling: leaky_max (equation 3), max (equation 2) or average (equation 1).", NETWORK

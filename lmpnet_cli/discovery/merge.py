@@ -224,8 +224,8 @@ def _check_complete(shards: Sequence[Shard]) -> None:
     if missing:
         named = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
         raise InputError(
-            f"{len(missing)} of {of} shards are missing: {named}. Run `lmpnet discover --shard {missing[0]}/{of}` with "
-            "the options of the others, then merge again."
+            f"{len(missing)} of {of} shards are missing: {named}. Run `lmpnet discover --shard I/{of}` for each of "
+            "them, with the options of the shards that are there, then merge again."
         )
 
 

@@ -115,7 +115,8 @@ class ImageWriter(DrawingQueue):
         self.count = count
         if count and not committed and not self._new_folder.is_dir():
             raise OutputError(
-                f"The drawings of the interrupted run in {self.out} are missing. Start again with --overwrite."
+                f"The drawings of the interrupted run in {self.out} are missing. To start again, pass --overwrite in "
+                "place of --resume."
             )
         for half_written in self._new_folder.rglob(f"{TEMPORARY_PREFIX}*"):
             half_written.unlink()

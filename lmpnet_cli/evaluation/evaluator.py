@@ -126,7 +126,7 @@ def images_with_landmarks(annotations: Annotations) -> list[AnnotatedImage]:
     images = [image for image in annotations.images if len(image.visible)]
     if not images:
         raise DatasetError(
-            f"None of the {len(annotations.images)} annotated images has a visible landmark"
+            f"None of the {len(annotations.images)} annotated images has a visible landmark that can be used"
             f"{_reasons(annotations.left_out)}."
         )
     return images

@@ -129,7 +129,9 @@ def part_head_spec(header: dict[str, Any]) -> PartHeadSpec | None:
     if not spec.names:
         raise CheckpointError("The part head of the checkpoint has no parts.")
     if max(spec.channels, spec.directions, spec.backgrounds) > MAX_CHANNELS:
-        raise CheckpointError(f"The part head of the checkpoint has more than {MAX_CHANNELS} channels.")
+        raise CheckpointError(
+            f"The part head of the checkpoint states more than {MAX_CHANNELS} channels, directions or backgrounds."
+        )
     return spec
 
 
@@ -208,7 +210,10 @@ def load_checkpoint(path: str | Path | None = None, device: str = "cpu") -> LMPN
         raise CheckpointError(f"{path} does not fit its own description: {reason}") from error
 
     if not all(bool(value.isfinite().all()) for value in model.state_dict().values()):
-        raise CheckpointError(f"{path} contains weights that are not finite numbers: its training diverged.")
+        raise CheckpointError(
+            f"{path} contains weights that are not finite numbers: it is damaged, or its training diverged. Use "
+            "another checkpoint."
+        )
     return to_device(model.eval().requires_grad_(False), target)
 
 

@@ -85,7 +85,7 @@ def test_shards_with_different_numbers_of_keypoints_become_one_run(images, check
 
 
 def test_a_missing_shard_is_named_with_what_to_run(shards):
-    with pytest.raises(InputError, match=r"1 of 3 shards are missing: 2\. Run `lmpnet discover --shard 2/3`"):
+    with pytest.raises(InputError, match=r"1 of 3 shards are missing: 2\. Run `lmpnet discover --shard I/3` for each"):
         merge([shards / "1", shards / "3"])
 
 
