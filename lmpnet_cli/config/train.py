@@ -196,6 +196,6 @@ class TrainConfig(RunConfig):
         network_from = None if self.network_from is None else self.network_from.name
         return kept | {
             "data": [path.absolute().name for path in self.data],
-            "init": PurePath(self.init).name,
+            "init": PurePath(self.init).name if network_from is None or not self.replica_from_network else None,
             "network_from": network_from,
         }

@@ -286,7 +286,8 @@ def initial_model(config: TrainConfig, classes: tuple[str, ...]) -> tuple[LMPNet
     origin = provenance(PurePath(config.init).name, metadata)
     if config.network_from is not None:
         origin = f"network of {config.network_from.name}"
-        if not config.resume:
+        if not config.resume:  # a training that resumes needs no other file
+            origin += f": {read_header(config.network_from).get('initial_weights')}"
             model.network.load_state_dict(trained_network(config.network_from, spec).state_dict())
     return model, origin
 
