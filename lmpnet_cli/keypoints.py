@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+Box = tuple[float, float, float, float]  # x, y, width, height in pixels; the whole image is 0, 0, W, H
+
 
 @dataclass(frozen=True)
 class Keypoints:
@@ -24,6 +26,7 @@ class Keypoints:
         replica_shares: (K,) share of the votes that came from the replica, in [0, 1]; NaN where not found.
         class_name, class_score: the predicted class and its probability.
         frame, time: number (0-based) and time in seconds of a video frame.
+        window: the part of the image in which the object was looked for; None for the whole image.
     """
 
     file_name: str
@@ -36,6 +39,7 @@ class Keypoints:
     class_score: float | None = None
     frame: int | None = None
     time: float | None = None
+    window: Box | None = None
 
     def __post_init__(self) -> None:
         if self.xy.ndim != 2 or self.xy.shape[1] != 2 or self.scores.shape != self.xy.shape[:1]:
@@ -64,7 +68,7 @@ def padded_rows(rows: NDArray[np.float64], k: int) -> NDArray[np.float64]:
 
 
 def cells_to_pixels(
-    rows: NDArray[np.float64], columns: NDArray[np.float64], map_size: tuple[int, int], image_size: tuple[int, int]
+    rows: NDArray[np.float64], columns: NDArray[np.float64], map_size: tuple[int, int], image_size: tuple[float, float]
 ) -> NDArray[np.float64]:
     """Convert positions on a map, fractions of a cell included, to pixels.
 
@@ -84,14 +88,22 @@ def cells_to_pixels(
 
 
 def positions_in_image(
-    positions: NDArray[np.float64], map_size: tuple[int, int], image_size: tuple[int, int]
+    positions: NDArray[np.float64],
+    map_size: tuple[int, int],
+    image_size: tuple[int, int],
+    window: Box | None = None,
 ) -> NDArray[np.float64]:
     """Convert (K, 2) rows and columns on a map to (K, 2) x, y in pixels, clipped to the image; NaN stays NaN.
 
     In images smaller than the map, a cell centre can be located between the border and the centre of the first pixel.
+
+    Args:
+        window: the part of the image that the map was laid over; None for the whole image.
     """
-    xy = cells_to_pixels(positions[:, 0], positions[:, 1], map_size, image_size)
-    return np.clip(xy, 0, np.array(image_size) - 1.0)
+    x, y, width, height = window or (0.0, 0.0, *image_size)
+    xy = cells_to_pixels(positions[:, 0], positions[:, 1], map_size, (width, height)) + np.array([x, y])
+    clipped: NDArray[np.float64] = np.clip(xy, 0, np.array(image_size) - 1.0)
+    return clipped
 
 
 def keypoint_names(k: int) -> list[str]:

@@ -102,7 +102,7 @@ class DiscoverConfig(ReportOption, KeypointConfig):
             unused = dict.fromkeys(named.difference(FIXED_IN_ONNX), self._not_with("an ONNX model"))
         if self.backend_used == "onnx":
             # an ONNX model has positions, but not the maps of Algorithm 1
-            unused["iterations"] = self._not_with("--backend onnx")
+            unused |= dict.fromkeys(("iterations", "objects"), self._not_with("--backend onnx"))
         if self.backend != "ray":
             unused["actors"] = "needs --backend ray"
         if self.video is None:

@@ -49,7 +49,7 @@ class EvaluateConfig(ReportOption, AnnotatedConfig):
         if self.thr == ():
             raise OptionError("--thr needs at least one value.")
         if self.stability:
-            self._refuse("--stability", "predictions", parts=False, method="saliency")
+            self._refuse("--stability", "predictions", parts=False, method="saliency", objects="one")
 
 
 class SaliencyHistogramConfig(AnnotatedConfig):

@@ -92,6 +92,13 @@ class KeypointConfig(ModelConfig, MethodConfig, LMPNetConfig, SaliencyConfig):
         shown=f"{DEFAULT_KEYPOINTS}; all with --method saliency; that number with --method parts",
         high=MAX_POINTS,
     )
+    objects: Literal["none", "one"] | None = option(
+        "none",
+        "one: look at the whole image for the most prominent object, then find its keypoints in a window around it. "
+        "none: find keypoints in the whole image, as in the paper.",
+        methods=("lmpnet", "parts"),
+        decides=True,
+    )
     batch_size: int = same_as(RunConfig, "batch_size", help="Images (for saliency, occluded copies) per forward pass.")
 
     def _check(self) -> None:

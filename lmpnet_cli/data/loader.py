@@ -24,6 +24,7 @@ from lmpnet_cli.data.listing import ListedImage, UnreadableImage
 from lmpnet_cli.data.video import Frame, Video
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.io.runtime import resolve_workers
+from lmpnet_cli.keypoints import Box
 from lmpnet_cli.progress import Progress
 
 OVERLAY_SIDE = 1024  # longer side of overlays in pixels; images are decoded with at least so many
@@ -39,6 +40,9 @@ class LoadedImage:
         name: POSIX name under which results list the image.
         pixels: (3, S, S) bytes, the network input; an array, since every tensor of a worker holds a file descriptor.
         preview: a copy for drawing, at most as large as requested.
+        scene: a copy to cut windows from, where they are wanted.
+        window: the part of the image that the networks see, where it was looked for; None for the whole image.
+        empty: no object was found.
         width, height: size of the file in pixels, EXIF orientation applied.
         reason: why the image could not be read; empty where it could.
         frame, time: number (0-based) and time in seconds of a video frame.
@@ -53,6 +57,9 @@ class LoadedImage:
     reason: str = ""
     frame: int | None = None
     time: float | None = None
+    scene: Rgb | None = None
+    window: Box | None = None
+    empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,13 +106,17 @@ def list_memory_images(images: Any) -> list[MemoryImage]:
 class ImageDataset(Dataset[LoadedImage]):
     """Decode listed images."""
 
-    def __init__(self, images: Sequence[ListedImage], size: int, max_pixels: int, preview: int | None) -> None:
+    def __init__(
+        self, images: Sequence[ListedImage], size: int, max_pixels: int, preview: int | None, scenes: bool = False
+    ) -> None:
         """
         Args:
             size: side of the network input in pixels.
             preview: longer side of the copy kept for drawing; None keeps none.
+            scenes: keep copies to cut windows from.
         """
         self.images, self.size, self.max_pixels, self.preview = list(images), size, max_pixels, preview
+        self.scenes = scenes
 
     def __len__(self) -> int:
         return len(self.images)
@@ -121,13 +132,14 @@ class ImageDataset(Dataset[LoadedImage]):
                 decoded = read_image(image.readable, self.max_pixels, at_least)
         except UnreadableImage as error:
             return LoadedImage(index, image.name, reason=str(error))
-        return _prepare(decoded, index, image.name, self.size, self.preview)
+        return _prepare(decoded, index, image.name, self.size, self.preview, self.scenes)
 
 
-def _prepare(decoded: DecodedImage, index: int, name: str, size: int, preview: int | None) -> LoadedImage:
+def _prepare(decoded: DecodedImage, index: int, name: str, size: int, preview: int | None, scenes: bool) -> LoadedImage:
     pixels = np.ascontiguousarray(to_input(decoded.rgb, size).transpose(2, 0, 1))
-    drawn = _shrink(decoded, preview) if preview else None
-    return LoadedImage(index, name, pixels, drawn, decoded.width, decoded.height)
+    scene = _shrink(decoded, OVERLAY_SIDE) if scenes else None
+    drawn = scene if preview == OVERLAY_SIDE and scenes else _shrink(decoded, preview) if preview else None
+    return LoadedImage(index, name, pixels, drawn, decoded.width, decoded.height, scene=scene)
 
 
 def _shrink(decoded: DecodedImage, longest: int) -> Rgb:
@@ -158,15 +170,17 @@ class ImageLoader:
         batch_size: int,
         workers: int | None = None,
         max_pixels: int = MAX_PIXELS,
+        scenes: bool = False,
     ) -> None:
         """
         Args:
             device: where the networks run.
             workers: number of decoding processes; None chooses one, see `resolve_workers`.
             max_pixels: larger images are skipped.
+            scenes: keep copies to cut windows from.
         """
         self.size, self.device, self.batch_size = size, device, batch_size
-        self.workers, self.max_pixels = workers, max_pixels
+        self.workers, self.max_pixels, self.scenes = workers, max_pixels, scenes
         self.skipped: list[tuple[str, str]] = []
 
     def batches(
@@ -223,7 +237,7 @@ class ImageLoader:
             return
 
         workers = min(resolve_workers(self.workers, self.device), len(images))
-        dataset = ImageDataset(images, self.size, self.max_pixels, preview)
+        dataset = ImageDataset(images, self.size, self.max_pixels, preview, self.scenes)
         if workers and not isinstance(images[0], MemoryImage):  # those need no process to read them
             yield from DataLoader(
                 dataset,
@@ -248,7 +262,8 @@ class ImageLoader:
         if height * width > self.max_pixels:
             return LoadedImage(frame.index, name, reason=f"{width} x {height} pixels, more than --max-pixels")
 
-        prepared = _prepare(DecodedImage(frame.rgb, width, height), frame.index, name, self.size, preview)
+        decoded = DecodedImage(frame.rgb, width, height)
+        prepared = _prepare(decoded, frame.index, name, self.size, preview, self.scenes)
         return replace(prepared, frame=frame.number, time=frame.time)
 
 

@@ -33,6 +33,7 @@ def describe(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:
         "k": len(predictor.names) or None,
         "thr": predictor.thresholds[0],
         "distance": predictor.options().get("distance"),
+        "objects": predictor.options().get("objects", "none"),
         **predictor.record(),
         "classes": list(predictor.classes),
         "seed": config.seed,

@@ -136,6 +136,7 @@ class _KeypointsEntry(Struct):
     class_score: float | None
     frame: int | None
     time: float | None
+    window: tuple[float, float, float, float] | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(values) for values in (self.xy, self.scores, self.replica_shares) if values is not None}
@@ -157,6 +158,7 @@ class _KeypointsEntry(Struct):
             self.class_score,
             self.frame,
             self.time,
+            self.window,
         )
 
 

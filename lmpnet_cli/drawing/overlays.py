@@ -6,7 +6,7 @@ import numpy as np
 from lmpnet_cli.data.images import Rgb
 from lmpnet_cli.data.loader import OVERLAY_SIDE
 from lmpnet_cli.drawing.colors import keypoint_color
-from lmpnet_cli.keypoints import Keypoints
+from lmpnet_cli.keypoints import Box, Keypoints
 
 MIN_OVERLAY_SIDE = 320  # pixels: images whose longer side is shorter are enlarged to it
 MANY = 20  # keypoints on an image: more are drawn as small dots without a number
@@ -21,6 +21,8 @@ def draw_overlay(rgb: Rgb, result: Keypoints) -> Rgb:
     """
     canvas = np.array(_resize_for_overlay(rgb), np.uint8)
     height, width = canvas.shape[:2]
+    if result.window not in (None, (0, 0, result.width, result.height)):
+        _draw_window(canvas, result.window, (width / result.width, height / result.height))
     canvas = _pad_thin(canvas)
 
     side, found = max(canvas.shape[:2]), np.flatnonzero(result.found).tolist()
@@ -31,6 +33,15 @@ def draw_overlay(rgb: Rgb, result: Keypoints) -> Rgb:
         y = (result.xy[index, 1] + 0.5) * height / result.height - 0.5
         disc(canvas, x, y, radius, str(index + 1) if numbered else "", keypoint_color(index))
     return canvas
+
+
+def _draw_window(canvas: Rgb, window: Box, scale: tuple[float, float]) -> None:
+    """Draw a thin white frame with a dark edge around a window, which is in pixels of the image."""
+    x, y, width, height = window
+    low = (round(x * scale[0]), round(y * scale[1]))
+    high = (round((x + width) * scale[0]) - 1, round((y + height) * scale[1]) - 1)
+    for thickness, color in ((3, (0, 0, 0)), (1, (255, 255, 255))):
+        cv2.rectangle(canvas, low, high, color, thickness)
 
 
 def _resize_for_overlay(rgb: Rgb) -> Rgb:

@@ -176,6 +176,7 @@ def _metrics(evaluator: Evaluator, config: EvaluateConfig, annotations: Annotati
         "left_out_because": dict(+evaluator.left_out) | annotations.left_out,
         "skipped": skipped_entries(evaluator.skipped),
         "method": evaluator.method,
+        "objects": config.objects,
         "distance": config.distance,
         "k": evaluator.k,
         "alpha": config.alpha,

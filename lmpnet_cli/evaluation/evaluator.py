@@ -216,7 +216,8 @@ def _process(
         evaluator.add_maps(output, kept)
         if part_evaluator is not None and kept:
             true_classes: list[str | None] = [images[index].class_name for index in kept]
-            part_evaluator.add(output, kept, evaluator.ground_truths[-len(kept) :], true_classes)
+            windows = [loaded[index].window for index in kept]
+            part_evaluator.add(output, kept, evaluator.ground_truths[-len(kept) :], true_classes, windows)
 
     for name, logits in predictions.logits.items():
         if logits is not None:

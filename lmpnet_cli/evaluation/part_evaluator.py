@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lmpnet_cli.evaluation.part_metrics import Points, in_box, read_maps
 from lmpnet_cli.evaluation.pck import GroundTruth
-from lmpnet_cli.keypoints import positions_in_image
+from lmpnet_cli.keypoints import Box, positions_in_image
 from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput
 from lmpnet_cli.model.part_head import PartHeadSpec, soft_argmax
 
@@ -41,6 +41,7 @@ class PartEvaluator:
         kept: Sequence[int],
         ground_truths: Sequence[GroundTruth],
         classes: Sequence[str | None],
+        windows: Sequence[Box | None] = (),
     ) -> None:
         """Add a batch.
 
@@ -48,16 +49,19 @@ class PartEvaluator:
             output: of the network for the whole batch.
             kept: indices of the images that are scored.
             ground_truths, classes: annotations and true classes of those images.
+            windows: those that the maps were laid over; empty where they were laid over whole images.
         """
         part_maps = self.model.part_maps(LMPNetOutput(output.maps[kept], output.logits[kept]))
         located = soft_argmax(part_maps[:, :-1])
         positions = located.positions.cpu().double().numpy()
 
-        for each, truth in zip(positions, ground_truths, strict=True):
-            self._xy.append(positions_in_image(each, output.map_size, truth.size))
+        landmarks = []
+        for each, truth, window in zip(positions, ground_truths, windows or [None] * len(kept), strict=True):
+            self._xy.append(positions_in_image(each, output.map_size, truth.size, window))
+            x, y, width, height = window or (0.0, 0.0, *truth.size)
+            landmarks.append((truth.landmarks + 0.5 - (x, y)) / (width, height))
         self._scores += list(located.scores.cpu().double().numpy())
-        landmarks = np.array([(truth.landmarks + 0.5) / truth.size for truth in ground_truths])
-        self._labels += list(read_maps(part_maps, landmarks))
+        self._labels += list(read_maps(part_maps, np.array(landmarks)))
         self.ground_truths += ground_truths
         self.classes += classes
 

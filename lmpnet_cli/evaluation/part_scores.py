@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lmpnet_cli.config import ModelConfig
+from lmpnet_cli.config import EvaluateConfig
 from lmpnet_cli.data.annotations import AnnotatedImage
 from lmpnet_cli.evaluation.baselines import image_centre, mean_shape, place_shape, random_points
 from lmpnet_cli.evaluation.evaluator import Evaluator
@@ -36,7 +36,7 @@ NOISE, NOISE_LIMIT = 0.2, 0.25  # EvalProtoPNet: standard deviation and limit, o
 
 
 def evaluate_parts(
-    config: ModelConfig,
+    config: EvaluateConfig,
     model: LMPNet,
     images: Sequence[AnnotatedImage],
     progress: Progress,
@@ -49,7 +49,7 @@ def evaluate_parts(
         task: what the progress says.
         change: applied to the normalised images.
     """
-    runner = open_runner(config, model, replica=False)
+    runner = open_runner(config, model, replica=False, windows=config.objects == "one")
     part_evaluator = PartEvaluator(model)
     evaluator = Evaluator("parts", part_evaluator.spec.k, {})
     progress.start(task, len(images))
@@ -60,9 +60,11 @@ def evaluate_parts(
             sizes = [(each.width, each.height) for each in loaded]
             kept = [index for index, image in enumerate(annotated) if evaluator.add(image, sizes[index], {})]
             if kept:
-                output = runner.run(pixels[kept], change)
+                seen, chosen = runner.look([loaded[index] for index in kept], pixels[kept])
+                output = runner.run(chosen, change)
                 classes = [annotated[index].class_name for index in kept]
-                part_evaluator.add(output, range(len(kept)), evaluator.ground_truths[-len(kept) :], classes)
+                windows = [each.window for each in seen]
+                part_evaluator.add(output, range(len(kept)), evaluator.ground_truths[-len(kept) :], classes, windows)
             progress.advance(len(loaded))
     return part_evaluator
 

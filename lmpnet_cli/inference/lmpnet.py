@@ -39,17 +39,22 @@ def to_keypoints(
         labels, probabilities: predicted class of each image.
     """
     results = []
+    for index in (index for index, image in enumerate(images) if image.empty):
+        for values in (positions, scores, replica_shares):
+            if values is not None:
+                values[index] = np.nan
     for index, image in enumerate(images):
         size = (image.width, image.height)
         results.append(
             Keypoints(
                 image.name,
                 *size,
-                positions_in_image(positions[index], map_size, size),
+                positions_in_image(positions[index], map_size, size, image.window),
                 scores[index],
                 None if replica_shares is None else replica_shares[index],
                 labels[index],
                 probabilities[index],
+                window=image.window,
             )
         )
     return results
@@ -127,9 +132,10 @@ class LMPNetPredictor:
 
     def options(self) -> dict[str, Any]:
         """Return the options of the method that decide where keypoints are."""
+        objects = {"objects": "one" if self.runner.finder else "none"}
         if self.method == "parts":
-            return {}
-        options = asdict(self.runner.reading) | {"replica": self.model.replica is not None}
+            return objects
+        options = objects | asdict(self.runner.reading) | {"replica": self.model.replica is not None}
         del options["iterations"]  # they decide nothing
         if not options["replica"]:
             options |= {"mask_radius": None, "fusion": None}
@@ -183,5 +189,5 @@ def open_lmpnet_predictor(config: KeypointConfig, model: LMPNet | None = None) -
 
     read_by = {each.name for each in fields(Reading)}
     reading = Reading(**{name: value for name, value in options.items() if name in read_by and value is not None})
-    runner = open_runner(config, model, bool(options.get("replica")), reading)
+    runner = open_runner(config, model, bool(options.get("replica")), reading, windows=options.get("objects") == "one")
     return LMPNetPredictor(runner, method, options.get("k"), thresholds)

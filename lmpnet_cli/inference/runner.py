@@ -11,6 +11,7 @@ from lmpnet_cli.config import ModelConfig
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import ImageLoader, LoadedImage
 from lmpnet_cli.errors import DeviceError
+from lmpnet_cli.inference.windows import ObjectFinder
 from lmpnet_cli.io.bundled import bundled_checkpoint
 from lmpnet_cli.io.checkpoints import file_sha256, load_checkpoint
 from lmpnet_cli.io.runtime import evaluating, resolve_device
@@ -28,6 +29,7 @@ class ModelRunner:
         checkpoint, checksum: file of the weights; None for a model that was given.
         size: side of the network input in pixels.
         at_once: images that fit into memory, where a whole batch did not.
+        finder: finds the windows that the networks see in place of whole images; None shows them the whole images.
     """
 
     def __init__(
@@ -37,7 +39,9 @@ class ModelRunner:
         checkpoint: Path | None = None,
         bfloat16: bool = False,
         reading: Reading = DEFAULT_READING,
+        finder: ObjectFinder | None = None,
     ) -> None:
+        self.finder = finder
         self.model, self.loader, self.bfloat16, self.reading = model, loader, bfloat16, reading
         self.device, self.size = loader.device, loader.size
         self.checkpoint = checkpoint
@@ -52,6 +56,10 @@ class ModelRunner:
     def checkpoint_record(self) -> dict[str, Any]:
         """Return name and checksum of the weights, for the results."""
         return {"name": self.checkpoint and self.checkpoint.name, "sha256": self.checksum}
+
+    def look(self, loaded: list[LoadedImage], pixels: Tensor) -> tuple[list[LoadedImage], Tensor]:
+        """Return what the networks see of a batch: windows where they are looked for, else the whole images."""
+        return (loaded, pixels) if self.finder is None else self.finder.look(loaded, pixels)
 
     def run(self, pixels: Tensor, change: Callable[[Tensor], Tensor] = lambda images: images) -> LMPNetOutput:
         """Run both networks on (B, 3, S, S) bytes; `change` is applied to the normalised images.
@@ -97,6 +105,7 @@ class ModelRunner:
         with evaluating(self.model):
             announced = self.at_once
             for loaded, pixels in self.loader.batches(images, progress, preview):
+                loaded, pixels = self.look(loaded, pixels)
                 output = self.run(pixels)
 
                 if self.at_once != announced:
@@ -117,7 +126,11 @@ def _memory_ran_out(error: RuntimeError) -> bool:
 
 
 def open_runner(
-    config: ModelConfig, model: LMPNet | None = None, replica: bool = True, reading: Reading = DEFAULT_READING
+    config: ModelConfig,
+    model: LMPNet | None = None,
+    replica: bool = True,
+    reading: Reading = DEFAULT_READING,
+    windows: bool = False,
 ) -> ModelRunner:
     """Open the model of `config` with an image loader for it.
 
@@ -125,6 +138,7 @@ def open_runner(
         model: a loaded model, in place of the checkpoint that `config` names; it stays where it is unless `config`
             names a device.
         replica: False removes the replica.
+        windows: read the maps in the window of the object, after a first look at the whole image.
 
     Raises:
         CheckpointError, DeviceError: when there is no such model or device.
@@ -134,12 +148,18 @@ def open_runner(
     checkpoint = config.checkpoint or (bundled_checkpoint() if model is None else None)
     opened = model.to(device) if model else load_checkpoint(checkpoint, str(device))
 
-    if not replica:  # a new pair; the caller's model keeps its replica and its mode
-        opened = LMPNet(opened.spec, opened.network, part_head=opened.part_head).to(device)
+    # a new pair; the caller's model keeps its replica and its mode
+    alone = LMPNet(opened.spec, opened.network, part_head=opened.part_head).to(device)
 
     size = config.size or opened.spec.input_size
     loader = ImageLoader(
-        size, device, batch_size=config.batch_size, workers=config.workers, max_pixels=config.max_pixels
+        size,
+        device,
+        batch_size=config.batch_size,
+        workers=config.workers,
+        max_pixels=config.max_pixels,
+        scenes=windows,
     )
-    # bfloat16 makes neighbouring cells equal, so it is used only where the user asks for it
-    return ModelRunner(opened, loader, checkpoint, bfloat16=config.precision == "bf16", reading=reading)
+    bfloat16 = config.precision == "bf16"  # it makes neighbouring cells equal, so only where the user asks for it
+    finder = ObjectFinder(ModelRunner(alone, loader, bfloat16=bfloat16)) if windows else None
+    return ModelRunner(opened if replica else alone, loader, checkpoint, bfloat16, reading, finder)

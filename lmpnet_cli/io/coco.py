@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoImage, predicted_class
-from lmpnet_cli.io.json_input import SchemaError, check, read_json
+from lmpnet_cli.io.json_input import SchemaError, check, dict_in, read_json
 from lmpnet_cli.keypoints import Keypoints
 
 FORMAT_VERSION = 1
@@ -67,7 +67,9 @@ def _annotation(result: Keypoints) -> dict[str, Any]:
         flat += [x, y, 2] if seen else [0, 0, 0]
 
     bbox = [0.0, 0.0, 0.0, 0.0]
-    if found.any():
+    if result.window is not None:
+        bbox = np.round(result.window, 2).tolist()
+    elif found.any():
         low, high = xy[found].min(axis=0), xy[found].max(axis=0)
         bbox = np.round([*low, *(high - low)], 2).tolist()
 
@@ -134,6 +136,12 @@ class ResultFile(Struct, kw_only=True):
 
     images: list[ResultImage]
     annotations: list[ResultAnnotation]
+    info: Any = None
+
+    @property
+    def has_windows(self) -> bool:
+        """Return whether each `bbox` is the window of an object, and not the extent of the keypoints."""
+        return dict_in(self.info).get("objects") == "one"
 
 
 def read_keypoints(path: str | Path) -> list[Keypoints]:
@@ -164,10 +172,10 @@ def parse_coco(document: Any) -> list[Keypoints]:
         raise SchemaError(f"an annotation belongs to image {orphan.image_id!r:.80}, which is not listed")
 
     ordered = sorted(file.annotations, key=lambda annotation: rank[annotation.image_id])
-    return [_parse_annotation(images[annotation.image_id], annotation) for annotation in ordered]
+    return [_parse_annotation(images[each.image_id], each, file.has_windows) for each in ordered]
 
 
-def _parse_annotation(image: ResultImage, annotation: ResultAnnotation) -> Keypoints:
+def _parse_annotation(image: ResultImage, annotation: ResultAnnotation, has_window: bool) -> Keypoints:
     points = np.array(annotation.keypoints, dtype=np.float64).reshape(-1, 3)
     found = points[:, 2] > 0
     if not (np.abs(points[found]) < FARTHEST).all():
@@ -176,6 +184,7 @@ def _parse_annotation(image: ResultImage, annotation: ResultAnnotation) -> Keypo
     scores = _column(annotation.keypoint_scores or [1.0] * len(points), len(points), "keypoint_scores")
     shares = annotation.keypoint_replica_shares
     predicted = predicted_class(annotation)
+    x, y, width, height = (annotation.bbox or [0.0] * 4)[:4]
     return Keypoints(
         file_name=image.file_name,
         width=int(image.width),
@@ -187,6 +196,7 @@ def _parse_annotation(image: ResultImage, annotation: ResultAnnotation) -> Keypo
         class_score=predicted.score,
         frame=image.frame,
         time=image.time,
+        window=(x, y, width, height) if has_window and width > 0 and height > 0 else None,
     )
 
 
