@@ -55,13 +55,16 @@ class PartEvaluator:
         located = soft_argmax(part_maps[:, :-1])
         positions = located.positions.cpu().double().numpy()
 
-        landmarks = []
+        shares = []
         for each, truth, window in zip(positions, ground_truths, windows or [None] * len(kept), strict=True):
             self._xy.append(positions_in_image(each, output.map_size, truth.size, window))
             x, y, width, height = window or (0.0, 0.0, *truth.size)
-            landmarks.append((truth.landmarks + 0.5 - (x, y)) / (width, height))
+            shares.append((truth.landmarks + 0.5 - (x, y)) / (width, height))
         self._scores += list(located.scores.cpu().double().numpy())
-        self._labels += list(read_maps(part_maps, np.array(landmarks)))
+        landmarks = np.array(shares)
+        labels = read_maps(part_maps, landmarks)
+        labels[((landmarks < 0) | (landmarks > 1)).any(2)] = self.spec.k  # outside the window there is background
+        self._labels += list(labels)
         self.ground_truths += ground_truths
         self.classes += classes
 

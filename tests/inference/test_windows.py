@@ -15,8 +15,11 @@ from lmpnet_cli.discovery.discover import discover
 from lmpnet_cli.discovery.store import Chunk
 from lmpnet_cli.drawing.overlays import draw_overlay
 from lmpnet_cli.errors import OptionError
+from lmpnet_cli.evaluation.part_evaluator import PartEvaluator
+from lmpnet_cli.evaluation.pck import GroundTruth
 from lmpnet_cli.inference import windows
 from lmpnet_cli.inference.windows import largest_region, object_share
+from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.coco import parse_coco, read_keypoints, to_coco
 from lmpnet_cli.keypoints import Keypoints, positions_in_image
 
@@ -114,6 +117,18 @@ def test_chunks_and_documents_keep_the_window_or_its_absence():
         assert Chunk.from_bytes(Chunk([keypoints], []).to_bytes()).keypoints[0].window == window
         document = to_coco([keypoints], {"objects": "one" if window else "none"}, ["kp1"])
         assert parse_coco(document)[0].window == window
+
+
+def test_parts_are_read_in_the_window_and_landmarks_outside_are_background(named):
+    model = load_checkpoint(named)
+    with torch.inference_mode():
+        output = model(torch.randn(1, 3, 64, 64))
+    landmarks = np.array([[20.0, 40.0], [5.0, 40.0], [20.0, 90.0], [np.nan, np.nan]])
+    evaluator = PartEvaluator(model)
+    evaluator.add(output, [0], [GroundTruth(landmarks, (100, 100), None)], ["a"], [WINDOW])
+    x, y, width, height = WINDOW
+    assert ((evaluator.xy >= (x - 0.5, y - 0.5)) & (evaluator.xy <= (x + width, y + height))).all()
+    assert evaluator.labels[0, 1:].tolist() == [3, 3, -1]
 
 
 def test_an_image_without_an_object_has_no_keypoint(folder, named, monkeypatch, tmp_path):
