@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoImage, predicted_class
 from lmpnet_cli.io.json_input import SchemaError, check, dict_in, read_json
-from lmpnet_cli.keypoints import Keypoints
+from lmpnet_cli.keypoints import Box, Keypoints
 
 FORMAT_VERSION = 1
 FARTHEST = 1e9  # pixels; larger coordinates overflow in later arithmetic
@@ -184,7 +184,6 @@ def _parse_annotation(image: ResultImage, annotation: ResultAnnotation, has_wind
     scores = _column(annotation.keypoint_scores or [1.0] * len(points), len(points), "keypoint_scores")
     shares = annotation.keypoint_replica_shares
     predicted = predicted_class(annotation)
-    x, y, width, height = (annotation.bbox or [0.0] * 4)[:4]
     return Keypoints(
         file_name=image.file_name,
         width=int(image.width),
@@ -196,8 +195,16 @@ def _parse_annotation(image: ResultImage, annotation: ResultAnnotation, has_wind
         class_score=predicted.score,
         frame=image.frame,
         time=image.time,
-        window=(x, y, width, height) if has_window and width > 0 and height > 0 else None,
+        window=_window(image, annotation.bbox) if has_window else None,
     )
+
+
+def _window(image: ResultImage, bbox: Sequence[float] | None) -> Box | None:
+    """Return the window of an object; None where none was found, whose `bbox` is empty."""
+    x, y, width, height = (bbox or [0.0] * 4)[:4]
+    if not all(abs(value) < FARTHEST for value in (x, y, width, height)):
+        raise SchemaError(f"the bbox of {image.file_name!r:.80} is not a box")
+    return (x, y, width, height) if width > 0 and height > 0 else None
 
 
 def _column(values: Sequence[float | None], count: int, name: str) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from lmpnet_cli.inference import windows
 from lmpnet_cli.inference.windows import largest_region, object_share
 from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.coco import parse_coco, read_keypoints, to_coco
+from lmpnet_cli.io.json_input import SchemaError
 from lmpnet_cli.keypoints import Keypoints, positions_in_image
 
 OPTIONS = {"workers": 0, "device": "cpu", "objects": "one"}
@@ -117,6 +118,15 @@ def test_chunks_and_documents_keep_the_window_or_its_absence():
         assert Chunk.from_bytes(Chunk([keypoints], []).to_bytes()).keypoints[0].window == window
         document = to_coco([keypoints], {"objects": "one" if window else "none"}, ["kp1"])
         assert parse_coco(document)[0].window == window
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), 1e300])
+def test_a_window_that_is_none_is_one_message(wrong):
+    keypoints = Keypoints("a.jpg", 100, 100, np.array([[1.0, 2.0]]), np.array([0.5]), window=WINDOW)
+    document = to_coco([keypoints], {"objects": "one"}, ["kp1"])
+    document["annotations"][0]["bbox"][2] = wrong
+    with pytest.raises(SchemaError, match=r"the bbox of 'a\.jpg' is not a box"):
+        parse_coco(document)
 
 
 def test_parts_are_read_in_the_window_and_landmarks_outside_are_background(named):
