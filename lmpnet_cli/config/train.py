@@ -185,17 +185,20 @@ class TrainConfig(RunConfig):
         return None if self.init in ("pretrained", "none") else Path(self.init)
 
     @property
-    def starts_from_init(self) -> bool:
-        """Return whether the training reads the initial weights of --init."""
-        only_from_network = self.network_from is not None and self.replica_from_network
-        return not self.resume and not only_from_network
+    def uses_init(self) -> bool:
+        """Return whether a network starts from the initial weights of --init."""
+        return self.network_from is None or not self.replica_from_network
+
+    @property
+    def reads_init(self) -> bool:
+        """Return whether this run reads them: one that resumes has its own weights."""
+        return self.uses_init and not self.resume
 
     def record(self) -> dict[str, Any]:
         """Return the options as a checkpoint stores them: names of data and weights without the folders they are in."""
         kept = {name: value for name, value in self.options().items() if name not in ("out", "overwrite", "resume")}
-        network_from = None if self.network_from is None else self.network_from.name
         return kept | {
             "data": [path.absolute().name for path in self.data],
-            "init": PurePath(self.init).name if network_from is None or not self.replica_from_network else None,
-            "network_from": network_from,
+            "init": PurePath(self.init).name if self.uses_init else None,
+            "network_from": self.network_from and self.network_from.name,
         }

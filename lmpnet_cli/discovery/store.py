@@ -26,7 +26,7 @@ from lmpnet_cli.errors import InputError, OutputError
 from lmpnet_cli.io.files import TEMPORARY_PREFIX
 from lmpnet_cli.io.json_input import SchemaError, check, parse_json, refuse_nan
 from lmpnet_cli.io.storage import Folder, open_folder
-from lmpnet_cli.keypoints import Keypoints
+from lmpnet_cli.keypoints import Box, Keypoints
 
 LOCAL_CHUNKS = ".chunks"  # the folder in --out where a local run keeps its chunks
 MANIFEST = "manifest.json"
@@ -136,7 +136,7 @@ class _KeypointsEntry(Struct):
     class_score: float | None
     frame: int | None
     time: float | None
-    window: tuple[float, float, float, float] | None = None
+    window: Box | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(values) for values in (self.xy, self.scores, self.replica_shares) if values is not None}

@@ -55,13 +55,14 @@ class PartEvaluator:
         located = soft_argmax(part_maps[:, :-1])
         positions = located.positions.cpu().double().numpy()
 
-        shares = []
-        for each, truth, window in zip(positions, ground_truths, windows or [None] * len(kept), strict=True):
+        seen = [
+            window or (0.0, 0.0, *truth.size)
+            for truth, window in zip(ground_truths, windows or [None] * len(kept), strict=True)
+        ]
+        for each, truth, window in zip(positions, ground_truths, seen, strict=True):
             self._xy.append(positions_in_image(each, output.map_size, truth.size, window))
-            x, y, width, height = window or (0.0, 0.0, *truth.size)
-            shares.append((truth.landmarks + 0.5 - (x, y)) / (width, height))
         self._scores += list(located.scores.cpu().double().numpy())
-        landmarks = np.array(shares)
+        landmarks = in_box(np.array([truth.landmarks for truth in ground_truths]) + 0.5, np.array(seen))
         labels = read_maps(part_maps, landmarks)
         labels[((landmarks < 0) | (landmarks > 1)).any(2)] = self.spec.k  # outside the window there is background
         self._labels += list(labels)

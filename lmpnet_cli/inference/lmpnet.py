@@ -39,10 +39,10 @@ def to_keypoints(
         labels, probabilities: predicted class of each image.
     """
     results = []
-    for index in (index for index, image in enumerate(images) if image.empty):
-        for values in (positions, scores, replica_shares):
-            if values is not None:
-                values[index] = np.nan
+    empty = [image.empty for image in images]
+    for values in (positions, scores, replica_shares):
+        if values is not None:
+            values[empty] = np.nan
     for index, image in enumerate(images):
         size = (image.width, image.height)
         results.append(

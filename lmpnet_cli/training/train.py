@@ -23,7 +23,7 @@ from lmpnet_cli.config import PartsConfig, Paths, TrainConfig, as_paths, default
 from lmpnet_cli.config.options import flag_of
 from lmpnet_cli.data.datasets import ClassData, hold_out, read_classes
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
-from lmpnet_cli.io.checkpoints import parse_spec, read_header
+from lmpnet_cli.io.checkpoints import load_checkpoint, read_header
 from lmpnet_cli.io.coco import skipped_entries
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import write_run
@@ -129,12 +129,12 @@ def _as_the_weights_state(config: TrainConfig, progress: Progress) -> TrainConfi
         CheckpointError: if the weights are not available, or do not fit the network.
     """
     plan(_backbone_spec(config))
-    if config.init == "pretrained" and config.starts_from_init:
+    if config.init == "pretrained" and config.reads_init:
         check_pretrained(config.backbone)
 
     stated, source = dict.fromkeys(("stride_in_1x1", "caffe_pooling"), False), config.init
     if config.network_from is not None and not config.resume:
-        backbone = parse_spec(read_header(config.network_from)["spec"]).backbone
+        backbone = load_checkpoint(config.network_from).spec.backbone
         stated, source = {name: getattr(backbone, name) for name in stated}, str(config.network_from)
     elif config.init_file is not None:
         stated = stated_options(check_initial_weights(_backbone_spec(config), config.init_file))
@@ -271,14 +271,14 @@ def initial_model(config: TrainConfig, classes: tuple[str, ...]) -> tuple[LMPNet
         reject=config.background > 0,
     )
     seed_everything(config.seed)
-    pretrained = config.init == "pretrained" and config.starts_from_init
+    pretrained = config.init == "pretrained" and config.reads_init
     model = build(spec, replica=config.replica_epochs > 0, pretrained=pretrained)
 
     metadata: dict[str, str] = {}
     for network in (model.network, model.replica):
         if network is None:
             continue
-        if config.init_file is not None and config.starts_from_init:
+        if config.init_file is not None and config.reads_init:
             metadata = load_initial_weights(network.backbone, config.init_file)
         if config.frozen_layer is not None:
             network.backbone.freeze_through(config.frozen_layer)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from runs import TINY, history, same, weights
+from safetensors.torch import save_file
 
 from lmpnet_cli.errors import CheckpointError, OptionError, TrainingError
 from lmpnet_cli.io.checkpoints import load_checkpoint, read_header
@@ -190,6 +191,9 @@ def test_a_network_of_other_options_or_classes_is_refused(few_birds, whole, tmp_
     options = TINY | {"network_from": whole / "lmpnet.safetensors"}
     with pytest.raises(CheckpointError, match=r"was trained with --epsilon 0\.1\. Pass the same"):
         train(few_birds, out=tmp_path / "run", **options | {"epsilon": 0.05})
+    save_file({}, tmp_path / "foreign.safetensors", metadata={"lmpnet": '{"format_version": 1}'})
+    with pytest.raises(CheckpointError, match=r"foreign\.safetensors does not fit its own description"):
+        train(few_birds, out=tmp_path / "run", **options | {"network_from": tmp_path / "foreign.safetensors"})
     for name in ("heron", "egret"):
         (tmp_path / "others" / name).mkdir(parents=True)
         for index in range(4):
