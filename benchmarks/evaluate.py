@@ -38,7 +38,16 @@ def measure(data: Path, repeats: int = 3) -> tuple[list[str], str]:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "out"
             started = time.perf_counter()
-            evaluate(data, model=runner.model, method="lmpnet", out=out, thr=thresholds, device="cpu", parts=False)
+            evaluate(
+                data,
+                model=runner.model,
+                method="lmpnet",
+                objects="none",
+                out=out,
+                thr=thresholds,
+                device="cpu",
+                parts=False,
+            )
             return time.perf_counter() - started
 
     lines = ["## eval", "", "| thresholds | forward, images/s | eval, images/s | eval over forward |"]

@@ -205,7 +205,7 @@ def measure(options: argparse.Namespace, step: Steps) -> dict[str, Any]:
     recipe += ["--size", 224, "--epochs", options.epochs, "--learning-rate", 0.02]
     recipe += ["--val-fraction", 0, "--seed", options.seed]
     replica = ["--replica-epochs", options.replica_epochs, "--replica-from-network"]
-    paper_method = ["--method", "lmpnet", "--thr", 3, "--thr", 2, "--thr", 1]
+    paper_method = ["--method", "lmpnet", "--objects", "none", "--thr", 3, "--thr", 2, "--thr", 1]
     weights = {name: work / slug(name) / "lmpnet.safetensors" for name in POOLINGS}
 
     def evaluated(folder: Path, *arguments: Any) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from lmpnet_cli.inference.runner import ModelRunner, open_runner
 from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.files import write_json
 from lmpnet_cli.io.runtime import fast_bfloat16
-from lmpnet_cli.keypoints import keypoint_names
+from lmpnet_cli.keypoints import Box, keypoint_names
 from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput
 from lmpnet_cli.model.part_head import PartHead, PartHeadSpec
 from lmpnet_cli.parts import fit
@@ -52,12 +52,13 @@ class AnnotatedFeatures:
 
     Attributes:
         features: (N, directions + 1, H, W).
-        ground_truths, classes: of the same images.
+        ground_truths, classes, windows: of the same images.
     """
 
     features: Tensor
     ground_truths: list[GroundTruth]
     classes: list[str | None]
+    windows: list[Box | None]
 
 
 def annotated_features(runner: ModelRunner, reducer: PartHead, images: Sequence[AnnotatedImage]) -> AnnotatedFeatures:
@@ -67,17 +68,19 @@ def annotated_features(runner: ModelRunner, reducer: PartHead, images: Sequence[
         reducer: a part head that projects maps to features.
     """
     evaluator = Evaluator("parts", 1, {})
-    features, classes = [], []
+    features, classes, windows = [], [], []
     with torch.inference_mode():
         for loaded, pixels in runner.loader.batches([image.listed for image in images], Progress()):
-            annotated = [images[each.index] for each in loaded]
-            sizes = [(each.width, each.height) for each in loaded]
-            kept = [index for index, image in enumerate(annotated) if evaluator.add(image, sizes[index], {})]
+            for seen, chosen in runner.looks(loaded, pixels):
+                annotated = [images[each.index] for each in seen]
+                sizes = [(each.width, each.height) for each in seen]
+                kept = [index for index, image in enumerate(annotated) if evaluator.add(image, sizes[index], {})]
 
-            cells = reducer.cells(runner.run(pixels).maps)[kept]
-            features.append(cells.permute(0, 3, 1, 2))
-            classes += [annotated[index].class_name for index in kept]
-    return AnnotatedFeatures(torch.cat(features), evaluator.ground_truths, classes)
+                cells = reducer.cells(runner.run(chosen).maps)[kept]
+                features.append(cells.permute(0, 3, 1, 2))
+                classes += [annotated[index].class_name for index in kept]
+                windows += [seen[index].window for index in kept]
+    return AnnotatedFeatures(torch.cat(features), evaluator.ground_truths, classes, windows)
 
 
 def evaluate_part_head(model: LMPNet, part_head: PartHead, given: AnnotatedFeatures) -> PartEvaluator:
@@ -95,7 +98,8 @@ def evaluate_part_head(model: LMPNet, part_head: PartHead, given: AnnotatedFeatu
             block = slice(start, start + BLOCK)
             features = given.features[block]
             output = LMPNetOutput(features, torch.zeros(len(features), len(model.spec.classes)))
-            evaluator.add(output, range(len(features)), given.ground_truths[block], given.classes[block])
+            rows, truths = range(len(features)), given.ground_truths[block]
+            evaluator.add(output, rows, truths, given.classes[block], given.windows[block])
     return evaluator
 
 
@@ -133,12 +137,14 @@ def split_images(annotations: Annotations, learn_from: Sequence[Path], hold_out:
 
 
 def gather_features(config: PartsConfig, model: LMPNet, images: Sequence[ListedImage]) -> fit.FeatureBank:
-    """Compute the features that parts are learned from, in bfloat16 where that is faster, as `lmpnet parts` does."""
+    """Learn the object head of a model, and compute the features of its parts, as `lmpnet parts` does."""
     order = np.random.default_rng(0).permutation(len(images))[: config.images]
     if fast_bfloat16(torch.device("cpu")):
         config = replace(config, precision="bf16")
-    runner = open_runner(config, model, replica=False)
-    return fit.gather_features(runner, [images[index] for index in order], 0, Progress())
+    runner = open_runner(config, model, replica=False, objects=1)
+    chosen = [images[index] for index in order]
+    model.object_head = fit.look_for_objects(runner, chosen, 0, Progress())
+    return fit.gather_features(runner, chosen, 0, Progress())
 
 
 def main() -> None:
@@ -167,7 +173,7 @@ def main() -> None:
     directions = bank.reduction["projection"].shape[1]
     reducer = PartHead(PartHeadSpec((), bank.channels, directions))
     reducer.load_state_dict(bank.reduction, strict=False)
-    runner = open_runner(config, model, replica=False)
+    runner = open_runner(config, model, replica=False, objects=1)
     training = annotated_features(runner, reducer, images.training)
     test = annotated_features(runner, reducer, images.test)
     print(f"annotated images: {time.perf_counter() - started:.0f} s", flush=True)

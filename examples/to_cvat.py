@@ -4,7 +4,7 @@
 
 Without PHOTOS the program uses the drawn birds beside it. The command line does the same:
 
-    lmpnet discover PHOTOS --export cvat --report
+    lmpnet discover PHOTOS --method parts --export cvat --report
 """
 
 import argparse
@@ -22,15 +22,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("for-cvat"))
     given = parser.parse_args()
 
-    # name the parts of the bundled model; for other models look at the parts.png of `lmpnet parts` first
-    names = "breast,crown,beak,tail,wing"
-    named = lmpnet.learn_parts(names=names, out=given.out / "model", overwrite=True)
-    assert named.out is not None
-    model = lmpnet.load_checkpoint(named.out / "lmpnet.safetensors")
-
+    # the parts of the bundled model have names; to name those of another one, look at the parts.png of `lmpnet parts`
     found = lmpnet.discover(
         given.photos,
-        model=model,
         method="parts",
         out=given.out,
         overwrite=True,

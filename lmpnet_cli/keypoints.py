@@ -7,16 +7,18 @@ W x H image has its centre at ((column + 0.5) W / w - 0.5, (row + 0.5) H / h - 0
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels; the whole image is 0, 0, W, H
+NO_OBJECT: Box = (0.0, 0.0, 0.0, 0.0)  # the window of an image on which no object was found
 
 
 @dataclass(frozen=True)
 class Keypoints:
-    """The keypoints found on one image.
+    """The keypoints of one object, or of one image where objects were not looked for.
 
     Attributes:
         file_name: POSIX path relative to the searched folder.
@@ -26,7 +28,8 @@ class Keypoints:
         replica_shares: (K,) share of the votes that came from the replica, in [0, 1]; NaN where not found.
         class_name, class_score: the predicted class and its probability.
         frame, time: number (0-based) and time in seconds of a video frame.
-        window: the part of the image in which the object was looked for; None for the whole image.
+        window: the part of the image that holds the object; None where objects were not looked for, `NO_OBJECT` where
+            none was found.
     """
 
     file_name: str
@@ -50,6 +53,11 @@ class Keypoints:
         """Return (K,) booleans, True where a keypoint was found."""
         return ~np.isnan(self.xy[:, 0])
 
+    @property
+    def empty(self) -> bool:
+        """Return whether objects were looked for on the image, and none was found."""
+        return self.window == NO_OBJECT
+
     def found_only(self) -> "Keypoints":
         """Return the keypoints that were found, without the missing ones."""
         shares = None if self.replica_shares is None else self.replica_shares[self.found]
@@ -59,6 +67,11 @@ class Keypoints:
         """Return at least `k` keypoints: missing ones follow where there are fewer."""
         shares = None if self.replica_shares is None else padded_rows(self.replica_shares, k)
         return replace(self, xy=padded_rows(self.xy, k), scores=padded_rows(self.scores, k), replica_shares=shares)
+
+
+def by_image(results: Iterable[Keypoints]) -> list[list[Keypoints]]:
+    """Return the keypoints of the objects of each image; those of one image follow each other."""
+    return [list(group) for _, group in groupby(results, key=lambda each: each.file_name)]
 
 
 def padded_rows(rows: NDArray[np.float64], k: int) -> NDArray[np.float64]:

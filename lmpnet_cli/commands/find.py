@@ -30,7 +30,8 @@ def discover(config: DiscoverConfig, terminal: Terminal) -> None:
 
     result = terminal.run(run, config, unfinished=config.out and config.out / LOCAL_CHUNKS)
 
-    document = document_of(result) | {"keypoints": sum(int(each.found.sum()) for each in result.keypoints)}
+    found = sum(int(each.found.sum()) for each in result.keypoints)
+    document = document_of(result) | {"images": result.images, "keypoints": found, **result.objects}
     files = ("keypoints.json", "overlays", "overview.jpg", "panels", "exports", "report.html")
     terminal.summarize("discover", config, result, _found(document), files, document)
 
@@ -53,8 +54,15 @@ def _discover_on_ray(config: DiscoverConfig, terminal: Terminal) -> None:
 
 def _found(document: dict[str, Any]) -> dict[str, str]:
     """Return the row with the number of keypoints that were found, for a summary."""
-    found, images = document["keypoints"], document["images"]
-    return {"keypoints": f"{found} ({found / images:.2f} of {len(document['names'])} per image)"}
+    found, images, each = document["keypoints"], document["images"], "image"
+    facts = {}
+    if (objects := document.get("objects_found")) is not None:
+        empty = document["images_without_object"]
+        without = f" ({empty} {'image' if empty == 1 else 'images'} without one)" if empty else ""
+        facts["objects"] = f"{objects}{without}"
+        if objects:
+            images, each = objects, "object"
+    return facts | {"keypoints": f"{found} ({found / images:.2f} of {len(document['names'])} per {each})"}
 
 
 @takes(MergeConfig, out=default_out("merge"))

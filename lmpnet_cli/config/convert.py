@@ -56,6 +56,10 @@ class ReportConfig(ResultsConfig):
         high=4096,
     )
 
+    classes: bool = option(
+        False, "Show the classes that the bundled model predicts; it knows only those of its training.", OUTPUT
+    )
+
     def _check(self) -> None:
         super()._check()
         if self.result.name == "keypoints.json":

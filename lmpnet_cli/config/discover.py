@@ -15,7 +15,7 @@ from lmpnet_cli.errors import OptionError
 VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 ONNX_SUFFIX = ".onnx"
 # options that are fixed in an ONNX model: each may be given if it agrees with the model
-FIXED_IN_ONNX = ("method", "k", "thr", "size", *options_of(ReadingConfig))
+FIXED_IN_ONNX = ("method", "k", "thr", "size", "objects", "max_objects", *options_of(ReadingConfig))
 
 
 class DiscoverConfig(ReportOption, KeypointConfig):
@@ -99,10 +99,11 @@ class DiscoverConfig(ReportOption, KeypointConfig):
         unused = super()._unused()
         if self.method is None:  # the ONNX model knows it
             named = {name for name, each in options_of(self).items() if each.methods}
-            unused = dict.fromkeys(named.difference(FIXED_IN_ONNX), self._not_with("an ONNX model"))
+            usable = {*FIXED_IN_ONNX, "boxes", "min_confidence"}
+            unused = dict.fromkeys(named.difference(usable), self._not_with("an ONNX model"))
         if self.backend_used == "onnx":
             # an ONNX model has positions, but not the maps of Algorithm 1
-            unused |= dict.fromkeys(("iterations", "objects"), self._not_with("--backend onnx"))
+            unused["iterations"] = self._not_with("--backend onnx")
         if self.backend != "ray":
             unused["actors"] = "needs --backend ray"
         if self.video is None:
@@ -134,7 +135,7 @@ class DiscoverConfig(ReportOption, KeypointConfig):
     def _check_video(self, video: Path) -> None:
         if len(self.images) > 1:
             raise OptionError(f"{video} is a video: pass it alone, and run `lmpnet discover` once for each video.")
-        self._refuse("a video", "shard", "resume", backend="ray")
+        self._refuse("a video", "shard", "resume", "boxes", backend="ray")
         if files := [name for name in self.export if name in OF_FILES]:
             raise OptionError(
                 f"--export {files[0]} needs image files, and the frames of a video have none. Extract the frames "

@@ -49,7 +49,7 @@ class EvaluateConfig(ReportOption, AnnotatedConfig):
         if self.thr == ():
             raise OptionError("--thr needs at least one value.")
         if self.stability:
-            self._refuse("--stability", "predictions", parts=False, method="saliency", objects="one")
+            self._refuse("--stability", "predictions", parts=False, method="saliency", objects="all")
 
 
 class SaliencyHistogramConfig(AnnotatedConfig):
@@ -58,3 +58,7 @@ class SaliencyHistogramConfig(AnnotatedConfig):
     method: Method | None = same_as(KeypointConfig, "method", default="saliency")
     alpha: float = same_as(AnnotatedConfig, "alpha", help="Tolerance: fraction of the image's shorter side.")
     thr: float | None = erasing_distance()
+
+    def _check(self) -> None:
+        super()._check()
+        self._refuse("lmpnet salient", "boxes", objects="all")

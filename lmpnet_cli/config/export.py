@@ -5,7 +5,7 @@ from typing import Literal
 
 from lmpnet_cli.config.discover import ONNX_SUFFIX, DiscoverConfig
 from lmpnet_cli.config.lmpnet import erasing_distance
-from lmpnet_cli.config.method import MethodConfig
+from lmpnet_cli.config.method import KeypointConfig, MethodConfig
 from lmpnet_cli.config.options import REQUIRED, same_as
 from lmpnet_cli.config.run import CheckpointConfig, OutputConfig
 from lmpnet_cli.errors import OptionError
@@ -21,6 +21,11 @@ class ExportConfig(OutputConfig, CheckpointConfig, MethodConfig):
         help="How keypoints are found: lmpnet (keypoint i is the i-th found) or parts (the same part on every image).",
     )
     thr: float | None = erasing_distance()
+    objects: Literal["none", "one", "all"] | None = same_as(KeypointConfig, "objects", shown="one")
+    max_objects: int | None = same_as(KeypointConfig, "max_objects")
+
+    def _unused(self) -> dict[str, str]:
+        return super()._unused() | ({} if self.objects == "all" else {"max_objects": "needs --objects all"})
 
     def _check(self) -> None:
         super()._check()

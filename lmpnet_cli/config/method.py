@@ -1,5 +1,6 @@
 """The choice of the method, and what the commands that find keypoints share."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from lmpnet_cli.config.lmpnet import LMPNetConfig, ReadingConfig
@@ -92,16 +93,54 @@ class KeypointConfig(ModelConfig, MethodConfig, LMPNetConfig, SaliencyConfig):
         shown=f"{DEFAULT_KEYPOINTS}; all with --method saliency; that number with --method parts",
         high=MAX_POINTS,
     )
-    objects: Literal["none", "one"] | None = option(
-        "none",
-        "one: look at the whole image for the most prominent object, then find its keypoints in a window around it. "
-        "none: find keypoints in the whole image, as in the paper.",
+    objects: Literal["none", "one", "all"] | None = option(
+        "one",
+        "Look at the whole image first, then find keypoints in a window around the most prominent object (one) or "
+        "around every object (all). none: find keypoints in the whole image, as in the paper.",
+        shown="one; all with --boxes",
         methods=("lmpnet", "parts"),
         decides=True,
     )
+    boxes: Path | None = option(
+        None,
+        "Take the windows from this file in place of the first look: COCO annotations or results, output of "
+        "MegaDetector, a CUB folder, or CSV with the columns file_name, x, y, width, height.",
+        methods=("lmpnet", "parts"),
+        decides=True,
+    )
+    min_confidence: float | None = option(
+        0.2, "Ignore boxes with a lower confidence.", low=0, high=1, methods=("lmpnet", "parts"), decides=True
+    )
+    max_objects: int | None = option(
+        20, "Largest number of objects per image.", low=1, high=1000, methods=("lmpnet", "parts"), decides=True
+    )
     batch_size: int = same_as(RunConfig, "batch_size", help="Images (for saliency, occluded copies) per forward pass.")
+
+    def _unused(self) -> dict[str, str]:
+        unused = super()._unused()
+        if self.method in ("lmpnet", "parts") and "objects" not in unused:
+            if self.boxes is None:
+                unused["min_confidence"] = "needs --boxes"
+            elif self.objects == "none":
+                unused["boxes"] = self._not_with("--objects none")
+            if self.objects != "all":
+                unused["max_objects"] = "needs --objects all"
+        return unused
+
+    def _fill_in(self) -> None:
+        reads_maps = self.method != "saliency" and self._without_method() is None
+        if self.boxes is not None and self.objects is None and reads_maps:
+            self._set("objects", "all")
+        super()._fill_in()
 
     def _check(self) -> None:
         super()._check()
         if self.checkpoint is not None:
             self._refuse("--checkpoint", "classifier")
+
+    @property
+    def objects_at_most(self) -> int:
+        """Return the largest number of objects that are looked for on an image; 0 where the whole image is read."""
+        if self.objects == "all":
+            return self.max_objects or 1
+        return int(self.objects == "one")

@@ -14,7 +14,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from lmpnet_cli.data.datasets import cub_image_path, cub_root, read_cub, read_table
-from lmpnet_cli.data.listing import LEADS_OUT, Inside, ListedImage, bounds, stays_inside
+from lmpnet_cli.data.listing import LEADS_OUT, GivenBox, Inside, ListedImage, bounds, stays_inside
 from lmpnet_cli.errors import DatasetError, InputError
 from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoCategory, CocoImage, Id
 from lmpnet_cli.io.json_input import read_document
@@ -26,7 +26,7 @@ ADVICE = "Pass a CUB folder, or a COCO keypoint .json beside its images."
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """One image and its annotations.
+    """One object on an image and its annotations.
 
     Attributes:
         id: the image id of the CUB or COCO annotations.
@@ -35,6 +35,7 @@ class AnnotatedImage:
         class_name: None where the annotations have no classes.
         size: width and height as the annotations state them, or None.
         refused: the reason why the image must not be read; empty where it may be.
+        given: boxes of the objects on the image, where another program knows them (`--boxes`).
     """
 
     id: str
@@ -45,11 +46,12 @@ class AnnotatedImage:
     class_name: str | None
     size: tuple[int, int] | None = None
     refused: str = ""
+    given: tuple[GivenBox, ...] = ()
 
     @property
     def listed(self) -> ListedImage:
         """Return the image without its annotations."""
-        return ListedImage(self.path, self.name, self.refused)
+        return ListedImage(self.path, self.name, self.refused, self.given)
 
     @property
     def visible(self) -> NDArray[np.float64]:
@@ -75,10 +77,13 @@ class Annotations:
     left_out: dict[str, int] = field(default_factory=dict)
 
 
-def read_annotations(data: Path, split: str = "test", follow_links: bool = False) -> Annotations:
+def read_annotations(
+    data: Path, split: str = "test", follow_links: bool = False, every_object: bool = False
+) -> Annotations:
     """Read a CUB folder (one `split` of its official split) or a COCO keypoint file.
 
     Args:
+        every_object: return each object of an image by itself; else an image with several has no visible landmark.
         follow_links: follow symbolic links that point outside the folder.
 
     Raises:
@@ -86,7 +91,7 @@ def read_annotations(data: Path, split: str = "test", follow_links: bool = False
         DatasetError: when the files do not fit together, or the split is empty.
     """
     if data.is_file():
-        return _read_coco(data, follow_links)
+        return _read_coco(data, follow_links, every_object)
     if not data.is_dir():
         raise InputError(f"Data set {data} not found. Pass a CUB folder, or a COCO keypoint file beside its images.")
 
@@ -98,7 +103,7 @@ def read_annotations(data: Path, split: str = "test", follow_links: bool = False
     if len(files) == 1:
         if inside is not None and files[0] not in inside:
             raise DatasetError(f"{files[0]} is {LEADS_OUT}.")
-        return _read_coco(files[0], follow_links)
+        return _read_coco(files[0], follow_links, every_object)
     raise DatasetError(
         f"{data} must contain either images.txt of the CUB layout or exactly one COCO keypoint .json. If it contains "
         "several .json files, pass one of them."
@@ -172,8 +177,8 @@ class _CocoFile(Struct, kw_only=True):
     categories: list[CocoCategory]
 
 
-def _read_coco(path: Path, follow_links: bool) -> Annotations:
-    """Read a COCO file; images without keypoints or with several objects get no visible landmark, and no score."""
+def _read_coco(path: Path, follow_links: bool, every_object: bool) -> Annotations:
+    """Read a COCO file; images without keypoints get no visible landmark, and no score."""
     file = read_document(path, _CocoFile, NO_COCO, ADVICE)
     names = next((tuple(category.keypoints) for category in file.categories if category.keypoints), None)
     if names is None:
@@ -187,14 +192,18 @@ def _read_coco(path: Path, follow_links: bool) -> Annotations:
     left_out: Counter[str] = Counter()
     objects = _objects(file.images, annotated, left_out)
     hidden = _hidden(len(names))
-    images = [_coco_image(path, image, objects[image.id], hidden, left_out) for image in file.images]
+    images = [
+        _coco_image(path, image, group, hidden, left_out)
+        for image in file.images
+        for group in _groups(objects[image.id], every_object)
+    ]
     if not any(objects.values()):
         raise DatasetError(f"{path} contains no annotations with labelled keypoints for its images.")
 
     inside = bounds(path.parent, follow_links)
     if inside is not None:
         images = [image if image.path in inside else replace(image, refused=LEADS_OUT) for image in images]
-    listed = tuple((image.id, image.name) for image in images)
+    listed = tuple((str(image.id), image.file_name) for image in file.images)
     by_name = tuple(sorted(images, key=lambda image: image.name))
     return Annotations(path.stem, by_name, names, listed, (), dict(+left_out))
 
@@ -213,6 +222,11 @@ def _objects(
         else:
             left_out["annotations of no listed image"] += 1
     return objects
+
+
+def _groups(objects: list[CocoAnnotation], every_object: bool) -> list[list[CocoAnnotation]]:
+    """Return the objects of an image one by one, where that is wanted."""
+    return [[each] for each in objects] if every_object and objects else [objects]
 
 
 def _coco_image(

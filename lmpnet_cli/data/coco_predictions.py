@@ -120,7 +120,7 @@ def _result_entries(results: Sequence[CocoAnnotation], listed: Sequence[tuple[st
 
 def _file_entries(file: _AnnotationFile, listed: Sequence[tuple[str, str]], left_out: Counter[str]) -> list[_Entry]:
     images = {image.id: image for image in file.images}
-    match = _match([image.file_name for image in images.values()], [name for _, name in listed], left_out)
+    match = match_names([image.file_name for image in images.values()], [name for _, name in listed], left_out)
 
     entries = []
     for annotation in file.annotations:
@@ -139,7 +139,7 @@ def _threshold(info: dict[str, Any]) -> float | None:
     return threshold if math.isfinite(threshold) else None
 
 
-def _match(files: Sequence[str], listed: Sequence[str], left_out: Counter[str]) -> dict[str, str]:
+def match_names(files: Sequence[str], listed: Sequence[str], left_out: Counter[str]) -> dict[str, str]:
     """Match file names to annotated images, which may be located some folders higher or lower.
 
     An equal name counts before one that merely ends alike; ambiguous names are not matched.

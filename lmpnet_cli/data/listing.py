@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from lmpnet_cli.errors import InputError
 
@@ -19,6 +20,16 @@ class UnreadableImage(Exception):  # noqa: N818 (a reason to skip one image, not
     """An image cannot be read; the message is the reason, without the file name."""
 
 
+class GivenBox(NamedTuple):
+    """The box of an object that is known before the image is read: in pixels, or as shares of the image."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    relative: bool = False
+
+
 @dataclass(frozen=True)
 class ListedImage:
     """A file to read.
@@ -26,11 +37,13 @@ class ListedImage:
     Attributes:
         name: POSIX name under which results list the file.
         refused: the reason why the file must not be read; empty where it may be.
+        boxes: of the objects on it, where they are known, the best first.
     """
 
     path: Path
     name: str
     refused: str = ""
+    boxes: tuple[GivenBox, ...] = ()
 
     @property
     def readable(self) -> Path:

@@ -20,11 +20,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from lmpnet_cli.config import MAX_PIXELS
 from lmpnet_cli.data.images import DecodedImage, Rgb, decode_image, read_image, to_input
-from lmpnet_cli.data.listing import ListedImage, UnreadableImage
+from lmpnet_cli.data.listing import GivenBox, ListedImage, UnreadableImage
 from lmpnet_cli.data.video import Frame, Video
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.io.runtime import resolve_workers
-from lmpnet_cli.keypoints import Box
+from lmpnet_cli.keypoints import NO_OBJECT, Box
 from lmpnet_cli.progress import Progress
 
 OVERLAY_SIDE = 1024  # longer side of overlays in pixels; images are decoded with at least so many
@@ -41,8 +41,8 @@ class LoadedImage:
         pixels: (3, S, S) bytes, the network input; an array, since every tensor of a worker holds a file descriptor.
         preview: a copy for drawing, at most as large as requested.
         scene: a copy to cut windows from, where they are wanted.
-        window: the part of the image that the networks see, where it was looked for; None for the whole image.
-        empty: no object was found.
+        boxes: of the objects on it, as listed.
+        window: the part of the image that the networks see, as in `Keypoints`.
         width, height: size of the file in pixels, EXIF orientation applied.
         reason: why the image could not be read; empty where it could.
         frame, time: number (0-based) and time in seconds of a video frame.
@@ -58,8 +58,13 @@ class LoadedImage:
     frame: int | None = None
     time: float | None = None
     scene: Rgb | None = None
+    boxes: tuple[GivenBox, ...] = ()
     window: Box | None = None
-    empty: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Return whether objects were looked for on the image, and none was found."""
+        return self.window == NO_OBJECT
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,8 @@ class ImageDataset(Dataset[LoadedImage]):
                 decoded = read_image(image.readable, self.max_pixels, at_least)
         except UnreadableImage as error:
             return LoadedImage(index, image.name, reason=str(error))
-        return _prepare(decoded, index, image.name, self.size, self.preview, self.scenes)
+        prepared = _prepare(decoded, index, image.name, self.size, self.preview, self.scenes)
+        return replace(prepared, boxes=image.boxes) if image.boxes else prepared
 
 
 def _prepare(decoded: DecodedImage, index: int, name: str, size: int, preview: int | None, scenes: bool) -> LoadedImage:

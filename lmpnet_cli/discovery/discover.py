@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from lmpnet_cli.config import DiscoverConfig, Paths, as_paths, takes_options
+from lmpnet_cli.data.boxes import with_boxes
 from lmpnet_cli.data.listing import ListedImage, absolute, list_images, real
 from lmpnet_cli.data.loader import OVERLAY_SIDE, ImageInMemory, LoadedImage, MemoryImage, list_memory_images
 from lmpnet_cli.data.video import Video
@@ -34,7 +35,7 @@ from lmpnet_cli.io.files import write_pieces
 from lmpnet_cli.io.output_folder import clear_folder, lock_output
 from lmpnet_cli.io.run_record import now, write_run
 from lmpnet_cli.io.runtime import takes_turns
-from lmpnet_cli.keypoints import Keypoints, names_in_run
+from lmpnet_cli.keypoints import Keypoints, by_image, names_in_run
 from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
 
@@ -44,9 +45,10 @@ RESULTS = ("keypoints.json", "overlays", CONTACT_SHEET, "panels", "run.json", "e
 
 @dataclass(frozen=True)
 class DiscoverResult:
-    """The keypoints of every readable image, in the order of `keypoints.json`.
+    """The keypoints of every object on the readable images, in the order of `keypoints.json`.
 
     Attributes:
+        keypoints: an entry for each object, and one that is `empty` for an image without an object.
         skipped: (file name, reason) of unreadable images.
         names: of the keypoints, in their order; under the method saliency without `k` most images have fewer.
         method: lmpnet (keypoint i is a rank in its image), parts (the same part in all images) or saliency (a rank).
@@ -60,6 +62,19 @@ class DiscoverResult:
     out: Path | None
     seconds: float
     device: str
+
+    @property
+    def images(self) -> int:
+        """Return the number of images that could be read."""
+        return len(by_image(self.keypoints))
+
+    @property
+    def objects(self) -> dict[str, int]:
+        """Return the number of objects, where they were looked for, and of images without one."""
+        if not any(each.window for each in self.keypoints):
+            return {}
+        empty = sum(each.empty for each in self.keypoints)
+        return {"objects_found": len(self.keypoints) - empty, "images_without_object": empty}
 
 
 @takes_options(DiscoverConfig)
@@ -110,6 +125,8 @@ def _discover(
     files = in_memory or _list_files(config)
     for name in config.export:
         FORMATS[name].check([file.name for file in files])
+    if config.boxes is not None:
+        files = with_boxes(files, config.boxes, config.min_confidence or 0, progress)
 
     predictor = open_predictor(config, model)
     shard: Shard | None = None
@@ -194,10 +211,12 @@ class _Drawings:
         self.wanted = self.overlays.wanted or self.panels.wanted
 
     def add(self, loaded: Sequence[LoadedImage], found: Sequence[Keypoints], predictions: Predictions) -> None:
-        """Queue the drawings of one batch."""
-        for image, keypoints in zip(loaded, found, strict=True):
-            if image.preview is not None:
-                self.overlays.add(image.name, partial(draw_overlay, image.preview, keypoints))
+        """Queue the drawings of one batch, which holds all objects of its images."""
+        previews = {image.name: image.preview for image in loaded}
+        for objects in by_image(found):
+            preview = previews[objects[0].file_name]
+            if preview is not None:
+                self.overlays.add(objects[0].file_name, partial(draw_overlay, preview, objects))
         self.panels.add_batch(loaded, found, predictions.relevance)
 
     def settle(self) -> None:
@@ -261,7 +280,7 @@ def _compute(
                 drawings.settle()
 
             queue.add(found, predictor.loader.skipped[queued:])
-            queued, readable = len(predictor.loader.skipped), readable + len(found)
+            queued, readable = len(predictor.loader.skipped), readable + len(by_image(found))
             queue.write(drawings.done(readable))
             del loaded, predictions  # before the next batch takes as much memory
     except InputError:
@@ -298,7 +317,8 @@ def _write_results(
         "discover",
         config.options(),
         result.seconds,
-        images=len(result.keypoints),
+        images=result.images,
+        **result.objects,
         skipped=skipped_entries(result.skipped),
         device=result.device,
         precision="bf16" if predictor.bfloat16 else "32",

@@ -45,7 +45,7 @@ class MatchResult:
 def match(
     images: Paths, *, model: LMPNet | None = None, progress: Progress | None = None, **options: Any
 ) -> MatchResult:
-    """Find the parts that the model has learned in each image, and join the same parts by lines.
+    """Find the parts of the most prominent object in each image, and join the same parts by lines.
 
     Args:
         images: two images or more, or folders.
@@ -68,7 +68,7 @@ def _match(config: MatchConfig, model: LMPNet | None, progress: Progress) -> Mat
             f"{len(files)} images do not fit into one drawing of at most {MAX_IMAGES}. Pass fewer, or use `lmpnet "
             "discover`, which draws each image by itself."
         )
-    predictor = LMPNetPredictor(open_runner(config, model, replica=False), "parts")
+    predictor = LMPNetPredictor(open_runner(config, model, replica=False, objects=1), "parts", objects="one")
     started = time.perf_counter()
 
     progress.start("match", len(files))

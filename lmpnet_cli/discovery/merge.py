@@ -20,7 +20,7 @@ from lmpnet_cli.io.json_input import SchemaError, check, read_json, refuse_nan
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import now, write_run
 from lmpnet_cli.io.storage import open_folder
-from lmpnet_cli.keypoints import Keypoints, names_in_run
+from lmpnet_cli.keypoints import Keypoints, by_image, names_in_run
 from lmpnet_cli.progress import Progress
 
 RESULTS = ("keypoints.json", "run.json")
@@ -29,7 +29,7 @@ OWN_OF_SHARD = ("shard", "date_created")  # entries of `info` in which the shard
 
 @dataclass(frozen=True)
 class MergeResult:
-    """The keypoints of all shards or chunks.
+    """The keypoints of all shards or chunks, as those of `discover`.
 
     Attributes:
         skipped: (file name, reason) of unreadable images.
@@ -243,7 +243,7 @@ def _check_same_options(first: _ShardFile, other: _ShardFile) -> None:
 
 def _check_names(keypoints: Sequence[Keypoints], skipped: Skipped, expected: str) -> None:
     """Raise InputError unless the results are those of the images that the run listed."""
-    names = sorted([each.file_name for each in keypoints] + [name for name, _ in skipped])
+    names = sorted([group[0].file_name for group in by_image(keypoints)] + [name for name, _ in skipped])
     if names_sha256(names) != expected:
         raise InputError(
             "The images in these results are not those that the run started with. Start again with `lmpnet discover`."
@@ -260,6 +260,6 @@ def _write(
     names = names_in_run(names, result.keypoints)
     write_pieces(result.out / "keypoints.json", coco_text(result.keypoints, info, names, result.skipped))
 
-    facts = {"images": len(result.keypoints), "shards": result.shards, "skipped": len(result.skipped)}
+    facts = {"images": len(by_image(result.keypoints)), "shards": result.shards, "skipped": len(result.skipped)}
     write_run(result.out, "merge", {"results": list(sources)}, time.perf_counter() - started, **facts)
     update_report(result.out, wanted=False, progress=Progress())  # it would show what was replaced

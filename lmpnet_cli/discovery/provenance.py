@@ -13,6 +13,7 @@ from lmpnet_cli.data.listing import ListedImage, absolute
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.inference.predictor import Predictor
 from lmpnet_cli.io.coco import FORMAT_VERSION
+from lmpnet_cli.io.files import file_sha256
 from lmpnet_cli.io.json_input import check, refuse_nan
 from lmpnet_cli.io.run_record import versions
 
@@ -34,10 +35,19 @@ def describe(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:
         "thr": predictor.thresholds[0],
         "distance": predictor.options().get("distance"),
         "objects": predictor.options().get("objects", "none"),
+        **_boxes(config),
         **predictor.record(),
         "classes": list(predictor.classes),
         "seed": config.seed,
     }
+
+
+def _boxes(config: DiscoverConfig) -> dict[str, Any]:
+    """Return name and checksum of the file of boxes, where there is one; of a CUB folder its own file."""
+    if config.boxes is None:
+        return {}
+    path = config.boxes / "bounding_boxes.txt" if config.boxes.is_dir() else config.boxes
+    return {"boxes": {"name": config.boxes.name, "sha256": file_sha256(path) if path.is_file() else None}}
 
 
 def settings(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Chunk:
     """The results of consecutive images.
 
     Attributes:
-        keypoints: of the images that could be read, in their order.
+        keypoints: of the objects on the images that could be read, in the order of the images.
         skipped: (file name, reason) of the others, in their order.
     """
 
@@ -67,18 +67,23 @@ class Chunk:
     skipped: Skipped = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.keypoints) + len(self.skipped)
+        return self.images + len(self.skipped)
+
+    @property
+    def images(self) -> int:
+        """The number of images that could be read."""
+        return len({each.file_name for each in self.keypoints})
 
     @property
     def names(self) -> list[str]:
         """The names of all images, sorted."""
-        return sorted([each.file_name for each in self.keypoints] + [name for name, _ in self.skipped])
+        return sorted({each.file_name for each in self.keypoints} | {name for name, _ in self.skipped})
 
     @property
     def counts(self) -> dict[str, int]:
         """The numbers of images that were read, of keypoints found in them, and of skipped images."""
         found = sum(int(each.found.sum()) for each in self.keypoints)
-        return {"images": len(self.keypoints), "found": found, "skipped": len(self.skipped)}
+        return {"images": self.images, "found": found, "skipped": len(self.skipped)}
 
     def to_bytes(self) -> bytes:
         """Return the content of the chunk's file, images sorted by name."""
@@ -315,7 +320,7 @@ class ChunkQueue:
         self.begun = False  # whether another run could continue this one
         self.chunks: dict[int, Chunk] = dict(self._finished(resume))
         self.missing = [number for number in range(len(self.names)) if number not in self.chunks]
-        self.drawn_before = self._drawings = len(self.keypoints)
+        self.drawn_before = self._drawings = sum(chunk.images for chunk in self.chunks.values())
         self._incomplete = Chunk()  # the results so far of the first missing chunk
         self._unwritten: deque[tuple[int, int]] = deque()  # how many drawings come before, and the chunk's number
 
@@ -366,7 +371,7 @@ class ChunkQueue:
             (inside if name in names else behind).skipped.append((name, why))
 
         self.chunks[number], self._incomplete = inside, behind
-        self._drawings += len(inside.keypoints)
+        self._drawings += inside.images
         self._unwritten.append((self._drawings, number))
 
     def end(self) -> None:

@@ -1,38 +1,46 @@
 """Draw overlays: an image with its keypoints as numbered discs, or as dots where they are many."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from lmpnet_cli.data.images import Rgb
 from lmpnet_cli.data.loader import OVERLAY_SIDE
 from lmpnet_cli.drawing.colors import keypoint_color
-from lmpnet_cli.keypoints import Box, Keypoints
+from lmpnet_cli.keypoints import NO_OBJECT, Box, Keypoints
 
 MIN_OVERLAY_SIDE = 320  # pixels: images whose longer side is shorter are enlarged to it
 MANY = 20  # keypoints on an image: more are drawn as small dots without a number
 MIN_OVERLAY_WIDTH = 48  # pixels: thinner images get a white border, so that discs have room
 
 
-def draw_overlay(rgb: Rgb, result: Keypoints) -> Rgb:
-    """Draw the keypoints of an image as numbered discs of a legible size, or more than `MANY` as dots.
+def draw_overlay(rgb: Rgb, objects: Sequence[Keypoints]) -> Rgb:
+    """Draw the keypoints of each object as numbered discs of a legible size, or more than `MANY` as dots.
 
     Args:
-        rgb: (h, w, 3) image, possibly at a smaller scale than the image whose pixels `result` counts; not changed.
+        rgb: (h, w, 3) image, possibly at a smaller scale than the image whose pixels `objects` count; not changed.
+        objects: of this image, at least one entry, which may be `empty`.
     """
     canvas = np.array(_resize_for_overlay(rgb), np.uint8)
-    height, width = canvas.shape[:2]
-    if result.window not in (None, (0, 0, result.width, result.height)):
-        _draw_window(canvas, result.window, (width / result.width, height / result.height))
+    scale = (canvas.shape[1] / objects[0].width, canvas.shape[0] / objects[0].height)
+    for each in objects:
+        if each.window not in (None, NO_OBJECT, (0, 0, each.width, each.height)):
+            _draw_window(canvas, each.window, scale)
     canvas = _pad_thin(canvas)
 
+    for each in reversed(objects):  # the first object is drawn last, on top
+        _draw_keypoints(canvas, each, scale)
+    return canvas
+
+
+def _draw_keypoints(canvas: Rgb, result: Keypoints, scale: tuple[float, float]) -> None:
     side, found = max(canvas.shape[:2]), np.flatnonzero(result.found).tolist()
     numbered = len(found) <= MANY
     radius = max(7, round(side / 50)) if numbered else max(3, round(side / 160))
     for index in reversed(found):  # the first keypoint is drawn last, on top
-        x = (result.xy[index, 0] + 0.5) * width / result.width - 0.5
-        y = (result.xy[index, 1] + 0.5) * height / result.height - 0.5
+        x, y = ((result.xy[index] + 0.5) * scale - 0.5).tolist()
         disc(canvas, x, y, radius, str(index + 1) if numbered else "", keypoint_color(index))
-    return canvas
 
 
 def _draw_window(canvas: Rgb, window: Box, scale: tuple[float, float]) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from lmpnet_cli.config import EvaluateConfig, takes_options
 from lmpnet_cli.data.annotations import AnnotatedImage, Annotations, read_annotations
+from lmpnet_cli.data.boxes import with_boxes
 from lmpnet_cli.data.images import image_size
 from lmpnet_cli.data.listing import UnreadableImage
 from lmpnet_cli.drawing.charts import draw_metrics
@@ -87,7 +88,10 @@ def evaluate(
 
 
 def _evaluate(config: EvaluateConfig, model: LMPNet | None, progress: Progress) -> EvaluateResult:
-    annotations = read_annotations(config.data or bundled_examples(), config.split, config.follow_links)
+    every_object = config.objects == "all"
+    annotations = read_annotations(config.data or bundled_examples(), config.split, config.follow_links, every_object)
+    if config.boxes is not None:
+        annotations = _with_boxes(annotations, config, progress)
     images = images_with_landmarks(annotations)
     started = time.perf_counter()
 
@@ -112,6 +116,19 @@ def _evaluate(config: EvaluateConfig, model: LMPNet | None, progress: Progress) 
             _write(config.out, config, result, panels, origin, len(evaluator.ground_truths))
             update_report(config.out, config.report, progress)
     return result
+
+
+def _with_boxes(annotations: Annotations, config: EvaluateConfig, progress: Progress) -> Annotations:
+    """Return the annotations with the boxes of `--boxes` beside their images, those of training included."""
+    assert config.boxes is not None
+
+    def add(images: tuple[AnnotatedImage, ...], told: Progress) -> tuple[AnnotatedImage, ...]:
+        assert config.boxes is not None
+        listed = with_boxes([image.listed for image in images], config.boxes, config.min_confidence or 0, told)
+        return tuple(replace(image, given=each.boxes) for image, each in zip(images, listed, strict=True))
+
+    training = add(annotations.training, Progress()) if annotations.training and config.split == "test" else ()
+    return replace(annotations, images=add(annotations.images, progress), training=training)
 
 
 def _write(
@@ -159,7 +176,7 @@ def _parts(
 
     if config.stability:
         images = evaluator.images
-        mirrored = evaluate_parts(config, model, images, progress, "mirror images", lambda pixels: pixels.flip(3))
+        mirrored = evaluate_parts(config, model, images, progress, "mirror images", mirrored=True)
         noisy = evaluate_parts(config, model, images, progress, "noisy images", noise(config.seed))
         document |= stability_scores(part_evaluator, mirrored, noisy)
     return document
@@ -171,12 +188,13 @@ def _metrics(evaluator: Evaluator, config: EvaluateConfig, annotations: Annotati
     return {
         "dataset": annotations.name,
         "split": config.split,
-        "images": scored,
+        "images": len({image.name for image in evaluator.images}),
         "left_out": len(annotations.images) - scored - len(evaluator.skipped),
         "left_out_because": dict(+evaluator.left_out) | annotations.left_out,
         "skipped": skipped_entries(evaluator.skipped),
         "method": evaluator.method,
         "objects": config.objects,
+        **_objects(evaluator, config),
         "distance": config.distance,
         "k": evaluator.k,
         "alpha": config.alpha,
@@ -189,6 +207,13 @@ def _metrics(evaluator: Evaluator, config: EvaluateConfig, annotations: Annotati
         ],
         **_baselines(evaluator, config, annotations),
     }
+
+
+def _objects(evaluator: Evaluator, config: EvaluateConfig) -> dict[str, int]:
+    """Return how many objects are annotated, and how many found ones are not, where every object is scored."""
+    if config.objects != "all":
+        return {}
+    return {"annotated_objects": len(evaluator.ground_truths), "unmatched_objects": evaluator.unmatched}
 
 
 def _row(points: list[Points], evaluator: Evaluator, config: EvaluateConfig, names: tuple[str, ...]) -> dict[str, Any]:

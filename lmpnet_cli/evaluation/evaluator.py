@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from lmpnet_cli.data.listing import UnreadableImage
 from lmpnet_cli.data.loader import LoadedImage
 from lmpnet_cli.drawing.panels import Panels
 from lmpnet_cli.errors import DatasetError, InputError
+from lmpnet_cli.evaluation.object_matching import match_objects
 from lmpnet_cli.evaluation.part_evaluator import PartEvaluator
 from lmpnet_cli.evaluation.pck import GroundTruth, Points
 from lmpnet_cli.inference.predictor import Predictions, Predictor
@@ -45,6 +47,7 @@ class Evaluator:
         ground_truths, images: of the scored images, in the same order.
         hits: for network and replica, whether the class was right, where it could be.
         map_size: of the maps in cells, (0, 0) for keypoints from a file.
+        unmatched: number of found objects that belong to no annotated one.
         entropy_sum, entropy_count: over the network's maps that are not zero.
         left_out: annotations and predictions that could not be used, by reason.
     """
@@ -55,6 +58,7 @@ class Evaluator:
     ground_truths: list[GroundTruth] = field(default_factory=list)
     images: list[AnnotatedImage] = field(default_factory=list)
     hits: dict[str, list[bool]] = field(default_factory=lambda: {"accuracy": [], "replica_accuracy": []})
+    unmatched: int = 0
     entropy_sum: float = 0.0
     entropy_count: int = 0
     map_size: tuple[int, int] = (0, 0)
@@ -160,20 +164,21 @@ def evaluate_predictor(
     """Run a predictor over annotated images; a thread scores a batch while the next one is computed.
 
     Args:
+        images: the annotated objects; those of one image have the same name and follow each other.
         part_evaluator: also evaluates the parts of the model, on the same maps.
     """
     evaluator = Evaluator(predictor.method, len(predictor.names), {threshold: [] for threshold in predictor.thresholds})
-    progress.start("keypoints", len(images))
-    listed = [image.listed for image in images]
+    objects = [list(group) for _, group in groupby(images, key=lambda image: image.name)]
+    progress.start("keypoints", len(objects))
+    listed = [group[0].listed for group in objects]
     preview = PREVIEW if panels.wanted else None
     waiting: deque[Future[None]] = deque()
 
     with ThreadPoolExecutor(1) as pool:
         for loaded, predictions in predictor.batches(listed, progress, preview):
-            annotated = [images[each.index] for each in loaded]
             waiting.append(
                 pool.submit(
-                    _process, evaluator, loaded, predictions, annotated, predictor.classes, panels, part_evaluator
+                    _process, evaluator, loaded, predictions, objects, predictor.classes, panels, part_evaluator
                 )
             )
             while len(waiting) > 2:
@@ -191,39 +196,55 @@ def _process(
     evaluator: Evaluator,
     loaded: Sequence[LoadedImage],
     predictions: Predictions,
-    images: Sequence[AnnotatedImage],
+    objects: Sequence[Sequence[AnnotatedImage]],
     classes: Sequence[str],
     panels: Panels,
     part_evaluator: PartEvaluator | None,
 ) -> None:
-    """Add one batch to the evaluator, its panels and the parts."""
+    """Add one batch to the evaluator, its panels and the parts.
+
+    Args:
+        objects: the annotated objects of every image of the data set.
+    """
     sweep = predictions.sweep()
-    kept: list[int] = []
+    scored: list[tuple[int | None, AnnotatedImage, GroundTruth]] = []
     visible: list[Points] = []
-    for index, (image, each) in enumerate(zip(images, loaded, strict=True)):
-        points: dict[float | None, Points] = {
-            threshold: found[index].xy for threshold, found in zip(evaluator.predictions, sweep, strict=True)
-        }
-        if evaluator.add(image, (each.width, each.height), points):
-            kept.append(index)
-            visible.append(evaluator.ground_truths[-1].visible)
-        else:
-            visible.append(np.empty((0, 2)))
+    for _, group in groupby(enumerate(loaded), key=lambda entry: entry[1].index):
+        rows, entries = zip(*group, strict=True)
+        annotated = objects[entries[0].index]
+        matched = match_objects([entry.window for entry in entries], annotated)
+        evaluator.unmatched += sum(not entry.empty for entry in entries) - sum(index is not None for index in matched)
+        shown = np.empty((0, 2))
+        for image, index in zip(annotated, matched, strict=True):
+            row = None if index is None else rows[index]
+            points: dict[float | None, Points] = {
+                threshold: np.full((evaluator.k, 2), np.nan) if row is None else found[row].xy
+                for threshold, found in zip(evaluator.predictions, sweep, strict=True)
+            }
+            if evaluator.add(image, (entries[0].width, entries[0].height), points):
+                scored.append((row, image, evaluator.ground_truths[-1]))
+                shown = evaluator.ground_truths[-1].visible
+        visible += [shown] * len(entries)
     panels.add_batch(loaded, sweep[0], predictions.relevance, visible)
 
+    kept = [row for row, *_ in scored if row is not None]
     output = predictions.output
     if output is not None:
         evaluator.add_maps(output, kept)
-        if part_evaluator is not None and kept:
-            true_classes: list[str | None] = [images[index].class_name for index in kept]
-            windows = [loaded[index].window for index in kept]
-            part_evaluator.add(output, kept, evaluator.ground_truths[-len(kept) :], true_classes, windows)
+        if part_evaluator is not None and scored:
+            part_evaluator.add(
+                output,
+                [row for row, *_ in scored],
+                [truth for *_, truth in scored],
+                [image.class_name for _, image, _ in scored],
+                [None if row is None else loaded[row].window for row, *_ in scored],
+            )
 
+    known = [(row, image.class_name) for row, image, _ in scored if row is not None and image.class_name in classes]
     for name, logits in predictions.logits.items():
         if logits is not None:
             predicted = logits[:, : len(classes)].argmax(1).tolist()
-            known = [index for index in kept if images[index].class_name in classes]
-            evaluator.hits[name] += [classes[predicted[index]] == images[index].class_name for index in known]
+            evaluator.hits[name] += [classes[predicted[row]] == true for row, true in known]
 
 
 def evaluate_predictions(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lmpnet_cli.evaluation.part_metrics import Points, in_box, read_maps
 from lmpnet_cli.evaluation.pck import GroundTruth
-from lmpnet_cli.keypoints import Box, positions_in_image
+from lmpnet_cli.keypoints import NO_OBJECT, Box, positions_in_image
 from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput
 from lmpnet_cli.model.part_head import PartHeadSpec, soft_argmax
 
@@ -38,7 +38,7 @@ class PartEvaluator:
     def add(
         self,
         output: LMPNetOutput,
-        kept: Sequence[int],
+        rows: Sequence[int | None],
         ground_truths: Sequence[GroundTruth],
         classes: Sequence[str | None],
         windows: Sequence[Box | None] = (),
@@ -47,24 +47,31 @@ class PartEvaluator:
 
         Args:
             output: of the network for the whole batch.
-            kept: indices of the images that are scored.
-            ground_truths, classes: annotations and true classes of those images.
+            rows: of the maps of the objects that are scored; None for one that was not found, whose parts are nowhere.
+            ground_truths, classes: annotations and true classes of those objects.
             windows: those that the maps were laid over; empty where they were laid over whole images.
         """
+        kept = [0 if row is None else row for row in rows]
         part_maps = self.model.part_maps(LMPNetOutput(output.maps[kept], output.logits[kept]))
         located = soft_argmax(part_maps[:, :-1])
         positions = located.positions.cpu().double().numpy()
+        scores = located.scores.cpu().double().numpy()
 
+        given = windows or [None] * len(rows)
+        missed = [row is None or window == NO_OBJECT for row, window in zip(rows, given, strict=True)]
+        positions[missed], scores[missed] = np.nan, 0
         seen = [
-            window or (0.0, 0.0, *truth.size)
-            for truth, window in zip(ground_truths, windows or [None] * len(kept), strict=True)
+            (0.0, 0.0, *truth.size) if gone or window is None else window
+            for truth, gone, window in zip(ground_truths, missed, given, strict=True)
         ]
         for each, truth, window in zip(positions, ground_truths, seen, strict=True):
             self._xy.append(positions_in_image(each, output.map_size, truth.size, window))
-        self._scores += list(located.scores.cpu().double().numpy())
+        self._scores += list(scores)
         landmarks = in_box(np.array([truth.landmarks for truth in ground_truths]) + 0.5, np.array(seen))
         labels = read_maps(part_maps, landmarks)
-        labels[((landmarks < 0) | (landmarks > 1)).any(2)] = self.spec.k  # outside the window there is background
+        # outside the window there is background
+        outside = ((landmarks < 0) | (landmarks > 1)).any(2) | np.array(missed)[:, None]
+        labels[outside & ~np.isnan(landmarks[..., 0])] = self.spec.k
         self._labels += list(labels)
         self.ground_truths += ground_truths
         self.classes += classes

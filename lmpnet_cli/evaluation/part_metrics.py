@@ -4,6 +4,8 @@ Definitions are those of the literature; each figure carries the name of its pro
 protocols cannot share a column.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +37,18 @@ class Regression:
 
     error: float
     by_landmark: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """How often the same part is at the same landmark, in percent; NaN without two images of different classes.
+
+    Attributes:
+        chance: the same for two keypoints that were drawn at random from all keypoints of all images.
+    """
+
+    recall: float
+    chance: float
 
 
 def in_box(points: Points, box: NDArray[np.float64]) -> Points:
@@ -164,6 +178,34 @@ def region_hits(
     """Tell, (N, k, P), whether a keypoint's region contains a landmark, and whether both are present."""
     away = np.abs(keypoints[:, :, None] - landmarks[:, None]).max(-1)
     return away <= region, ~np.isnan(away)
+
+
+def part_retrieval(keypoints: Points, landmarks: Points, groups: Sequence[int], classes: Sequence[Any]) -> Retrieval:
+    """Measure how often part i of two images of different classes is at the same landmark ("part-to-part R@1").
+
+    The landmark of a keypoint is the visible one nearest to it; those with the same number in `groups` count as one.
+
+    Args:
+        keypoints, landmarks: (N, k, 2) and (N, P, 2) as shares of the box; NaN rows are missing.
+        groups: P numbers.
+        classes: of the images.
+    """
+    distances = np.linalg.norm(keypoints[:, :, None] - landmarks[:, None], axis=3)  # (N, k, P)
+    distances = np.where(np.isnan(distances), np.inf, distances)
+    count = max(groups) + 1
+    nearest = np.where(np.isinf(distances.min(2)), count, np.array(groups)[distances.argmin(2)])  # (N, k)
+    is_at = np.eye(count + 1)[nearest][..., :count]  # (N, k, landmarks)
+
+    # pairs of all images, less those of one class, of which those at the same landmark
+    kinds = np.unique(np.array(classes, dtype=str), return_inverse=True)[1]
+    by_class = np.stack([is_at[kinds == kind].sum(0) for kind in range(kinds.max() + 1)])  # (classes, k, landmarks)
+    same = (by_class.sum(0) ** 2 - (by_class**2).sum(0)).sum()
+    shown = by_class.sum(2)  # (classes, k)
+    pairs = (shown.sum(0) ** 2 - (shown**2).sum(0)).sum()
+    if not pairs:
+        return Retrieval(math.nan, math.nan)
+    overall = is_at.sum((0, 1)) / is_at.sum()
+    return Retrieval(100 * float(same / pairs), 100 * float((overall**2).sum()))
 
 
 def visibility(scores: NDArray[np.float64], shown: NDArray[np.bool_], threshold: float) -> dict[str, Any]:

@@ -5,6 +5,7 @@ other images (five folds).
 """
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from torch import Tensor
 
 from lmpnet_cli.config import EvaluateConfig
 from lmpnet_cli.data.annotations import AnnotatedImage
+from lmpnet_cli.data.loader import LoadedImage
 from lmpnet_cli.evaluation.baselines import image_centre, mean_shape, place_shape, random_points
 from lmpnet_cli.evaluation.evaluator import Evaluator
+from lmpnet_cli.evaluation.object_matching import match_objects
 from lmpnet_cli.evaluation.part_evaluator import PartEvaluator
 from lmpnet_cli.evaluation.part_metrics import (
     Points,
@@ -24,11 +27,13 @@ from lmpnet_cli.evaluation.part_metrics import (
     cross_regression,
     flip_error,
     landmark_regression,
+    part_retrieval,
     region_hits,
     visibility,
     voronoi,
 )
 from lmpnet_cli.inference.runner import open_runner
+from lmpnet_cli.keypoints import Box
 from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
 
@@ -42,31 +47,61 @@ def evaluate_parts(
     progress: Progress,
     task: str,
     change: Callable[[Tensor], Tensor] = lambda pixels: pixels,
+    mirrored: bool = False,
 ) -> PartEvaluator:
     """Run the network alone over annotated images; those without a usable annotation are skipped.
 
     Args:
         task: what the progress says.
         change: applied to the normalised images.
+        mirrored: in place of `change`, mirror the images; positions are then those on the mirror images.
     """
-    runner = open_runner(config, model, replica=False, windows=config.objects == "one")
+    if mirrored:
+        change = _mirror
+    runner = open_runner(config, model, replica=False, objects=config.objects_at_most, given=config.boxes is not None)
     part_evaluator = PartEvaluator(model)
     evaluator = Evaluator("parts", part_evaluator.spec.k, {})
     progress.start(task, len(images))
 
     with torch.inference_mode():
         for loaded, pixels in runner.loader.batches([image.listed for image in images], Progress()):
-            annotated = [images[each.index] for each in loaded]
-            sizes = [(each.width, each.height) for each in loaded]
-            kept = [index for index, image in enumerate(annotated) if evaluator.add(image, sizes[index], {})]
-            if kept:
-                seen, chosen = runner.look([loaded[index] for index in kept], pixels[kept])
+            for seen, chosen in runner.looks(loaded, pixels):
                 output = runner.run(chosen, change)
-                classes = [annotated[index].class_name for index in kept]
-                windows = [each.window for each in seen]
-                part_evaluator.add(output, range(len(kept)), evaluator.ground_truths[-len(kept) :], classes, windows)
+                rows = _scored_rows(seen, images, evaluator)
+                if rows:
+                    part_evaluator.add(
+                        output,
+                        rows,
+                        evaluator.ground_truths[-len(rows) :],
+                        [images[seen[row].index].class_name for row in rows],
+                        [_mirrored(seen[row]) if mirrored else seen[row].window for row in rows],
+                    )
             progress.advance(len(loaded))
     return part_evaluator
+
+
+def _scored_rows(seen: Sequence[LoadedImage], images: Sequence[AnnotatedImage], evaluator: Evaluator) -> list[int]:
+    """Add the images of a batch to the evaluator, and return the row of the object that is annotated on each."""
+    scored = []
+    for _, group in groupby(enumerate(seen), key=lambda entry: entry[1].index):
+        rows, entries = zip(*group, strict=True)
+        image = images[entries[0].index]
+        (index,) = match_objects([entry.window for entry in entries], [image])
+        if index is not None and evaluator.add(image, (entries[0].width, entries[0].height), {}):
+            scored.append(rows[index])
+    return scored
+
+
+def _mirror(images: Tensor) -> Tensor:
+    return images.flip(3)
+
+
+def _mirrored(image: LoadedImage) -> Box | None:
+    """Return where the window of an image is on its mirror image."""
+    if image.window is None or image.empty:
+        return image.window
+    x, y, width, height = image.window
+    return image.width - x - width, y, width, height
 
 
 def noise(seed: int) -> Callable[[Tensor], Tensor]:
@@ -104,6 +139,7 @@ def part_scores(test: PartEvaluator, training: PartEvaluator | None, names: Sequ
             "protocol": "EvalProtoPNet's rule, 36/224 of the true box, whole images as input",
             "score": _round(consistency(test.boxed(test.visible_xy), test.boxed(test.landmarks))),
         },
+        "retrieval": _retrieval(test, names),
         "visibility": _visibility(test, training or test, names),
     }
 
@@ -179,6 +215,29 @@ def _by_class(test: PartEvaluator, training: PartEvaluator) -> dict[str, float |
     }
 
 
+def _retrieval(test: PartEvaluator, names: Sequence[str]) -> dict[str, Any]:
+    groups = list(_sides_joined(names))
+    numbers = [groups.index(_without_side(name)) for name in names]
+    found = part_retrieval(test.boxed(test.visible_xy), test.boxed(test.landmarks), numbers, test.classes)
+    return {
+        "protocol": "pairs of images of different classes; nearest visible landmark, left and right as one",
+        "recall_at_1": _round(found.recall),
+        "chance": _round(found.chance),
+    }
+
+
+def _without_side(name: str) -> str:
+    return name.removeprefix("left ").removeprefix("right ")
+
+
+def _sides_joined(names: Sequence[str]) -> dict[str, list[int]]:
+    """Return the indices of the landmarks, left and right under one name."""
+    groups: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        groups.setdefault(_without_side(name), []).append(index)
+    return groups
+
+
 def _visibility(test: PartEvaluator, shaped: PartEvaluator, names: Sequence[str]) -> dict[str, Any] | None:
     """Compare scores with the annotated visibility of the landmark that each part is nearest to.
 
@@ -187,10 +246,7 @@ def _visibility(test: PartEvaluator, shaped: PartEvaluator, names: Sequence[str]
     Args:
         shaped: the images on which the landmark of each part is found.
     """
-    groups: dict[str, list[int]] = {}
-    for index, name in enumerate(names):
-        groups.setdefault(name.removeprefix("left ").removeprefix("right "), []).append(index)
-
+    groups = _sides_joined(names)
     nearest = _nearest_landmarks(shaped, groups)
     if not nearest:
         return None

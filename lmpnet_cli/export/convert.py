@@ -84,7 +84,7 @@ def write_format(
         OutputError: when the output cannot be written.
     """
     format = FORMATS[to]
-    format.check([result.file_name for result in document.results])
+    format.check([objects[0].file_name for objects in document.images])
     if format.fixed_parts and document.is_ranked:
         (progress or Progress()).warn(
             f"{to} expects keypoint i to be the same part in every image, but --method {document.method} ranks the "
@@ -93,11 +93,11 @@ def write_format(
 
     path = _output_path(to, out)
     files = format.write(document, Destination(path, images, inputs, image_prefix))
-    return ConvertResult(len(document.results), document.names, files, format.next_step.format(out=path))
+    return ConvertResult(len(document.images), document.names, files, format.next_step.format(out=path))
 
 
 def _find_images(document: Document, config: ConvertConfig) -> dict[str, Path]:
-    names = [result.file_name for result in document.results]
+    names = [objects[0].file_name for objects in document.images]
     images = find_images(names, config.document.parent, config.images, config.follow_links)
     if missing := [name for name in names if name not in images]:
         raise InputError(

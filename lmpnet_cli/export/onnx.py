@@ -22,7 +22,7 @@ class ExportResult:
     """Describes the exported ONNX model.
 
     Attributes:
-        path: the file.
+        path: the file; with a first look, another one is beside it (`first_look_path`).
         header: the description of the model that is stored in the file.
         bytes: the size of the file.
         seconds: how long the export took.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lmpnet_cli.errors import CheckpointError, OptionError
 from lmpnet_cli.inference.runner import ModelRunner
-from lmpnet_cli.io.checkpoints import file_sha256
+from lmpnet_cli.io.files import file_sha256
 
 
 @dataclass(frozen=True)

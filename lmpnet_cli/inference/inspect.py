@@ -10,7 +10,8 @@ from safetensors import safe_open
 from lmpnet_cli.config import ONNX_SUFFIX
 from lmpnet_cli.errors import CheckpointError
 from lmpnet_cli.io.bundled import bundled_checkpoint
-from lmpnet_cli.io.checkpoints import file_sha256, parse_spec, read_header
+from lmpnet_cli.io.checkpoints import parse_spec, read_header
+from lmpnet_cli.io.files import file_sha256
 from lmpnet_cli.io.onnx_file import read_onnx_header
 
 

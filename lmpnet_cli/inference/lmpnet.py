@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lmpnet_cli.config import KeypointConfig
+from lmpnet_cli.config import DiscoverConfig, KeypointConfig
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import LoadedImage
 from lmpnet_cli.errors import CheckpointError, OptionError
 from lmpnet_cli.inference.runner import ModelRunner, open_runner
+from lmpnet_cli.inference.windows import SteadyWindows
 from lmpnet_cli.keypoints import Keypoints, keypoint_names, positions_in_image
 from lmpnet_cli.model.fusion import Detections
 from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput
@@ -105,10 +106,12 @@ class LMPNetPredictor:
         method: Literal["lmpnet", "parts"],
         k: int | None = None,
         thresholds: Sequence[float] = (3.0,),
+        objects: str = "none",
     ) -> None:
         """
         Args:
             k: number of keypoints; of parts the model's own number, or None.
+            objects: none, one or all, for the record.
             thresholds: erasing distances in cells of a 14 x 14 grid over the image; parts have none.
 
         Raises:
@@ -118,7 +121,7 @@ class LMPNetPredictor:
         self.runner, self.method = runner, method
         self.model, self.loader, self.device = runner.model, runner.loader, runner.device
         self.classes: Sequence[str] = runner.model.spec.classes
-        self.bfloat16 = runner.bfloat16
+        self.bfloat16, self.objects = runner.bfloat16, objects
 
         if method == "parts":
             self.names: Sequence[str] = _part_names(runner, k)
@@ -132,7 +135,8 @@ class LMPNetPredictor:
 
     def options(self) -> dict[str, Any]:
         """Return the options of the method that decide where keypoints are."""
-        objects = {"objects": "one" if self.runner.finder else "none"}
+        finder = self.runner.finder
+        objects = {"objects": self.objects, "max_objects": finder.most if self.objects == "all" and finder else None}
         if self.method == "parts":
             return objects
         options = objects | asdict(self.runner.reading) | {"replica": self.model.replica is not None}
@@ -189,5 +193,8 @@ def open_lmpnet_predictor(config: KeypointConfig, model: LMPNet | None = None) -
 
     read_by = {each.name for each in fields(Reading)}
     reading = Reading(**{name: value for name, value in options.items() if name in read_by and value is not None})
-    runner = open_runner(config, model, bool(options.get("replica")), reading, windows=options.get("objects") == "one")
-    return LMPNetPredictor(runner, method, options.get("k"), thresholds)
+    replica = bool(options.get("replica"))
+    runner = open_runner(config, model, replica, reading, config.objects_at_most, config.boxes is not None)
+    if runner.finder is not None and isinstance(config, DiscoverConfig) and config.video:
+        runner.finder = SteadyWindows(runner.finder)
+    return LMPNetPredictor(runner, method, options.get("k"), thresholds, config.objects or "none")

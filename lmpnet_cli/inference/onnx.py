@@ -4,7 +4,7 @@ OpenVINO is no faster (docs/results/speed.md) and counts in 32 bits, which is to
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,14 @@ from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import ImageLoader, LoadedImage
 from lmpnet_cli.errors import CheckpointError, DeviceError, OptionError, missing_package
 from lmpnet_cli.inference.lmpnet import LMPNetPredictor, open_lmpnet_predictor, to_keypoints
-from lmpnet_cli.io.onnx_file import OnnxHeader, parse_header, write_onnx
+from lmpnet_cli.inference.windows import (
+    FirstLook,
+    GivenWindows,
+    WindowFinder,
+    cut_windows,
+    first_look_side,
+)
+from lmpnet_cli.io.onnx_file import OnnxHeader, first_look_path, parse_header, write_first_look, write_onnx
 from lmpnet_cli.keypoints import Keypoints
 from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
@@ -52,12 +59,14 @@ class OnnxPredictor:
     bfloat16 = False
     model = None
 
-    def __init__(self, run: Run, header: OnnxHeader, loader: ImageLoader) -> None:
+    def __init__(self, run: Run, header: OnnxHeader, loader: ImageLoader, finder: WindowFinder | None = None) -> None:
         """
         Args:
             run: maps (B, 3, S, S) bytes to the outputs of `OnnxModule`.
             header: what the model file says about itself.
+            finder: finds the windows that the model sees in place of whole images.
         """
+        self.finder = finder
         self._run, self.header, self.loader, self.device = run, header, loader, loader.device
         self.method, self.names, self.classes = header.method, header.names, header.classes
         thr = header.options["thr"]
@@ -69,17 +78,22 @@ class OnnxPredictor:
 
     def options(self) -> dict[str, Any]:
         """Return the options of the method that decide where keypoints are."""
+        names = set(FIXED_IN_ONNX).difference(("method", "k", "thr", "size"))
         if self.method != "lmpnet":
-            return {}
-        shared = ("method", "k", "thr", "size")
-        return {name: self.header.options[name] for name in FIXED_IN_ONNX if name not in shared}
+            names = {"objects", "max_objects"}
+        return {name: self.header.options.get(name) for name in FIXED_IN_ONNX if name in names}
 
     def batches(
         self, images: Sequence[ListedImage], progress: Progress, preview: int | None = None
     ) -> Iterator[tuple[list[LoadedImage], OnnxPredictions]]:
         """Yield readable images with their keypoints."""
-        for loaded, pixels in self.loader.batches(images, progress, preview):
-            yield loaded, OnnxPredictions(self._keypoints(loaded, pixels))
+        for whole, whole_pixels in self.loader.batches(images, progress, preview):
+            looks: Iterable[tuple[list[LoadedImage], Tensor]] = [(whole, whole_pixels)]
+            if self.finder is not None:
+                found = self.finder.find(whole, whole_pixels)
+                looks = cut_windows(whole, whole_pixels, found, self.loader.batch_size)
+            for loaded, pixels in looks:
+                yield loaded, OnnxPredictions(self._keypoints(loaded, pixels))
 
     def _keypoints(self, images: Sequence[LoadedImage], pixels: Tensor) -> list[Keypoints]:
         try:
@@ -119,11 +133,13 @@ def open_onnx_predictor(config: DiscoverConfig, model: LMPNet | None = None) -> 
             raise OptionError(f"Both a model and the ONNX model {path} were given; remove one of them.")
         run, header = _open(path)
         _check_options(config, header)
+        finder = _finder(config, path, header)
     else:
         with tempfile.TemporaryDirectory() as folder:
             exported = Path(folder) / f"model{ONNX_SUFFIX}"
             export_predictor(open_lmpnet_predictor(config, model), exported)
             run, header = _open(exported)
+            finder = _finder(config, exported, header)
 
     loader = ImageLoader(
         header.input_size,
@@ -131,8 +147,35 @@ def open_onnx_predictor(config: DiscoverConfig, model: LMPNet | None = None) -> 
         batch_size=config.batch_size,
         workers=config.workers,
         max_pixels=config.max_pixels,
+        scenes=finder is not None,
     )
-    return OnnxPredictor(run, header, loader)
+    return OnnxPredictor(run, header, loader, finder)
+
+
+def _finder(config: DiscoverConfig, path: Path, header: OnnxHeader) -> WindowFinder | None:
+    """Return what finds the windows for an ONNX model; None for one that takes the whole image.
+
+    Raises:
+        OptionError: for boxes, where it takes the whole image.
+        CheckpointError: when the ONNX model of the first look is missing.
+    """
+    objects = header.options.get("objects")
+    most = (header.options.get("max_objects") or 1) if objects == "all" else 1
+    if config.boxes is not None:
+        if header.first_look is None:
+            raise OptionError(f"{path} was exported with --objects none, so --boxes cannot be used. Export it again.")
+        return GivenWindows(most)
+    if header.first_look is None:
+        return None
+
+    run, _ = _open(first_look_path(path))
+
+    def look(pixels: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        cells, inside = run(pixels.numpy())
+        return cells, inside
+
+    side = header.options["first_look_side"]
+    return FirstLook(look, side, header.first_look == "object_head", most)
 
 
 def export_predictor(predictor: LMPNetPredictor, path: Path) -> OnnxHeader:
@@ -142,7 +185,11 @@ def export_predictor(predictor: LMPNetPredictor, path: Path) -> OnnxHeader:
     fixed |= {"method": predictor.method, "size": predictor.loader.size}
     reads_keypoints = {"k": options["k"], "thr": options["thr"], "reading": predictor.runner.reading}
 
-    return write_onnx(
+    looks = options["objects"] != "none"
+    side = first_look_side(predictor.model, predictor.loader.size, options["max_objects"] or 1)
+    if looks:
+        fixed["first_look_side"] = side
+    header = write_onnx(
         predictor.model,
         path,
         predictor.method,
@@ -153,8 +200,12 @@ def export_predictor(predictor: LMPNetPredictor, path: Path) -> OnnxHeader:
             "classes": tuple(predictor.classes),
             "options": fixed,
             "checkpoint": predictor.record()["checkpoint"],
+            "first_look": ("response" if predictor.model.object_head is None else "object_head") if looks else None,
         },
     )
+    if looks:
+        write_first_look(predictor.model, path, side, header)
+    return header
 
 
 def _check_options(config: DiscoverConfig, header: OnnxHeader) -> None:

@@ -1,6 +1,6 @@
 """A trained LMPNet over many images: what discover, viz-filters, eval and match have in common."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from lmpnet_cli.config import ModelConfig
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import ImageLoader, LoadedImage
 from lmpnet_cli.errors import DeviceError
-from lmpnet_cli.inference.windows import ObjectFinder
+from lmpnet_cli.inference.windows import GivenWindows, WindowFinder, cut_windows, first_look_of
 from lmpnet_cli.io.bundled import bundled_checkpoint
-from lmpnet_cli.io.checkpoints import file_sha256, load_checkpoint
+from lmpnet_cli.io.checkpoints import load_checkpoint
+from lmpnet_cli.io.files import file_sha256
 from lmpnet_cli.io.runtime import evaluating, resolve_device
 from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput, concatenate
 from lmpnet_cli.model.reading import DEFAULT_READING, Reading
@@ -39,7 +40,7 @@ class ModelRunner:
         checkpoint: Path | None = None,
         bfloat16: bool = False,
         reading: Reading = DEFAULT_READING,
-        finder: ObjectFinder | None = None,
+        finder: WindowFinder | None = None,
     ) -> None:
         self.finder = finder
         self.model, self.loader, self.bfloat16, self.reading = model, loader, bfloat16, reading
@@ -57,9 +58,11 @@ class ModelRunner:
         """Return name and checksum of the weights, for the results."""
         return {"name": self.checkpoint and self.checkpoint.name, "sha256": self.checksum}
 
-    def look(self, loaded: list[LoadedImage], pixels: Tensor) -> tuple[list[LoadedImage], Tensor]:
-        """Return what the networks see of a batch: windows where they are looked for, else the whole images."""
-        return (loaded, pixels) if self.finder is None else self.finder.look(loaded, pixels)
+    def looks(self, loaded: list[LoadedImage], pixels: Tensor) -> Iterable[tuple[list[LoadedImage], Tensor]]:
+        """Return what the networks see of a batch, in one or several batches: windows, or the whole images."""
+        if self.finder is None:
+            return [(loaded, pixels)]
+        return cut_windows(loaded, pixels, self.finder.find(loaded, pixels), self.loader.batch_size)
 
     def run(self, pixels: Tensor, change: Callable[[Tensor], Tensor] = lambda images: images) -> LMPNetOutput:
         """Run both networks on (B, 3, S, S) bytes; `change` is applied to the normalised images.
@@ -101,22 +104,26 @@ class ModelRunner:
     def batches(
         self, images: Sequence[ListedImage], progress: Progress, preview: int | None = None
     ) -> Iterator[tuple[list[LoadedImage], LMPNetOutput]]:
-        """Yield readable images with their maps; arguments and errors as for `ImageLoader.batches`."""
+        """Yield readable images with their maps; arguments and errors as for `ImageLoader.batches`.
+
+        Where windows are looked for, an image has an entry for each of its objects; all of them are in one batch.
+        """
         with evaluating(self.model):
             announced = self.at_once
-            for loaded, pixels in self.loader.batches(images, progress, preview):
-                loaded, pixels = self.look(loaded, pixels)
-                output = self.run(pixels)
+            for whole, whole_pixels in self.loader.batches(images, progress, preview):
+                for loaded, pixels in self.looks(whole, whole_pixels):
+                    output = self.run(pixels)
 
-                if self.at_once != announced:
-                    announced = self.at_once
-                    progress.warn(
-                        f"{self.device} does not have enough memory for {len(pixels)} images at once; continuing with "
-                        f"{announced}. Pass --batch-size {announced} next time."
-                    )
+                    if self.at_once != announced:
+                        announced = self.at_once
+                        progress.warn(
+                            f"{self.device} does not have enough memory for {len(pixels)} images at once; continuing "
+                            f"with {announced}. Pass --batch-size {announced} next time."
+                        )
 
-                yield loaded, output
-                del loaded, pixels, output  # before the next batch takes as much: the same memory serves all
+                    yield loaded, output
+                    del loaded, pixels, output  # before the next batch takes as much: the same memory serves all
+                del whole, whole_pixels
 
 
 def _memory_ran_out(error: RuntimeError) -> bool:
@@ -130,7 +137,8 @@ def open_runner(
     model: LMPNet | None = None,
     replica: bool = True,
     reading: Reading = DEFAULT_READING,
-    windows: bool = False,
+    objects: int = 0,
+    given: bool = False,
 ) -> ModelRunner:
     """Open the model of `config` with an image loader for it.
 
@@ -138,7 +146,8 @@ def open_runner(
         model: a loaded model, in place of the checkpoint that `config` names; it stays where it is unless `config`
             names a device.
         replica: False removes the replica.
-        windows: read the maps in the window of the object, after a first look at the whole image.
+        objects: largest number of objects on an image; 0 shows the networks the whole image.
+        given: the images are listed with the boxes of their objects, so that no first look is needed.
 
     Raises:
         CheckpointError, DeviceError: when there is no such model or device.
@@ -149,7 +158,7 @@ def open_runner(
     opened = model.to(device) if model else load_checkpoint(checkpoint, str(device))
 
     # a new pair; the caller's model keeps its replica and its mode
-    alone = LMPNet(opened.spec, opened.network, part_head=opened.part_head).to(device)
+    alone = LMPNet(opened.spec, opened.network, part_head=opened.part_head, object_head=opened.object_head).to(device)
 
     size = config.size or opened.spec.input_size
     loader = ImageLoader(
@@ -158,8 +167,12 @@ def open_runner(
         batch_size=config.batch_size,
         workers=config.workers,
         max_pixels=config.max_pixels,
-        scenes=windows,
+        scenes=bool(objects),
     )
     bfloat16 = config.precision == "bf16"  # it makes neighbouring cells equal, so only where the user asks for it
-    finder = ObjectFinder(ModelRunner(alone, loader, bfloat16=bfloat16)) if windows else None
+    finder: WindowFinder | None = None
+    if given:
+        finder = GivenWindows(objects)
+    elif objects:
+        finder = first_look_of(ModelRunner(alone, loader, bfloat16=bfloat16), objects)
     return ModelRunner(opened if replica else alone, loader, checkpoint, bfloat16, reading, finder)

@@ -1,14 +1,13 @@
-"""The second look: find the window of the object, and read the keypoints in it (`--objects one`, not in the paper).
+"""The second look: find the windows of objects, and read keypoints in them (`--objects`, `--boxes`; not in the paper).
 
-1. The first look: the network alone sees the whole image, small.
-2. Where its strongest filters respond there is an object (`object_share`). Its window is the box around the largest
-   connected region.
-3. The second look: `ObjectFinder.look` cuts the window out of the image, as the input of the networks.
+1. The windows come from a first look, in which the network alone sees the whole image, small (`FirstLook`), or from a
+   file of boxes (`GivenWindows`).
+2. `cut_windows` cuts them out of the image, as the input of the networks: the second look.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
@@ -18,97 +17,264 @@ from torch import Tensor
 from torch.nn import functional
 
 from lmpnet_cli.data.images import Rgb, to_input
+from lmpnet_cli.data.listing import GivenBox
 from lmpnet_cli.data.loader import LoadedImage
-from lmpnet_cli.keypoints import Box
+from lmpnet_cli.errors import OptionError
+from lmpnet_cli.keypoints import NO_OBJECT, Box
+from lmpnet_cli.model.lmpnet import LMPNet
 
 if TYPE_CHECKING:
     from lmpnet_cli.inference.runner import ModelRunner
 
-FIRST_LOOK = 4 / 7  # side of its input, as a share of the side of the second look: 128 of 224 pixels
-STRONGEST = 512  # filters whose maps count
-EDGE = 0.45  # response at the edge of an object, as a share of the strongest
-FINE = 112  # side of the grid on which the maps are enlarged, so that an edge may lie within a cell
-NEARLY_WHOLE = 0.8  # share of the image: in a larger window there is nothing more to see
+FIRST_LOOK = 4 / 7  # side of its input for one object, as a share of that of the second look: 128 of 224 pixels
+STEP = 32  # the side is a multiple of so many pixels
+INSIDE = 0.9  # probability of the object head from which a cell is object, where one object is looked for
+SEVERAL = 0.98  # the same where several are: at a lower one, neighbours would be one region
+EDGE = 0.6  # prominence from which a cell belongs to the window
+FRAMED, EDGE_OF_RESPONSE = 0.25, 0.45  # for a model without an object head: see `touches_border`, and instead of EDGE
+FINE = 112  # side of the grid on which the cells are enlarged, so that an edge may lie within a cell
+NEARLY_WHOLE = 0.65  # share of the image: in a larger window there is nothing more to see
+SMALLEST = 0.1  # mass of a further object, as a share of that of the most prominent one
+COVERED = 0.5  # share of a window inside a more prominent one, from which it is the same object
 
+NEW, SAME = 0.3, 0.5  # in a video: share of the new window in the next one, and the overlap of one and the same object
+
+Cells = NDArray[np.float32]  # (H, W) of one image, or (B, H, W)
 Extent = tuple[float, float, float, float]  # left, top, right, bottom, as shares of the image
+WHOLE: Extent = (0.0, 0.0, 1.0, 1.0)
 
 
-class ObjectFinder:
-    """Finds the most prominent object of each image, and cuts its window out."""
+class WindowFinder(Protocol):
+    """Says where the objects of images are, at most `most` on each."""
 
-    def __init__(self, runner: "ModelRunner") -> None:
-        """
-        Args:
-            runner: of the network alone, without a replica.
-        """
-        self.runner = runner
+    most: int
 
-    def look(self, loaded: Sequence[LoadedImage], pixels: Tensor) -> tuple[list[LoadedImage], Tensor]:
-        """Return the images with their windows, and the input for the second look.
-
-        Where the window is nearly the whole image, it is the whole image. An image without an object is `empty`.
+    def find(self, loaded: Sequence[LoadedImage], pixels: Tensor) -> list[list[Extent]]:
+        """Return the extents of the objects of each image, the most prominent first; none where there is no object.
 
         Args:
-            loaded: with a copy to cut from (`scene`).
+            loaded: the images.
             pixels: (B, 3, S, S) bytes of the whole images.
         """
-        side = round(FIRST_LOOK * pixels.shape[3])
-        small = functional.interpolate(pixels.float(), (side, side), mode="bilinear", antialias=True)
-        shares = object_share(self.runner.run(small.round().clamp(0, 255).byte()).maps)
 
-        found, cut = [], pixels.clone()
-        for index, (image, share) in enumerate(zip(loaded, shares.cpu().numpy(), strict=True)):
-            extent = largest_region(share, EDGE)
-            if extent is None:
-                found.append(replace(image, empty=True))
-            elif _area(extent) > NEARLY_WHOLE or image.scene is None:
-                found.append(replace(image, window=(0.0, 0.0, float(image.width), float(image.height))))
-            else:
-                seen, window = _cut(image.scene, extent, (image.width, image.height))
-                found.append(replace(image, window=window))
-                cut[index] = torch.from_numpy(to_input(seen, pixels.shape[3]).transpose(2, 0, 1).copy())
-        return found, cut
+
+class FirstLook:
+    """Finds objects by what the network makes of the whole image."""
+
+    def __init__(
+        self, look: Callable[[Tensor], tuple[Cells, Cells]], side: int, object_head: bool, most: int = 1
+    ) -> None:
+        """
+        Args:
+            look: maps (B, 3, s, s) bytes to prominence and probability, as `LMPNet.objects`.
+            side: s in pixels.
+            object_head: whether the model has one.
+            most: largest number of objects on an image.
+        """
+        self.look, self.side, self.object_head, self.most = look, side, object_head, most
+
+    def find(self, loaded: Sequence[LoadedImage], pixels: Tensor) -> list[list[Extent]]:
+        """Return the extents of the objects, as `WindowFinder.find`."""
+        find = self._find if self.object_head else self._find_without_head
+        return [find(cells, inside) for cells, inside in zip(*self.look(smaller(pixels, self.side)), strict=True)]
+
+    def _find(self, cells: Cells, inside: Cells) -> list[Extent]:
+        if self.most > 1:  # each object counts by itself, however prominent another one is
+            return objects(inside, SEVERAL, self.most)
+        certain = objects(inside, INSIDE)  # empty where there is no object
+        return certain if certain in ([], [WHOLE]) else objects(cells, EDGE, self.most)
+
+    def _find_without_head(self, cells: Cells, inside: Cells) -> list[Extent]:
+        framed = touches_border(cells[None])[0] > FRAMED
+        return [WHOLE] if framed else objects(cells, EDGE_OF_RESPONSE, self.most)
+
+
+class SteadyWindows:
+    """Finds objects in the frames of a video: a window follows the object slowly, so that keypoints do not flicker.
+
+    The window of a frame lies between that of the frame before and that of the first look. Where these overlap little,
+    it is another object, or it moved fast, and the first look counts alone.
+    """
+
+    def __init__(self, finder: WindowFinder) -> None:
+        self.finder, self.most = finder, finder.most
+        self.before: list[Extent] = []
+
+    def find(self, loaded: Sequence[LoadedImage], pixels: Tensor) -> list[list[Extent]]:
+        """Return the extents of the objects, as `WindowFinder.find`; frames must come in their order."""
+        frames = []
+        for found in self.finder.find(loaded, pixels):
+            self.before = [self._follow(extent) for extent in found]
+            frames.append(self.before)
+        return frames
+
+    def _follow(self, extent: Extent) -> Extent:
+        nearest = max(self.before, key=lambda other: _overlap(extent, other), default=None)
+        if nearest is None or _overlap(extent, nearest) < SAME or extent == WHOLE:
+            return extent
+        left, top, right, bottom = (np.array(nearest) + NEW * (np.array(extent) - np.array(nearest))).tolist()
+        return left, top, right, bottom
+
+
+def first_look_of(runner: "ModelRunner", most: int = 1) -> FirstLook:
+    """Return the first look of a network, given a runner of the network alone, without a replica."""
+
+    def look(pixels: Tensor) -> tuple[Cells, Cells]:
+        cells, inside = runner.model.objects(runner.run(pixels))
+        return cells.float().cpu().numpy(), inside.float().cpu().numpy()
+
+    side = first_look_side(runner.model, runner.size, most)
+    return FirstLook(look, side, runner.model.object_head is not None, most)
 
 
 @torch.inference_mode()
-def object_share(maps: Tensor) -> Tensor:
-    """Compute how strongly each cell responds, (B, C, H, W) -> (B, H, W) in [0, 1], 1 for the strongest cell.
-
-    It is the mean of the strongest maps, each divided by its maximum, so that no filter counts more than another.
-    """
-    maps, tiny = maps.float(), torch.finfo(torch.float32).tiny
-    top = maps.flatten(2).amax(2).topk(min(STRONGEST, maps.shape[1]), dim=1)
-    chosen = maps.gather(1, top.indices[..., None, None].expand(-1, -1, *maps.shape[2:]))
-    mean = (chosen / top.values.clamp(min=tiny)[..., None, None]).mean(1)
-    return mean / mean.amax((1, 2), keepdim=True).clamp(min=tiny)
-
-
-def largest_region(share: NDArray[np.float32], threshold: float) -> Extent | None:
-    """Return the extent of the connected region above a threshold that holds most of the response; None without one.
+def first_look_side(model: LMPNet, size: int, most: int) -> int:
+    """Return the side of the input of the first look: small for one object, that of the second look for several.
 
     Args:
-        share: (H, W) response of each cell.
+        size: side of the input of the second look in pixels.
+        most: largest number of objects on an image.
     """
-    fine = cv2.resize(np.asarray(share, np.float32), (FINE, FINE), interpolation=cv2.INTER_LINEAR)
-    count, regions = cv2.connectedComponents((fine > threshold).astype(np.uint8), connectivity=8)
-    if count < 2:
+    side = min(size, max(STEP, round(FIRST_LOOK * size / STEP) * STEP))
+    if most > 1:
+        return size
+    try:
+        model.network.backbone(torch.zeros(1, 3, side, side, device=model.get_buffer("mean").device))
+    except OptionError:  # a transformer whose patches do not fit
+        return size
+    return side
+
+
+def touches_border(cells: Cells) -> list[float]:
+    """Return how strongly the filters respond at the four sides of each image, (B, H, W) -> B means of maxima.
+
+    Where an object fills the image, it is cut off at most sides, or nearly.
+    """
+    sides = (cells[:, 0], cells[:, -1], cells[:, :, 0], cells[:, :, -1])
+    shares: list[float] = np.mean([side.max(1) for side in sides], axis=0).tolist()
+    return shares
+
+
+class GivenWindows:
+    """Takes the objects from the boxes that the images are listed with."""
+
+    def __init__(self, most: int) -> None:
+        """
+        Args:
+            most: largest number of objects on an image.
+        """
+        self.most = most
+
+    def find(self, loaded: Sequence[LoadedImage], pixels: Tensor) -> list[list[Extent]]:
+        """Return the extents of the objects, as `WindowFinder.find`."""
+        return [
+            [extent for box in image.boxes if (extent := _extent(box, image.width, image.height))][: self.most]
+            for image in loaded
+        ]
+
+
+def _extent(box: GivenBox, width: int, height: int) -> Extent | None:
+    """Return the part of a box that lies inside the image; None where that is less than a pixel."""
+    scale = (width, height) if box.relative else (1, 1)
+    left, top = max(0.0, box.x * scale[0]), max(0.0, box.y * scale[1])
+    right = min(float(width), (box.x + box.width) * scale[0])
+    bottom = min(float(height), (box.y + box.height) * scale[1])
+    if right - left < 1 or bottom - top < 1:
         return None
-    mass = np.bincount(regions.ravel(), weights=fine.ravel(), minlength=count)
-    rows, columns = np.nonzero(regions == mass[1:].argmax() + 1)
-    return (
-        columns.min() / FINE,
-        rows.min() / FINE,
-        (columns.max() + 1) / FINE,
-        (rows.max() + 1) / FINE,
-    )
+    return left / width, top / height, right / width, bottom / height
+
+
+def smaller(pixels: Tensor, side: int) -> Tensor:
+    """Make images smaller for the first look, (B, 3, S, S) bytes -> (B, 3, side, side) bytes."""
+    if side == pixels.shape[3]:
+        return pixels
+    small = functional.interpolate(pixels.float(), (side, side), mode="bilinear", antialias=True)
+    return small.round().clamp(0, 255).byte()
+
+
+def objects(cells: Cells, threshold: float, most: int = 1) -> list[Extent]:
+    """Return the extents of the connected regions above a threshold, the one with the largest sum first.
+
+    An extent that is nearly the whole image becomes the whole image, and there is no other. A region is left out where
+    it is small beside the first one, or lies in the extent of one before it.
+
+    Args:
+        cells: (H, W), higher where there is an object.
+        most: largest number of extents.
+    """
+    fine = cv2.resize(np.asarray(cells, np.float32), (FINE, FINE), interpolation=cv2.INTER_LINEAR)
+    count, regions, boxes, _ = cv2.connectedComponentsWithStats((fine > threshold).astype(np.uint8), connectivity=8)
+    mass = np.bincount(regions.ravel(), weights=fine.ravel(), minlength=count)[1:]
+
+    found: list[Extent] = []
+    for region in np.argsort(-mass, kind="stable").tolist():
+        left, top, width, height = (boxes[region + 1, :4] / FINE).tolist()
+        extent = (left, top, left + width, top + height)
+        if not found and width * height > NEARLY_WHOLE:
+            return [WHOLE]
+        if len(found) == most or mass[region] < SMALLEST * mass.max():
+            break
+        if all(_covered(extent, other) < COVERED for other in found):
+            found.append(extent)
+    return found
+
+
+def _overlap(extent: Extent, other: Extent) -> float:
+    """Return intersection over union of two extents."""
+    shared = _covered(extent, other) * _area(extent)
+    return shared / (_area(extent) + _area(other) - shared)
 
 
 def _area(extent: Extent) -> float:
-    left, top, right, bottom = extent
-    return (right - left) * (bottom - top)
+    return (extent[2] - extent[0]) * (extent[3] - extent[1])
 
 
-def _cut(scene: Rgb, extent: Extent, size: tuple[int, int]) -> tuple[Rgb, Box]:
+def _covered(extent: Extent, other: Extent) -> float:
+    """Return the share of an extent that lies inside another one."""
+    sides = [min(extent[axis + 2], other[axis + 2]) - max(extent[axis], other[axis]) for axis in (0, 1)]
+    return max(0.0, sides[0]) * max(0.0, sides[1]) / _area(extent)
+
+
+def cut_windows(
+    loaded: Sequence[LoadedImage], pixels: Tensor, found: Sequence[Sequence[Extent]], at_once: int
+) -> Iterator[tuple[list[LoadedImage], Tensor]]:
+    """Yield one entry with its input for each object, images in their order, in batches of whole images.
+
+    An image without an object has one entry, which says so (`LoadedImage.empty`).
+
+    Args:
+        loaded: with a copy to cut from (`scene`).
+        pixels: (B, 3, S, S) bytes of the whole images.
+        found: the extents of the objects of each image.
+        at_once: images in a batch; more only where one image has more objects.
+    """
+    entries: list[LoadedImage] = []
+    inputs: list[Tensor] = []
+    for image, whole, extents in zip(loaded, pixels, found, strict=True):
+        if entries and len(entries) + len(extents) > at_once:
+            yield entries, torch.stack(inputs)
+            entries, inputs = [], []
+        shown: Sequence[Extent | None] = extents or (None,)
+        for extent in shown:
+            entry, own = _cut(image, whole, extent)
+            entries.append(entry)
+            inputs.append(own)
+    yield entries, torch.stack(inputs)
+
+
+def _cut(image: LoadedImage, whole: Tensor, extent: Extent | None) -> tuple[LoadedImage, Tensor]:
+    """Return an image with the window of an object, and the input of the networks."""
+    if extent is None:
+        return replace(image, window=NO_OBJECT), whole
+    if extent == WHOLE or image.scene is None:
+        return replace(image, window=(0.0, 0.0, float(image.width), float(image.height))), whole
+
+    seen, window = _cut_scene(image.scene, extent, (image.width, image.height))
+    own = to_input(seen, whole.shape[2]).transpose(2, 0, 1)
+    return replace(image, window=window), torch.from_numpy(own.copy()).to(whole.device)
+
+
+def _cut_scene(scene: Rgb, extent: Extent, size: tuple[int, int]) -> tuple[Rgb, Box]:
     """Return the pixels of a window, and where it lies in the image of that size, rounded to pixels of the scene."""
     shape = np.array([scene.shape[1], scene.shape[0]])
     low = np.minimum(np.round(np.array(extent[:2]) * shape), shape - 1).astype(int)

@@ -4,7 +4,6 @@ The metadata have one JSON string under `lmpnet`. Weights may be stored as float
 float32. Nothing on disk is ever unpickled.
 """
 
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -25,11 +24,13 @@ from lmpnet_cli.io.run_record import versions
 from lmpnet_cli.io.runtime import resolve_device
 from lmpnet_cli.model.backbone import BackboneSpec
 from lmpnet_cli.model.lmpnet import LMPNet, NetworkSpec, build
+from lmpnet_cli.model.objects import ObjectHead
 from lmpnet_cli.model.part_head import PartHead, PartHeadSpec
 
 MAX_HEADER = 32 * 2**20  # bytes; ten thousand classes take one million
 PARTS = "parts"  # key of the header that describes the part head
 PART_HEAD = "part_head"  # prefix of the names of its tensors
+OBJECT_HEAD = "object_head"  # the same of the object head, and the key of the header that says whether there is one
 MAX_CHANNELS = 2**31 - 1  # of a part head; torch cannot count further
 _STRIDES = (None, 8, 16, 32)
 
@@ -51,6 +52,7 @@ def save_checkpoint(path: Path, model: LMPNet, record: dict[str, Any], half: boo
         "spec": asdict(model.spec),
         "replica": model.replica is not None,
         **({} if model.part_head is None else {PARTS: asdict(model.part_head.spec)}),
+        **({} if model.object_head is None else {OBJECT_HEAD: True}),
         **record,
         "versions": versions(),
     }
@@ -74,13 +76,20 @@ def model_tensors(model: torch.nn.Module) -> dict[str, Tensor]:
     return {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
 
 
-def attach_part_head(source: Path, target: Path, spec: PartHeadSpec, part_head: PartHead | None = None) -> None:
-    """Copy a checkpoint with another part head, or with another description of the one it has.
+def attach_heads(
+    source: Path,
+    target: Path,
+    spec: PartHeadSpec,
+    part_head: PartHead | None = None,
+    object_head: ObjectHead | None = None,
+) -> None:
+    """Copy a checkpoint with other heads, or with another description of its part head.
 
     All other weights stay bit-identical. `source` and `target` may be the same file.
 
     Args:
-        part_head: replaces the part head of `source`; None keeps it.
+        spec: describes the part head.
+        part_head, object_head: replace those of `source`; None keeps them.
 
     Raises:
         CheckpointError: when `source` is missing, damaged or not an lmpnet file.
@@ -90,11 +99,14 @@ def attach_part_head(source: Path, target: Path, spec: PartHeadSpec, part_head: 
     with safe_open(source, framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 
-    if part_head is not None:
-        tensors = {key: value for key, value in tensors.items() if not key.startswith(f"{PART_HEAD}.")}
-        tensors |= {f"{PART_HEAD}.{key}": value for key, value in model_tensors(part_head).items()}
-
-    write_tensors(target, tensors, {"lmpnet": json.dumps(header | {PARTS: asdict(spec)}, default=str)})
+    header |= {PARTS: asdict(spec)}
+    for prefix, head in ((PART_HEAD, part_head), (OBJECT_HEAD, object_head)):
+        if head is not None:
+            tensors = {key: value for key, value in tensors.items() if not key.startswith(f"{prefix}.")}
+            tensors |= {f"{prefix}.{key}": value for key, value in model_tensors(head).items()}
+    if object_head is not None:
+        header[OBJECT_HEAD] = True
+    write_tensors(target, tensors, {"lmpnet": json.dumps(header, default=str)})
 
 
 class _Header(Struct, kw_only=True):
@@ -108,6 +120,7 @@ class _Model(Struct, kw_only=True):
 
     spec: dict[str, Any]
     replica: bool
+    object_head: bool = False
 
 
 def part_head_spec(header: dict[str, Any]) -> PartHeadSpec | None:
@@ -221,12 +234,12 @@ def _build(path: Path, header: dict[str, Any]) -> LMPNet:
     described = check(header, _Model)
     spec, part_head = parse_spec(described.spec), part_head_spec(header)
     with torch.device("meta"):  # takes no memory
-        planned = build(spec, described.replica, part_head=part_head)
+        planned = build(spec, described.replica, part_head=part_head, object_head=described.object_head)
 
     with safe_open(path, framework="pt") as file:
         _refuse_misfit(planned, file)  # before memory is taken for what an untrusted header promises
         with torch.random.fork_rng(devices=[]):  # draws random weights, which those of the file replace
-            model = build(spec, described.replica, part_head=part_head)
+            model = build(spec, described.replica, part_head=part_head, object_head=described.object_head)
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 
     model.load_state_dict(tensors)  # converts to float32
@@ -263,9 +276,3 @@ def read_metadata(path: Path) -> dict[str, str]:
 def to_device(model: LMPNet, device: torch.device) -> LMPNet:
     """Move a model to the device in channels_last layout, which makes convolutions on the CPU about twice as fast."""
     return model.to(device).to(memory_format=torch.channels_last)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the checksum of a file, which links a result to its weights."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

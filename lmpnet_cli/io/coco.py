@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoImage, predicted_class
 from lmpnet_cli.io.json_input import SchemaError, check, dict_in, read_json
-from lmpnet_cli.keypoints import Box, Keypoints
+from lmpnet_cli.keypoints import NO_OBJECT, Box, Keypoints, by_image
 
 FORMAT_VERSION = 1
 FARTHEST = 1e9  # pixels; larger coordinates overflow in later arithmetic
@@ -23,7 +23,8 @@ def to_coco(
 ) -> dict[str, Any]:
     """Return a COCO keypoint annotation document; a missing keypoint is 0, 0, 0 with a score of null.
 
-    An image with fewer keypoints than `names` has the last ones missing.
+    An image with fewer keypoints than `names` has the last ones missing. Every object is an annotation; an image on
+    which none was found has no annotation.
     """
     sections = _sections(results, info, names, skipped)
     return {key: list(value) if isinstance(value, Iterator) else value for key, value in sections.items()}
@@ -33,14 +34,15 @@ def _sections(
     results: Sequence[Keypoints], info: dict[str, Any], names: Sequence[str], skipped: Iterable[tuple[str, str]]
 ) -> dict[str, Any]:
     """Return the document, with its long lists as iterators."""
-    numbered = list(enumerate(results, start=1))
+    images = list(enumerate(by_image(results), start=1))
+    objects = [(image_id, each) for image_id, group in images for each in group if not each.empty]
     return {
         "info": info,
-        "images": ({"id": index, **_image(result)} for index, result in numbered),
+        "images": ({"id": image_id, **_image(group[0])} for image_id, group in images),
         "categories": [{"id": 1, "name": "object", "keypoints": list(names), "skeleton": []}],
         "annotations": (
-            {"id": index, "image_id": index, "category_id": 1, **_annotation(result.padded(len(names)))}
-            for index, result in numbered
+            {"id": index, "image_id": image_id, "category_id": 1, **_annotation(result.padded(len(names)))}
+            for index, (image_id, result) in enumerate(objects, start=1)
         ),
         "skipped": skipped_entries(skipped),
     }
@@ -141,7 +143,7 @@ class ResultFile(Struct, kw_only=True):
     @property
     def has_windows(self) -> bool:
         """Return whether each `bbox` is the window of an object, and not the extent of the keypoints."""
-        return dict_in(self.info).get("objects") == "one"
+        return dict_in(self.info).get("objects") in ("one", "all")
 
 
 def read_keypoints(path: str | Path) -> list[Keypoints]:
@@ -159,7 +161,9 @@ def read_keypoints(path: str | Path) -> list[Keypoints]:
 
 
 def parse_coco(document: Any) -> list[Keypoints]:
-    """Return the keypoints of a COCO keypoint annotation document, in the order of its images.
+    """Return the keypoints of each object in a COCO keypoint annotation document, in the order of its images.
+
+    Where objects were looked for, an image without one has keypoints that are `empty`.
 
     Raises:
         SchemaError: when it is not such a document, or an annotation does not fit its image.
@@ -171,8 +175,28 @@ def parse_coco(document: Any) -> list[Keypoints]:
     if orphan is not None:
         raise SchemaError(f"an annotation belongs to image {orphan.image_id!r:.80}, which is not listed")
 
-    ordered = sorted(file.annotations, key=lambda annotation: rank[annotation.image_id])
-    return [_parse_annotation(images[each.image_id], each, file.has_windows) for each in ordered]
+    objects = [_parse_annotation(images[each.image_id], each, file.has_windows) for each in file.annotations]
+    ranks = [rank[each.image_id] for each in file.annotations]
+    if file.has_windows:
+        k = max((len(each.scores) for each in objects), default=0)
+        annotated = set(ranks)
+        without = [image for image_id, image in images.items() if rank[image_id] not in annotated]
+        objects += [_without_object(image, k) for image in without]
+        ranks += [rank[image.id] for image in without]
+    return [objects[index] for index in np.argsort(ranks, kind="stable").tolist()]
+
+
+def _without_object(image: ResultImage, k: int) -> Keypoints:
+    return Keypoints(
+        image.file_name,
+        int(image.width),
+        int(image.height),
+        np.full((k, 2), np.nan),
+        np.full(k, np.nan),
+        frame=image.frame,
+        time=image.time,
+        window=NO_OBJECT,
+    )
 
 
 def _parse_annotation(image: ResultImage, annotation: ResultAnnotation, has_window: bool) -> Keypoints:
@@ -199,12 +223,12 @@ def _parse_annotation(image: ResultImage, annotation: ResultAnnotation, has_wind
     )
 
 
-def _window(image: ResultImage, bbox: Sequence[float] | None) -> Box | None:
-    """Return the window of an object; None where none was found, whose `bbox` is empty."""
+def _window(image: ResultImage, bbox: Sequence[float] | None) -> Box:
+    """Return the window of an object; `NO_OBJECT` where its `bbox` is empty."""
     x, y, width, height = (bbox or [0.0] * 4)[:4]
     if not all(abs(value) < FARTHEST for value in (x, y, width, height)):
         raise SchemaError(f"the bbox of {image.file_name!r:.80} is not a box")
-    return (x, y, width, height) if width > 0 and height > 0 else None
+    return (x, y, width, height) if width > 0 and height > 0 else NO_OBJECT
 
 
 def _column(values: Sequence[float | None], count: int, name: str) -> NDArray[np.float64]:

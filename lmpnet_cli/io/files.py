@@ -1,5 +1,6 @@
 """Write files whole or not at all."""
 
+import hashlib
 import json
 import os
 import stat
@@ -62,3 +63,9 @@ def write_pieces(path: Path, pieces: Iterable[str]) -> None:
 def write_json(path: Path, document: Any) -> None:
     """Write indented JSON, whole or not at all; NaN and infinity raise ValueError."""
     write_text(path, json.dumps(document, indent=2, allow_nan=False, default=str) + "\n")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the checksum of a file, which links a result to its weights."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -21,9 +21,9 @@ from lmpnet_cli.io.files import write_atomically
 from lmpnet_cli.io.json_input import SchemaError, check, parse_json, refuse_unknown_fields
 from lmpnet_cli.io.runtime import evaluating
 from lmpnet_cli.model.lmpnet import LMPNet
-from lmpnet_cli.model.onnx_module import OnnxModule
+from lmpnet_cli.model.onnx_module import FirstLookModule, OnnxModule
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 OPSET = 18
 
 
@@ -40,6 +40,8 @@ class OnnxHeader:
         replica: whether there is one in the ONNX model.
         options: of `discover` that are fixed in the ONNX model.
         checkpoint: name and checksum of the weights.
+        first_look: what the other ONNX model finds objects by (see `first_look_path`); None for an ONNX model that
+            takes the whole image.
     """
 
     input_size: int
@@ -50,6 +52,7 @@ class OnnxHeader:
     replica: bool
     options: dict[str, Any]
     checkpoint: dict[str, Any]
+    first_look: Literal["object_head", "response"] | None = None
     format_version: int = FORMAT_VERSION
 
 
@@ -82,14 +85,38 @@ def write_onnx(
     header = OnnxHeader(
         map_size=(maps.shape[2], maps.shape[3]), method=method, replica=model.replica is not None, **facts
     )
-
-    entry = proto.metadata_props.add()
-    entry.key, entry.value = "lmpnet", json.dumps(asdict(header))
-    write_atomically(path, lambda temporary: temporary.write_bytes(proto.SerializeToString()))
+    _write(path, proto, header)
     return header
 
 
-def trace(module: OnnxModule, size: int) -> Any:
+def write_first_look(model: LMPNet, path: Path, size: int, header: OnnxHeader) -> None:
+    """Write the ONNX model of the first look beside that of the second look: `size` pixels in, cells out.
+
+    Args:
+        path, header: of the ONNX model of the second look.
+    """
+    alone = LMPNet(model.spec, copy.deepcopy(model.network).to("cpu"), object_head=copy.deepcopy(model.object_head))
+    with evaluating(alone), torch.no_grad():
+        proto = trace(FirstLookModule(alone.to("cpu")).eval(), size).model_proto
+    _write(first_look_path(path), proto, header)
+
+
+def first_look_path(path: Path) -> Path:
+    """Return the file of the first look that belongs to an ONNX model.
+
+    >>> first_look_path(Path("birds.onnx")).name
+    'birds.first-look.onnx'
+    """
+    return path.with_name(f"{path.stem}.first-look{path.suffix}")
+
+
+def _write(path: Path, proto: Any, header: OnnxHeader) -> None:
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = "lmpnet", json.dumps(asdict(header))
+    write_atomically(path, lambda temporary: temporary.write_bytes(proto.SerializeToString()))
+
+
+def trace(module: OnnxModule | FirstLookModule, size: int) -> Any:
     """Return the ONNX program of a module, for batches of any number of images of `size` pixels.
 
     Raises:
@@ -116,7 +143,7 @@ def trace(module: OnnxModule, size: int) -> Any:
             dynamo=True,
             dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
             input_names=["pixels"],
-            output_names=list(OnnxModule.OUTPUTS),
+            output_names=list(module.OUTPUTS),
             opset_version=OPSET,
             custom_translation_table={torch.ops.aten.sort.stable: stable_sort},
             verbose=False,
@@ -124,7 +151,7 @@ def trace(module: OnnxModule, size: int) -> Any:
 
 
 @contextmanager
-def _export_errors(module: OnnxModule) -> Iterator[None]:
+def _export_errors(module: OnnxModule | FirstLookModule) -> Iterator[None]:
     """Turn the exporter's error for operations that ONNX does not have into an error for the user."""
     try:
         yield

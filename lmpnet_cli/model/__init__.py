@@ -10,7 +10,8 @@ Tensors and modules only: no files and no printing. Read the files in this order
 6. `fusion`: the proposals of both networks to keypoints (section 3.3).
 7. `entropy`: how sparse a map is (section 4, figure 6).
 8. `part_head`: the same keypoint in every image (not in the paper).
-9. `onnx_module`: the whole model as one traceable module.
+9. `objects`: where the objects are, for the first look (not in the paper).
+10. `onnx_module`: the whole model as traceable modules.
 
 `reading` holds what the paper leaves open between maps and keypoints, and `pretrained` fetches the weights of timm.
 """

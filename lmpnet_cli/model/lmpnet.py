@@ -20,6 +20,7 @@ from lmpnet_cli.model.backbone import Backbone, BackboneSpec
 from lmpnet_cli.model.clustering import cluster, to_map_cells
 from lmpnet_cli.model.fusion import Detections, fuse, fused_clusters, select_voters
 from lmpnet_cli.model.masking import keypoint_mask, mask_out
+from lmpnet_cli.model.objects import ObjectHead, prominence, response
 from lmpnet_cli.model.part_head import PartHead, PartHeadSpec, soft_argmax
 from lmpnet_cli.model.pooling import POOLINGS, pooling
 from lmpnet_cli.model.reading import DEFAULT_READING, Reading
@@ -140,7 +141,7 @@ def concatenate(outputs: Sequence[LMPNetOutput]) -> LMPNetOutput:
 
 
 class LMPNet(nn.Module):
-    """Network and replica, and the part head where one was learned."""
+    """Network and replica, and the part head and the object head where they were learned."""
 
     def __init__(
         self,
@@ -148,12 +149,14 @@ class LMPNet(nn.Module):
         network: KeypointNetwork,
         replica: KeypointNetwork | None = None,
         part_head: PartHead | None = None,
+        object_head: ObjectHead | None = None,
     ) -> None:
         super().__init__()
         self.spec = spec
         self.network = network
         self.replica = replica
         self.part_head = part_head
+        self.object_head = object_head
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1) * 255, persistent=False)
 
@@ -237,6 +240,22 @@ class LMPNet(nn.Module):
             output.map_size,
         )
 
+    def objects(self, output: LMPNetOutput) -> tuple[Tensor, Tensor]:
+        """Tell where the objects are, for the first look.
+
+        Returns:
+            The prominence of each cell, (B, H, W), 1 for the strongest of its image, and how likely it belongs to an
+            object, (B, H, W) in [0, 1]. Without an object head both are the response. Both are 0 on an image that the
+            logit of `reject` calls none of the classes.
+        """
+        strongest = response(output.maps)
+        inside = strongest if self.object_head is None else self.object_head(output.maps)
+        cells = strongest if self.object_head is None else prominence(strongest, inside)
+        if self.spec.reject:
+            shown = (output.logits.argmax(1) < len(self.spec.classes))[:, None, None]
+            cells, inside = cells * shown, inside * shown
+        return cells, inside
+
     def probabilities(self, output: LMPNetOutput) -> Tensor:
         """Compute the (B, classes) class probabilities of the network, `reject` excluded."""
         return output.logits[:, : len(self.spec.classes)].float().softmax(1)
@@ -265,8 +284,14 @@ class LMPNet(nn.Module):
         return self.part_maps(output).flatten(2).argmax(1).gather(1, propose(maps.float()).cells)
 
 
-def build(spec: NetworkSpec, replica: bool, pretrained: bool = False, part_head: PartHeadSpec | None = None) -> LMPNet:
-    """Build an LMPNet with random weights, or timm's pretrained ones in its backbones; a part head has none yet.
+def build(
+    spec: NetworkSpec,
+    replica: bool,
+    pretrained: bool = False,
+    part_head: PartHeadSpec | None = None,
+    object_head: bool = False,
+) -> LMPNet:
+    """Build an LMPNet with random weights, or timm's pretrained ones in its backbones; the heads have none yet.
 
     Raises:
         OptionError, CheckpointError: as `Backbone`.
@@ -281,4 +306,5 @@ def build(spec: NetworkSpec, replica: bool, pretrained: bool = False, part_head:
         network,
         build_network() if replica else None,
         None if part_head is None else PartHead(part_head),
+        ObjectHead(network.backbone.channels) if object_head else None,
     )

@@ -1,4 +1,4 @@
-"""The whole model as one module that can be traced: what `lmpnet export` writes as an ONNX model.
+"""The whole model as modules that can be traced: what `lmpnet export` writes as ONNX models.
 
 It calls the same methods of `LMPNet` as `discover`. The method and its options are fixed when the module is made.
 """
@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lmpnet_cli.model.lmpnet import LMPNet
+from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput
 from lmpnet_cli.model.reading import DEFAULT_READING, Reading
 
 
@@ -54,3 +54,22 @@ class OnnxModule(nn.Module):
 
         shares = torch.full_like(found.scores, torch.nan) if found.replica_shares is None else found.replica_shares
         return found.positions, found.scores, shares, model.probabilities(output)
+
+
+class FirstLookModule(nn.Module):
+    """The network of an LMPNet as it looks for objects.
+
+    Outputs, in the order of `OUTPUTS`:
+        cells, inside: (B, H, W) each, as `LMPNet.objects`.
+    """
+
+    OUTPUTS = ("cells", "inside")
+
+    def __init__(self, model: LMPNet) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, 3, s, s) RGB bytes to the outputs."""
+        logits, maps = self.model.network(self.model.normalize(pixels))
+        return self.model.objects(LMPNetOutput(maps, logits))

@@ -1,6 +1,6 @@
-"""From images to a part head: gather features with the network, learn, and describe what was learned."""
+"""From images to the heads: what is object, the features of the objects' windows, and the parts learned from them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,17 +12,21 @@ from torch import Tensor
 from lmpnet_cli.config import PartsConfig
 from lmpnet_cli.data.images import Rgb
 from lmpnet_cli.data.listing import ListedImage
+from lmpnet_cli.data.loader import LoadedImage
 from lmpnet_cli.errors import DatasetError, OptionError
 from lmpnet_cli.inference.runner import ModelRunner, open_runner
+from lmpnet_cli.inference.windows import WHOLE, Extent, first_look_of
 from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.coco import skipped_entries
 from lmpnet_cli.io.runtime import fast_bfloat16, resolve_device, seeded
 from lmpnet_cli.keypoints import keypoint_names
+from lmpnet_cli.model.objects import ObjectHead
 from lmpnet_cli.model.part_head import PartHead, PartHeadSpec
 from lmpnet_cli.parts.affine import random_affines, warp
 from lmpnet_cli.parts.gallery import PartExample, draw_part_gallery
 from lmpnet_cli.parts.initialization import FeaturePCA
 from lmpnet_cli.parts.learning import Recipe, TrainingFeatures, learn_weights
+from lmpnet_cli.parts.object_head import fit_object_head
 from lmpnet_cli.parts.visibility import visibility_threshold
 from lmpnet_cli.progress import Progress
 
@@ -35,6 +39,7 @@ class FittedParts:
     """The result of `fit_parts`.
 
     Attributes:
+        object_head: None where the images do not tell objects from backgrounds.
         document: the content of `parts.json`.
         gallery: the content of `parts.png`.
         skipped: (file name, reason) of images that could not be read.
@@ -42,6 +47,7 @@ class FittedParts:
     """
 
     part_head: PartHead
+    object_head: ObjectHead | None
     document: dict[str, Any]
     gallery: Rgb
     skipped: list[tuple[str, str]]
@@ -61,12 +67,24 @@ def fit_parts(config: PartsConfig, images: Sequence[ListedImage], progress: Prog
 
         # random order: the principal components come from the first images, and parts.png shows all kinds of images
         order = np.random.default_rng(config.seed).permutation(len(images))[: config.images]
-        bank = gather_features(runner, [images[index] for index in order], config.seed, progress)
+        chosen = [images[index] for index in order]
+        object_head = look_for_objects(runner, chosen, config.seed, progress)
+        bank = gather_features(runner, chosen, config.seed, progress)
 
         names = config.names or tuple(keypoint_names(config.count))
         spec = PartHeadSpec(names, bank.channels, bank.reduction["projection"].shape[1])
         part_head = fit_part_head(spec, bank, config.seed, DEFAULT_RECIPE, progress)
-    return _described(part_head, bank, config)
+    return _described(part_head, object_head, bank, config)
+
+
+def look_for_objects(
+    runner: ModelRunner, images: Sequence[ListedImage], seed: int, progress: Progress
+) -> ObjectHead | None:
+    """Learn an object head, and let the runner find windows by it; without one it finds them by the response."""
+    object_head = fit_object_head(runner, images, seed, progress)
+    runner.model.object_head = object_head
+    runner.finder = first_look_of(ModelRunner(runner.model, runner.loader, bfloat16=runner.bfloat16))
+    return object_head
 
 
 def _open_model(config: PartsConfig) -> ModelRunner:
@@ -75,7 +93,7 @@ def _open_model(config: PartsConfig) -> ModelRunner:
     if config.precision == "auto" and fast_bfloat16(device):
         config = replace(config, precision="bf16")
 
-    runner = open_runner(config, load_checkpoint(config.checkpoint, str(device)), replica=False)
+    runner = open_runner(config, load_checkpoint(config.checkpoint, str(device)), replica=False, objects=1)
     trained_size = runner.model.spec.input_size
     if runner.size != trained_size:
         raise OptionError(
@@ -85,7 +103,9 @@ def _open_model(config: PartsConfig) -> ModelRunner:
     return runner
 
 
-def _described(part_head: PartHead, bank: "FeatureBank", config: PartsConfig) -> FittedParts:
+def _described(
+    part_head: PartHead, object_head: ObjectHead | None, bank: "FeatureBank", config: PartsConfig
+) -> FittedParts:
     """Locate the parts in the training images and describe them for the files."""
     with torch.inference_mode():
         located = part_head.located(bank.features.original)
@@ -93,7 +113,9 @@ def _described(part_head: PartHead, bank: "FeatureBank", config: PartsConfig) ->
 
     spec = part_head.spec
     seen = (scores >= spec.threshold).mean(0)
-    examples = best_examples(scores, positions, bank.features.map_size, bank.files, config.patches)
+    low, high = np.split(np.array(bank.windows)[:, None, [1, 0, 3, 2]], 2, axis=2)
+    places = (positions + 0.5) / bank.features.map_size * (high - low) + low
+    examples = best_examples(scores, places, bank.files, config.patches)
 
     skipped = skipped_entries(bank.skipped)
     document = {
@@ -107,7 +129,7 @@ def _described(part_head: PartHead, bank: "FeatureBank", config: PartsConfig) ->
     }
     facts = {"images": len(bank.files), "threshold": spec.threshold, "skipped": skipped}
     gallery = draw_part_gallery(spec.names, seen.tolist(), examples, config.max_pixels)
-    return FittedParts(part_head, document, gallery, bank.skipped, facts)
+    return FittedParts(part_head, object_head, document, gallery, bank.skipped, facts)
 
 
 def _part_entry(name: str, share: float, examples: Sequence[PartExample]) -> dict[str, Any]:
@@ -126,6 +148,7 @@ class FeatureBank:
     Attributes:
         features: of `files`, in their order, as float16.
         files: the readable images.
+        windows: of the objects, as shares of the images.
         reduction: the buffers `centre`, `projection` and `level` of the part heads learned from these features.
         channels: number of filters of the network's maps.
         input_size: side of the network input in pixels.
@@ -134,6 +157,7 @@ class FeatureBank:
 
     features: TrainingFeatures
     files: list[ListedImage]
+    windows: list[Extent]
     reduction: dict[str, Tensor]
     channels: int
     input_size: int
@@ -141,7 +165,7 @@ class FeatureBank:
 
 
 def gather_features(runner: ModelRunner, images: Sequence[ListedImage], seed: int, progress: Progress) -> FeatureBank:
-    """Compute the features of images, of the flipped images and of randomly warped images.
+    """Compute the features of the objects' windows, of the flipped windows and of randomly warped windows.
 
     Raises:
         InputError: if no image can be read.
@@ -150,14 +174,16 @@ def gather_features(runner: ModelRunner, images: Sequence[ListedImage], seed: in
     affines = random_affines(len(images), torch.Generator().manual_seed(seed))  # independent of the batches
     pca, reducer = FeaturePCA(), None
     files: list[ListedImage] = []
+    windows: list[Extent] = []
     theta: list[Tensor] = []
     views: list[tuple[Tensor, Tensor, Tensor]] = []
     waiting: list[tuple[Tensor, Tensor]] = []  # batches read before the principal components are known
 
     progress.start("compute features", len(images))
-    for loaded, pixels in runner.loader.batches(images, progress):
+    for loaded, pixels in _windows(runner, images, progress):
         indices = [image.index for image in loaded]
         files += [images[index] for index in indices]
+        windows += [_relative(image) for image in loaded]
         theta.append(affines[indices])
         waiting.append((pixels, theta[-1]))
         if reducer is None:
@@ -175,7 +201,22 @@ def gather_features(runner: ModelRunner, images: Sequence[ListedImage], seed: in
     original, flipped, warped = (torch.cat(parts) for parts in zip(*views, strict=True))
     features = TrainingFeatures(original, flipped, warped, torch.cat(theta))
     reduction = {name: reducer.get_buffer(name) for name in ("centre", "projection", "level")}
-    return FeatureBank(features, files, reduction, channels, runner.size, list(runner.loader.skipped))
+    return FeatureBank(features, files, windows, reduction, channels, runner.size, list(runner.loader.skipped))
+
+
+def _windows(
+    runner: ModelRunner, images: Sequence[ListedImage], progress: Progress
+) -> Iterator[tuple[list[LoadedImage], Tensor]]:
+    """Yield the windows of the objects, batch by batch; the whole image where no object is found."""
+    for whole, whole_pixels in runner.loader.batches(images, progress):
+        yield from runner.looks(whole, whole_pixels)
+
+
+def _relative(image: LoadedImage) -> Extent:
+    if image.window is None or image.empty:
+        return WHOLE
+    x, y, width, height = image.window
+    return x / image.width, y / image.height, (x + width) / image.width, (y + height) / image.height
 
 
 def _reducer(pca: FeaturePCA, channels: int) -> PartHead:
@@ -227,8 +268,7 @@ def fit_part_head(spec: PartHeadSpec, bank: FeatureBank, seed: int, recipe: Reci
 
 def best_examples(
     scores: NDArray[np.float32],
-    positions: NDArray[np.float32],
-    map_size: tuple[int, int],
+    places: NDArray[np.float64],
     files: Sequence[ListedImage],
     count: int,
 ) -> list[list[PartExample]]:
@@ -238,7 +278,7 @@ def best_examples(
 
     Args:
         scores: (N, k).
-        positions: (N, k, 2) row and column on a map of `map_size`.
+        places: (N, k, 2) y and x as shares of the image.
     """
     groups = [np.arange(first, len(files), count) for first in range(min(count, len(files)))]
     rows = []
@@ -246,7 +286,7 @@ def best_examples(
         row = []
         for members in groups:
             best = int(members[scores[members, part].argmax()])
-            y, x = (positions[best, part] + 0.5) / map_size
-            row.append(PartExample(files[best], float(round(x, 4)), float(round(y, 4)), float(scores[best, part])))
+            y, x = places[best, part].tolist()
+            row.append(PartExample(files[best], round(x, 4), round(y, 4), float(scores[best, part])))
         rows.append(row)
     return rows

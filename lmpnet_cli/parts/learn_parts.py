@@ -10,7 +10,7 @@ from lmpnet_cli.data.datasets import training_images
 from lmpnet_cli.drawing.files import save_png
 from lmpnet_cli.errors import CheckpointError, OptionError
 from lmpnet_cli.io.bundled import bundled_checkpoint
-from lmpnet_cli.io.checkpoints import attach_part_head, part_head_spec, read_header
+from lmpnet_cli.io.checkpoints import attach_heads, part_head_spec, read_header
 from lmpnet_cli.io.files import write_json
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import write_run
@@ -83,7 +83,7 @@ def _rename(config: PartsConfig, source: Path, started: float) -> PartsResult:
 
     spec = replace(spec, names=names)
     if config.out:
-        attach_part_head(source, config.out / CHECKPOINT, spec)
+        attach_heads(source, config.out / CHECKPOINT, spec)
         for outdated in (GALLERY, DOCUMENT):  # an earlier run's files show the old names
             (config.out / outdated).unlink(missing_ok=True)
         write_run(config.out, "parts", config.options(), time.perf_counter() - started, names=list(names))
@@ -91,7 +91,7 @@ def _rename(config: PartsConfig, source: Path, started: float) -> PartsResult:
 
 
 def write_parts(out: Path, source: Path, fitted: FittedParts) -> None:
-    """Write `parts.png`, `parts.json` and a copy of the checkpoint `source` with the part head."""
+    """Write `parts.png`, `parts.json` and a copy of the checkpoint `source` with the heads."""
     save_png(out / GALLERY, fitted.gallery)
     write_json(out / DOCUMENT, fitted.document)
-    attach_part_head(source, out / CHECKPOINT, fitted.part_head.spec, fitted.part_head)
+    attach_heads(source, out / CHECKPOINT, fitted.part_head.spec, fitted.part_head, fitted.object_head)

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lmpnet_cli.data.backgrounds import corner_background, paste
 from lmpnet_cli.data.datasets import Sample
 from lmpnet_cli.data.images import Rgb, read_image, to_input
 from lmpnet_cli.data.listing import ListedImage, UnreadableImage
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.io.runtime import resolve_workers
-from lmpnet_cli.training.augmentation import Augmentation, corner_background, paste
+from lmpnet_cli.training.augmentation import Augmentation
 
 Key = tuple[int, int]  # epoch, index
 
@@ -62,7 +63,7 @@ class TrainingSet(Dataset[tuple[Tensor, int]]):
         label = self.labels[sample.class_name]
         if self.background and random.random() < 0.6:
             under = rgb if random.random() < 0.5 else self._other(random)
-            pasted = paste(rgb, corner_background(under, self.size, random), random)
+            pasted, _ = paste(rgb, corner_background(under, self.size, random), random)
             return self.augmentation.whole(pasted, random), label
         return self.augmentation.crop(rgb, random), label
 

@@ -16,7 +16,12 @@ CONFIGS = [
     (SaliencyHistogramConfig, {}),
     (ExportConfig, {"out": "model.onnx"}),
 ]
-GIVEN = {"classifier": "resnet18", "classifier_weights": "a.safetensors", "target_class": "heron"}
+GIVEN = {
+    "boxes": "boxes.json",
+    "classifier": "resnet18",
+    "classifier_weights": "a.safetensors",
+    "target_class": "heron",
+}
 
 
 def foreign(config, method):
@@ -72,9 +77,10 @@ def test_options_that_are_not_used_are_recorded_as_null(config, needed, method):
 
 
 def test_options_of_a_method_get_their_defaults():
+    windows = {"objects": "one", "boxes": None, "min_confidence": None, "max_objects": None}
     assert DiscoverConfig(images="x", method="lmpnet").method_options() == {
         "k": 5,
-        "objects": "none",
+        **windows,
         "thr": 3.0,
         "distance": "squared",
         "filters": 512,
@@ -89,8 +95,8 @@ def test_options_of_a_method_get_their_defaults():
     assert (saliency["k"], saliency["patch"], saliency["keep"], saliency["panels"]) == (None, 16, 0.4, False)
     assert "thr" not in saliency
     assert DiscoverConfig(images="x", method="saliency", k=150).method_options()["k"] == 150
-    assert DiscoverConfig(images="x", method="parts").method_options() == {"k": None, "objects": "none"}
-    assert DiscoverConfig(images="x", method="parts", k=3).method_options() == {"k": 3, "objects": "none"}
+    assert DiscoverConfig(images="x", method="parts").method_options() == windows | {"k": None}
+    assert DiscoverConfig(images="x", method="parts", k=3).method_options() == windows | {"k": 3}
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def test_a_worker_reads_from_a_bucket_and_writes_into_it(bucket, checkpoint, who
         [image["file_name"] for image in whole["images"]] + ["broken.jpg"]
     )
     config = DiscoverConfig(images=f"{bucket}/images", out=f"{bucket}/run", backend="ray", batch_size=4, **OPTIONS)
-    worker = Worker(config, ("lmpnet.safetensors", checkpoint.read_bytes()), 1)
+    worker = Worker(config, [("lmpnet.safetensors", checkpoint.read_bytes())], 1)
     counts = worker(chunk_row(0, sources))
     assert counts | {"found": 0} == {"number": 0, "images": 22, "found": 0, "skipped": 1, "error": ""}
     chunk = ChunkStore(open_folder(Path(f"{bucket}/run"))).read(0)

@@ -148,7 +148,7 @@ def test_an_unfinished_run_is_resumed_or_replaced_only_on_request(folder, checkp
     for changed, named in (
         ({"k": 3}, "k"),
         ({"margin": 1}, "margin"),
-        ({"objects": "one"}, "objects"),
+        ({"objects": "none"}, "objects"),
         ({"batch_size": 4}, "batch_size, chunk"),
         ({"overlays": False}, "overlays"),
     ):

@@ -42,7 +42,7 @@ def centre_of(image, color):
 )
 def test_a_disc_is_on_its_keypoint_at_any_size(width, height, expected):
     x, y = 0.7 * width - 0.5, 0.5 * height - 0.5
-    overlay = draw_overlay(grey(height, width), keypoints(width, height, (x, y)))
+    overlay = draw_overlay(grey(height, width), [keypoints(width, height, (x, y))])
     assert (overlay.shape[1], overlay.shape[0]) == expected and overlay.dtype == np.uint8
 
     scale = max(expected) / max(width, height)
@@ -54,7 +54,7 @@ def test_a_disc_is_on_its_keypoint_at_any_size(width, height, expected):
 
 
 def test_a_preview_at_reduced_scale_shows_the_same_positions():
-    overlay = draw_overlay(grey(300, 400), keypoints(4000, 3000, (1000, 2000), (NAN, NAN), (3500, 500)))
+    overlay = draw_overlay(grey(300, 400), [keypoints(4000, 3000, (1000, 2000), (NAN, NAN), (3500, 500))])
     assert overlay.shape == (300, 400, 3)
     for color, (x, y) in ((COLORS[0], (1000, 2000)), (COLORS[2], (3500, 500))):
         assert centre_of(overlay, color) == pytest.approx([(x + 0.5) / 10 - 0.5, (y + 0.5) / 10 - 0.5], abs=1.0)
@@ -62,7 +62,7 @@ def test_a_preview_at_reduced_scale_shows_the_same_positions():
 
 
 def test_a_disc_is_round_ringed_and_numbered():
-    overlay = draw_overlay(grey(500, 500), keypoints(500, 500, (250, 250)))
+    overlay = draw_overlay(grey(500, 500), [keypoints(500, 500, (250, 250))])
     drawn = (overlay != GREY).any(2)
     rows, columns = np.nonzero(drawn)
     assert np.ptp(rows) == np.ptp(columns) == pytest.approx(2 * 12, abs=2)
@@ -73,14 +73,14 @@ def test_a_disc_is_round_ringed_and_numbered():
 
 
 def test_the_first_keypoint_is_on_top():
-    overlay = draw_overlay(grey(400, 400), keypoints(400, 400, *[(200, 200)] * 3))
+    overlay = draw_overlay(grey(400, 400), [keypoints(400, 400, *[(200, 200)] * 3)])
     assert (overlay == COLORS[0]).all(2).any() and not (overlay == COLORS[1]).all(2).any()
 
 
 def test_colours_repeat_after_the_last_one():
     count = len(COLORS) + 2
     many = keypoints(60 * count, 400, *[(60 * i + 40, 200) for i in range(count)])
-    overlay = draw_overlay(grey(400, 60 * count), many)
+    overlay = draw_overlay(grey(400, 60 * count), [many])
     scale = overlay.shape[1] / (60 * count)
     for number in range(count):
         x, y = round((60 * number + 40) * scale), round(200 * scale)
@@ -91,7 +91,7 @@ def test_colours_repeat_after_the_last_one():
 def test_many_keypoints_are_dots_without_numbers():
     def drawn(*xy):
         """Return how many pixels the first keypoint covers, and whether it has a number."""
-        first = draw_overlay(grey(400, 400), keypoints(400, 400, *xy))[:, :30]
+        first = draw_overlay(grey(400, 400), [keypoints(400, 400, *xy)])[:, :30]
         return (first != GREY).any(2).sum(), (first[197:204, 17:24] < 30).all(2).any()
 
     row = [(20 + 18 * index, 200) for index in range(21)]
@@ -104,13 +104,13 @@ def test_many_keypoints_are_dots_without_numbers():
 def test_the_image_of_the_caller_is_not_changed(shape):
     rgb = grey(*shape)
     rgb.setflags(write=False)  # as arrays made from Pillow images are
-    overlay = draw_overlay(rgb, keypoints(shape[1], shape[0], (1, 1)))
+    overlay = draw_overlay(rgb, [keypoints(shape[1], shape[0], (1, 1))])
     assert (overlay != GREY).any() and (rgb == GREY).all()
 
 
 @pytest.mark.parametrize("position", [(-0.5, -0.5), (399.5, 299.5), (0, 299)])
 def test_a_keypoint_on_the_border_is_drawn_as_far_as_it_is_visible(position):
-    overlay = draw_overlay(grey(300, 400), keypoints(400, 300, position))
+    overlay = draw_overlay(grey(300, 400), [keypoints(400, 300, position)])
     assert overlay.shape == (300, 400, 3) and (overlay == COLORS[0]).all(2).any()
 
 

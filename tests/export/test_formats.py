@@ -21,6 +21,7 @@ from lmpnet_cli.errors import DatasetError, InputError, OptionError, OutputError
 from lmpnet_cli.export import formats
 from lmpnet_cli.export.convert import convert
 from lmpnet_cli.export.formats import FORMATS, Format, read_document
+from lmpnet_cli.export.formats.format import Destination
 from lmpnet_cli.io.coco import to_coco
 from lmpnet_cli.io.files import write_json
 from lmpnet_cli.keypoints import Keypoints
@@ -411,12 +412,58 @@ def _changed(source: Path, path: Path, change) -> Path:
     return path
 
 
+@pytest.fixture
+def crowded(found, tmp_path) -> Path:
+    """The same file with a second object on its first image, and windows."""
+    document = json.loads((found / "keypoints.json").read_text())
+    document["info"]["objects"] = "all"
+    first = document["annotations"][0]
+    for each in document["annotations"]:
+        each["bbox"] = [1, 2, 30, 40]
+    document["annotations"].append(first | {"id": 99, "bbox": [5, 5, 40, 30]})
+    (tmp_path / "keypoints.json").write_text(json.dumps(document))
+    return tmp_path / "keypoints.json"
+
+
+def test_every_object_of_an_image_is_written(crowded, found, tmp_path):
+    document = read_document(crowded)
+    first = document.images[0]
+    assert len(first) == 2 and len(document.images) == len(document.results) - 1 == len(document.image_ids)
+    name, k = first[0].file_name, len(document.names)
+    paths = {each: found.parent / each for each in SIZES}
+    write = {
+        to: Destination(tmp_path / to, paths) for to in ("coco-results", "csv", "label-studio", "yolo-pose", "cvat")
+    }
+    for to, destination in write.items():
+        FORMATS[to].write(document, destination)
+
+    results = json.loads((tmp_path / "coco-results").read_text())
+    assert [each["image_id"] for each in results].count(document.image_ids[0]) == 2
+    rows = list(csv.DictReader((tmp_path / "csv").read_text().splitlines()))
+    assert [row["object"] for row in rows if row["file"] == name] == ["1"] * k + ["2"] * k
+    tasks = json.loads((tmp_path / "label-studio/tasks.json").read_text())
+    assert len(tasks) == len(document.images)
+    ids = [region["id"] for region in tasks[0]["predictions"][0]["result"]]
+    assert len(ids) == 2 * first[0].found.sum() == len(set(ids))
+    with zipfile.ZipFile(tmp_path / "cvat/annotations.zip") as archive:
+        coco = json.loads(archive.read(archive.namelist()[0]))
+    assert [each["image_id"] for each in coco["annotations"]][:2] == [1, 1]
+    lines = (tmp_path / "yolo-pose/labels" / name).with_suffix(".txt").read_text().splitlines()
+    box = np.array(lines[1].split()[1:5], float) * np.tile([first[0].width, first[0].height], 2)
+    assert len(lines) == 2 and box.tolist() == pytest.approx([25, 20, 40, 30], abs=1e-3)  # the window, not the points
+
+
+def test_deeplabcut_has_room_for_one_animal(crowded, tmp_path):
+    with pytest.raises(DatasetError, match=r"has 2 objects, but this table of DeepLabCut .* --objects one"):
+        FORMATS["dlc"].write(read_document(crowded), Destination(tmp_path / "x.csv"))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda d: d.pop("categories"), "is not a COCO keypoint"),
-        (lambda d: d["annotations"].append(d["annotations"][0]), "at most one object per image"),
-        (lambda d: d["categories"].append(d["categories"][0]), "at most one object per image"),
+        (lambda d: d["images"].append(d["images"][0] | {"id": 99}), "lists an image twice"),
+        (lambda d: d["categories"].append(d["categories"][0]), "Only one category"),
         (lambda d: d["categories"][0].update(keypoints=["a", "a", "b"]), "the same name"),
         (lambda d: d["categories"][0].update(keypoints=["a", "b"], skeleton=[]), "another number"),
         (lambda d: d["categories"][0].update(skeleton=[[0, 1]]), "it counts from 1"),

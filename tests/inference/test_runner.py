@@ -41,10 +41,11 @@ def small_memory(monkeypatch, limit: int, error: type[Exception] = torch.OutOfMe
     [(torch.OutOfMemoryError, "CUDA out of memory"), (RuntimeError, "DefaultCPUAllocator: can't allocate memory: you")],
 )
 def test_the_batch_is_halved_and_nothing_is_lost_or_doubled(birds, checkpoint, monkeypatch, error, text):
-    whole = discover(birds / "images", checkpoint=checkpoint, batch_size=16, **OPTIONS)
+    whole = discover(birds / "images", checkpoint=checkpoint, batch_size=16, objects="none", **OPTIONS)
     sizes = small_memory(monkeypatch, 5, error, text)
     callback = Told()
-    halved = discover(birds / "images", checkpoint=checkpoint, batch_size=16, progress=callback, **OPTIONS)
+    options = OPTIONS | {"objects": "none", "progress": callback}
+    halved = discover(birds / "images", checkpoint=checkpoint, batch_size=16, **options)
     assert sizes[:3] == [16, 8, 4] and set(sizes[3:]) == {4}  # the smaller batch stays
     assert [each.file_name for each in halved.keypoints] == [each.file_name for each in whole.keypoints]
     for one, other in zip(whole.keypoints, halved.keypoints, strict=True):

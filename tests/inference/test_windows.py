@@ -1,6 +1,7 @@
 """The second look: the window of an object, and keypoints in it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,12 @@ from lmpnet_cli.errors import OptionError
 from lmpnet_cli.evaluation.part_evaluator import PartEvaluator
 from lmpnet_cli.evaluation.pck import GroundTruth
 from lmpnet_cli.inference import windows
-from lmpnet_cli.inference.windows import largest_region, object_share
+from lmpnet_cli.inference.windows import WHOLE, objects
 from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.coco import parse_coco, read_keypoints, to_coco
 from lmpnet_cli.io.json_input import SchemaError
-from lmpnet_cli.keypoints import Keypoints, positions_in_image
+from lmpnet_cli.keypoints import NO_OBJECT, Keypoints, positions_in_image
+from lmpnet_cli.model.objects import response
 
 OPTIONS = {"workers": 0, "device": "cpu", "objects": "one"}
 WINDOW = (10.0, 20.0, 28.0, 56.0)
@@ -35,30 +37,58 @@ def middle(width: int, height: int) -> tuple[int, int, int, int]:
     return left, top, right - left, bottom - top
 
 
-def test_the_region_with_most_of_the_object_is_chosen():
-    share = np.zeros((14, 14), np.float32)
-    share[2:4, 2:4] = 1  # 4 cells
-    share[8:11, 5:12] = 0.9  # 21 cells
-    left, top, right, bottom = largest_region(share, 0.5)
+def blobs(*values: tuple[slice, slice, float]) -> np.ndarray:
+    cells = np.zeros((14, 14), np.float32)
+    for rows, columns, value in values:
+        cells[rows, columns] = value
+    return cells
+
+
+SMALL, LARGE = (slice(2, 4), slice(2, 4)), (slice(8, 11), slice(5, 12))
+
+
+def test_the_region_with_most_of_the_object_comes_first():
+    cells = blobs((*SMALL, 1), (*LARGE, 0.9))
+    ((left, top, right, bottom),) = objects(cells, 0.5)
     cell = 1 / 14
     assert (left, right) == pytest.approx((5 * cell, 12 * cell), abs=cell / 4)
     assert (top, bottom) == pytest.approx((8 * cell, 11 * cell), abs=cell / 4)
-    assert largest_region(share, 0.95)[1] < 0.3  # only the small one is above
-    assert largest_region(share, 1.5) is None
+    assert objects(cells, 0.95)[0][1] < 0.3  # only the small one is above
+    assert objects(cells, 1.5) == []
+
+
+def test_every_region_is_an_object_up_to_a_number():
+    cells = blobs((*SMALL, 1), (*LARGE, 0.9))
+    first, second = objects(cells, 0.5, most=5)
+    assert second[2] < first[0] and second[3] < first[1]
+    assert objects(cells, 0.5, most=1) == [first]
+
+
+def test_a_small_region_beside_a_large_one_is_no_object():
+    assert len(objects(blobs((slice(0, 1), slice(0, 1), 1), (*LARGE, 1)), 0.5, most=5)) == 1
+
+
+def test_a_region_in_the_extent_of_another_is_the_same_object():
+    frame = np.ones((14, 14), np.float32)
+    frame[:4], frame[11:], frame[:, :4], frame[:, 11:] = 0, 0, 0, 0
+    frame[5:10, 5:10] = 0
+    frame[7:8, 6:9] = 1
+    assert len(objects(frame, 0.5, most=5)) == 1
+
+
+def test_nearly_the_whole_image_is_the_whole_image_and_the_only_object():
+    cells = blobs((slice(0, 12), slice(0, 13), 1))
+    assert objects(cells, 0.5, most=5) == [WHOLE]
 
 
 def test_every_filter_counts_alike_whatever_its_strength():
     maps = torch.zeros(1, 2, 4, 4)
     maps[0, 0, 1, 1], maps[0, 0, 1, 2] = 100, 50
     maps[0, 1, 1, 1], maps[0, 1, 3, 3] = 0.1, 0.1
-    share = object_share(maps)[0]
+    share = response(maps)[0]
     assert share[1, 1] == 1
     assert (share[1, 2], share[3, 3]) == (pytest.approx(0.25), pytest.approx(0.5))
-    assert not object_share(torch.zeros(1, 2, 4, 4)).any()
-
-
-def test_the_edges_of_the_map_are_the_edges_of_the_image():
-    assert largest_region(np.ones((8, 8), np.float32), 0.5) == (0, 0, 1, 1)
+    assert not response(torch.zeros(1, 2, 4, 4)).any()
 
 
 def test_cells_of_a_window_become_pixels_of_the_image():
@@ -76,7 +106,7 @@ def folder(birds, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("method", ["lmpnet", "parts"])
 def test_a_window_that_is_the_whole_image_changes_nothing(folder, named, monkeypatch, method):
-    monkeypatch.setattr(windows, "largest_region", lambda *_: (0, 0, 1, 1))
+    monkeypatch.setattr(windows, "objects", lambda *_: [WHOLE])
     looked = discover(folder, checkpoint=named, method=method, **OPTIONS)
     whole = discover(folder, checkpoint=named, method=method, **OPTIONS | {"objects": "none"})
     for one, other in zip(looked.keypoints, whole.keypoints, strict=True):
@@ -88,7 +118,8 @@ def test_a_window_that_is_the_whole_image_changes_nothing(folder, named, monkeyp
 @pytest.mark.parametrize("parts", [True, False])
 def test_keypoints_are_those_of_the_cut_image(folder, named, checkpoint, monkeypatch, tmp_path, parts):
     """Independent: the window is cut by hand into a file, and read as a whole image."""
-    monkeypatch.setattr(windows, "largest_region", lambda *_: MIDDLE)
+    monkeypatch.setattr(windows, "objects", lambda *_: [MIDDLE])
+    monkeypatch.setattr(windows, "FRAMED", 2)  # of the model without an object head
     model = named if parts else checkpoint
     looked = discover(folder, checkpoint=model, **OPTIONS)
     for found in looked.keypoints:
@@ -101,7 +132,7 @@ def test_keypoints_are_those_of_the_cut_image(folder, named, checkpoint, monkeyp
 
 
 def test_files_hold_the_window_and_read_it_back(folder, named, monkeypatch, tmp_path):
-    monkeypatch.setattr(windows, "largest_region", lambda *_: MIDDLE)
+    monkeypatch.setattr(windows, "objects", lambda *_: [MIDDLE])
     discover(folder, checkpoint=named, out=tmp_path / "out", **OPTIONS)
     document = json.loads((tmp_path / "out/keypoints.json").read_text())
     assert document["info"]["objects"] == "one"
@@ -113,7 +144,7 @@ def test_files_hold_the_window_and_read_it_back(folder, named, monkeypatch, tmp_
 
 def test_chunks_and_documents_keep_the_window_or_its_absence():
     shared = (np.array([[1.0, 2.0]]), np.array([0.5]))
-    for window in (WINDOW, None):
+    for window in (WINDOW, NO_OBJECT, None):
         keypoints = Keypoints("a.jpg", 100, 100, *shared, window=window)
         assert Chunk.from_bytes(Chunk([keypoints], []).to_bytes()).keypoints[0].window == window
         document = to_coco([keypoints], {"objects": "one" if window else "none"}, ["kp1"])
@@ -142,33 +173,149 @@ def test_parts_are_read_in_the_window_and_landmarks_outside_are_background(named
 
 
 def test_an_image_without_an_object_has_no_keypoint(folder, named, monkeypatch, tmp_path):
-    monkeypatch.setattr(windows, "largest_region", lambda *_: None)
+    monkeypatch.setattr(windows, "objects", lambda *_: [])
     result = discover(folder, checkpoint=named, out=tmp_path / "out", **OPTIONS)
     assert not any(each.found.any() for each in result.keypoints)
     document = json.loads((tmp_path / "out/keypoints.json").read_text())
-    assert [each["num_keypoints"] for each in document["annotations"]] == [0] * len(result.keypoints)
+    assert document["annotations"] == [] and len(document["images"]) == len(result.keypoints) == 3
+    assert all(each.empty for each in read_keypoints(tmp_path / "out/keypoints.json"))
+    assert result.objects == {"objects_found": 0, "images_without_object": 3}
+
+
+LEFT, RIGHT = (0.0, 0.25, 0.5, 1.0), (0.5, 0.0, 1.0, 0.75)
+
+
+@pytest.mark.parametrize("method", ["lmpnet", "parts"])
+def test_every_object_has_the_keypoints_of_its_own_window(folder, named, monkeypatch, method):
+    options = OPTIONS | {"checkpoint": named, "method": method, "objects": "all"}
+    found = {}
+    for name, extents in {"left": [LEFT], "right": [RIGHT], "both": [LEFT, RIGHT]}.items():
+        monkeypatch.setattr(windows, "objects", lambda *_, extents=extents: extents)
+        found[name] = discover(folder, batch_size=3, **options).keypoints
+    assert len(found["both"]) == 6
+    for index, each in enumerate(found["both"]):
+        alone = found["left" if index % 2 == 0 else "right"][index // 2]
+        assert (each.file_name, each.window) == (alone.file_name, alone.window)
+        np.testing.assert_allclose(each.xy, alone.xy, atol=1e-3)
+
+
+def test_files_have_an_annotation_for_every_object(folder, named, monkeypatch, tmp_path):
+    shown = iter([[LEFT, RIGHT], [], [MIDDLE]])
+    monkeypatch.setattr(windows, "objects", lambda *_: next(shown))
+    options = {"checkpoint": named, "method": "parts", "out": tmp_path / "out", "report": True}
+    result = discover(folder, **OPTIONS | options | {"objects": "all", "export": ("csv", "yolo-pose")})
+    assert result.objects == {"objects_found": 3, "images_without_object": 1} and result.images == 3
+
+    document = json.loads((tmp_path / "out/keypoints.json").read_text())
+    assert [each["image_id"] for each in document["annotations"]] == [1, 1, 3]
+    assert [each["id"] for each in document["annotations"]] == [1, 2, 3]
+    assert len(document["images"]) == 3 == len(list((tmp_path / "out/overlays").rglob("*.jpg")))
+    read = read_keypoints(tmp_path / "out/keypoints.json")
+    assert [each.window for each in read] == [each.window for each in result.keypoints]
+    assert to_coco(read, document["info"], result.names)["annotations"] == document["annotations"]
+
+
+def test_a_resumed_run_counts_images_and_not_objects(folder, named, monkeypatch, tmp_path):
+    monkeypatch.setattr(windows, "objects", lambda *_: [LEFT, RIGHT])
+    options = OPTIONS | {"checkpoint": named, "objects": "all", "batch_size": 1, "out": tmp_path / "out"}
+    whole = discover(folder, **options | {"out": None})
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lmpnet_cli.discovery.discover._write_results", stop)
+        with pytest.raises(KeyboardInterrupt):
+            discover(folder, **options)
+    resumed = discover(folder, **options | {"resume": True})
+    assert [each.window for each in resumed.keypoints] == [each.window for each in whole.keypoints]
+    assert len(list((tmp_path / "out/overlays").rglob("*.jpg"))) == 3
+
+
+def test_batches_hold_whole_images_and_no_more_windows_than_asked(birds):
+    image = LoadedImage(0, "a.jpg", width=40, height=40, scene=np.zeros((40, 40, 3), np.uint8))
+    loaded = [replace(image, index=index) for index in range(5)]
+    found = [[LEFT], [LEFT, RIGHT], [], [LEFT] * 7, [RIGHT]]
+    pixels = torch.zeros(5, 3, 8, 8, dtype=torch.uint8)
+    batches = [(entries, len(inputs)) for entries, inputs in windows.cut_windows(loaded, pixels, found, at_once=4)]
+    assert [[each.index for each in entries] for entries, _ in batches] == [[0, 1, 1, 2], [3] * 7, [4]]
+    assert [count for _, count in batches] == [4, 7, 1]
+    assert [each.empty for each in batches[0][0]] == [False, False, False, True]
+
+
+class Recorded:
+    """A finder that gives one recorded extent for each frame."""
+
+    most = 1
+
+    def __init__(self, *extents: tuple[float, float, float, float] | None) -> None:
+        self.extents = list(extents)
+
+    def find(self, loaded, pixels):
+        return [[extent] if extent else [] for extent in (self.extents.pop(0) for _ in loaded)]
+
+
+def test_the_windows_of_a_video_follow_slowly_and_jump_to_another_object():
+    near, far = (0.2, 0.2, 0.6, 0.6), (0.7, 0.7, 0.9, 0.9)
+    moved = (0.3, 0.2, 0.7, 0.6)
+    steady = windows.SteadyWindows(Recorded(near, moved, moved, far, None, near))
+    # in batches of one and of several frames
+    found = [each for count in (1, 3, 2) for each in steady.find([None] * count, None)]
+    assert found[0] == [near]
+    assert found[1][0] == pytest.approx((0.23, 0.2, 0.63, 0.6))
+    assert found[2][0] == pytest.approx((0.251, 0.2, 0.651, 0.6))
+    assert found[3:] == [[far], [], [near]]
+
+
+def test_trembling_windows_of_a_video_become_steadier():
+    random = np.random.default_rng(0)
+    recorded = [tuple(np.array(MIDDLE) + random.normal(0, 0.02, 4)) for _ in range(60)]
+    steady = windows.SteadyWindows(Recorded(*recorded))
+    found = np.array([each[0] for each in steady.find([None] * 60, None)])
+    assert np.abs(np.diff(found, axis=0)).mean() < 0.35 * np.abs(np.diff(recorded, axis=0)).mean()
+
+
+def boxes_file(folder: Path, path: Path, *boxes: tuple[float, float, float, float]) -> Path:
+    names = [file.relative_to(folder).as_posix() for file in folder.rglob("*.jpg") if file.name != "broken.jpg"]
+    rows = [f"{name},{','.join(map(str, box))}" for name in names for box in boxes]
+    path.write_text("file_name,x,y,width,height\n" + "\n".join(rows))
+    return path
+
+
+def test_given_boxes_are_the_windows_inside_the_image(folder, named, tmp_path):
+    boxes = boxes_file(folder, tmp_path / "boxes.csv", (20, 10, 30, 40), (-50, -50, 100, 90), (500, 5, 10, 10))
+    options = {"checkpoint": named, "workers": 0, "device": "cpu", "boxes": boxes}
+    result = discover(folder, **options)
+    first, second, *rest = result.keypoints
+    assert first.window == (20, 10, 30, 40) and second.window == (0, 0, 50, 40)
+    assert rest[0].file_name != first.file_name
+    assert len(discover(folder, **options | {"objects": "one"}).keypoints) == 3
+    many = boxes_file(folder, tmp_path / "many.csv", *[(index % 50, index % 40, 30, 20) for index in range(3000)])
+    assert len(discover(folder, **options | {"boxes": many, "max_objects": 4}).keypoints) == 12
 
 
 def test_the_overlay_shows_the_window():
     grey = np.full((400, 400, 3), 128, np.uint8)
     none = Keypoints("a.jpg", 400, 400, np.full((1, 2), np.nan), np.full(1, np.nan))
-    framed = draw_overlay(grey, Keypoints(**vars(none) | {"window": (100.0, 50.0, 200.0, 300.0)}))
+    framed = draw_overlay(grey, [Keypoints(**vars(none) | {"window": (100.0, 50.0, 200.0, 300.0)})])
     assert tuple(framed[200, 100]) == (255, 255, 255)
     assert (framed[200, 200] == 128).all()
-    whole = draw_overlay(grey, Keypoints(**vars(none) | {"window": (0.0, 0.0, 400.0, 400.0)}))
-    assert np.array_equal(whole, draw_overlay(grey, none))
+    whole = draw_overlay(grey, [Keypoints(**vars(none) | {"window": (0.0, 0.0, 400.0, 400.0)})])
+    assert np.array_equal(whole, draw_overlay(grey, [none]))
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"method": "saliency"}, "^--objects belongs to --method lmpnet and --method parts"),
-        ({"backend": "onnx"}, "^--objects cannot be combined with --backend onnx"),
+        ({"objects": "none", "boxes": "boxes.json"}, "^--boxes cannot be combined with --objects none"),
+        ({"max_objects": 3}, "^--max-objects needs --objects all"),
+        ({"min_confidence": 0.5}, "^--min-confidence needs --boxes"),
     ],
 )
 def test_what_has_no_second_look_says_so(given, message):
     with pytest.raises(OptionError, match=message):
-        DiscoverConfig(images="photos", objects="one", **given)
+        DiscoverConfig(images="photos", **{"objects": "one"} | given)
 
 
 def test_a_loaded_image_is_whole_until_it_was_looked_at():

@@ -8,7 +8,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from lmpnet_cli.errors import CheckpointError, DeviceError
-from lmpnet_cli.io.checkpoints import file_sha256, load_checkpoint, read_header, save_checkpoint
+from lmpnet_cli.io.checkpoints import load_checkpoint, read_header, save_checkpoint
+from lmpnet_cli.io.files import file_sha256
 from lmpnet_cli.model.backbone import BackboneSpec
 from lmpnet_cli.model.lmpnet import NetworkSpec, build
 

@@ -17,12 +17,12 @@ OPTIONS = {"workers": 0, "device": "cpu", "precision": "32"}
 
 def test_each_row_shows_the_best_of_every_group():
     scores = np.array([[0.1, 0.9], [0.8, 0.2], [0.5, 0.3], [0.7, 0.4]], np.float32)
-    positions = np.zeros((4, 2, 2), np.float32)
-    positions[2, 0] = 6, 2  # row, column
+    places = np.zeros((4, 2, 2))
+    places[2, 0] = 0.46431, 0.5
     files = [ListedImage(Path(f"{i}.png"), f"{i}.png") for i in range(4)]
-    rows = best_examples(scores, positions, (14, 7), files, 2)
+    rows = best_examples(scores, places, files, 2)
     assert [[example.image.name for example in row] for row in rows] == [["2.png", "1.png"], ["0.png", "3.png"]]
-    assert (rows[0][0].x, rows[0][0].y) == (round(2.5 / 7, 4), round(6.5 / 14, 4))
+    assert (rows[0][0].x, rows[0][0].y) == (0.5, 0.4643)
 
 
 def test_features_do_not_depend_on_the_batch_size(birds, checkpoint):

@@ -38,7 +38,8 @@ def test_parts_are_stored_beside_weights_that_stay_unchanged(checkpoint, named):
     before, after = weights(checkpoint), weights(named)
     assert all(torch.equal(value, after[key]) for key, value in before.items())
     assert {key for key in after if key not in before} == {
-        f"part_head.{name}" for name in ("centre", "projection", "level", "weight", "bias")
+        *(f"part_head.{name}" for name in ("centre", "projection", "level", "weight", "bias")),
+        *(f"object_head.{name}" for name in ("weight", "bias")),
     }
     spec = part_head_spec(read_header(named))
     assert (spec.names, spec.k, spec.learned_from["images"]) == (("head", "wing", "tail"), 3, 48)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from lmpnet_cli.training.augmentation import Augmentation, corner_background, paste
+from lmpnet_cli.data.backgrounds import corner_background, paste
+from lmpnet_cli.training.augmentation import Augmentation
 
 SHAPES = [(40, 60), (1, 1), (1, 300), (300, 1), (2, 500), (7, 5)]
 
@@ -23,7 +24,7 @@ def test_every_step_takes_any_image(shape):
     cropped = augmentation.crop(rgb, generator())
     assert cropped.shape == (3, 32, 32) and cropped.dtype == torch.uint8
     ground = corner_background(rgb, 32, generator())
-    pasted = paste(rgb, ground, generator())
+    pasted, _ = paste(rgb, ground, generator())
     for result in (ground, pasted):
         assert result.shape == (32, 32, 3) and result.dtype == np.uint8
     whole = augmentation.whole(pasted, generator())
@@ -94,13 +95,13 @@ def test_a_background_comes_from_a_corner():
 def test_paste_keeps_the_image_inside_and_the_background_outside(shape):
     red, blue = np.full((*shape, 3), (255, 0, 0), np.uint8), np.full((128, 128, 3), (0, 0, 255), np.uint8)
     for seed in range(10):
-        result = paste(red, blue, generator(seed), area=(0.2, 0.4))
+        result, (left, top, width, height) = paste(red, blue, generator(seed), area=(0.2, 0.4))
         assert result.shape == blue.shape
         share_of_red = result[..., 0] / 255
         np.testing.assert_allclose(result[..., 2] / 255, 1 - share_of_red, atol=0.01)  # nothing but the two
         assert ((share_of_red > 0.1) & (share_of_red < 0.9)).any()  # soft edges
         rows, columns = np.nonzero(share_of_red.max(1))[0], np.nonzero(share_of_red.max(0))[0]
-        height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+        assert (rows.min(), np.ptp(rows) + 1) == (top, height) and (columns.min(), np.ptp(columns) + 1) == (left, width)
         assert share_of_red[int(rows.mean()), int(columns.mean())] == 1
         assert 0.1 < height * width / 128**2 < 0.42  # the background's border may cut the longer side
         outside = np.ones((128, 128), bool)
@@ -112,7 +113,7 @@ def test_paste_keeps_the_image_inside_and_the_background_outside(shape):
 def test_paste_shows_the_whole_image_upright():
     rgb = np.zeros((64, 64, 3), np.uint8)
     rgb[:32, :32], rgb[:32, 32:], rgb[32:, :32], rgb[32:, 32:] = 60, 120, 180, 240
-    result = paste(rgb, np.zeros((96, 96, 3), np.uint8), generator(1), area=(0.5, 0.5))[..., 0]
+    result = paste(rgb, np.zeros((96, 96, 3), np.uint8), generator(1), area=(0.5, 0.5))[0][..., 0]
     rows, columns = np.nonzero(result.max(1))[0], np.nonzero(result.max(0))[0]
     inner = result[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     h, w = inner.shape
@@ -122,5 +123,5 @@ def test_paste_shows_the_whole_image_upright():
 
 def test_paste_is_seeded():
     rgb, ground = noise_image(30, 40), np.zeros((64, 64, 3), np.uint8)
-    assert (paste(rgb, ground, generator(3)) == paste(rgb, ground, generator(3))).all()
-    assert (paste(rgb, ground, generator(3)) != paste(rgb, ground, generator(4))).any()
+    assert (paste(rgb, ground, generator(3))[0] == paste(rgb, ground, generator(3))[0]).all()
+    assert (paste(rgb, ground, generator(3))[0] != paste(rgb, ground, generator(4))[0]).any()

@@ -151,6 +151,8 @@ def test_a_training_says_once_how_long_it_takes_and_counts_what_it_says(few_bird
     assert [stage for stage in heard.stages if stage not in storing] == [
         ("stage 1 of 3: network", 6, "steps"),
         ("stage 2 of 3: replica", 6, "steps"),
+        ("stage 3 of 3: parts, look for objects", 12, "images"),
+        ("stage 3 of 3: parts, learn what is object", 6, "images"),
         ("stage 3 of 3: parts, compute features", 12, "images"),
         ("stage 3 of 3: parts, learn parts", 50, "steps"),
     ]

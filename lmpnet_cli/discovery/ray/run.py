@@ -14,6 +14,7 @@ from typing import Any
 
 from lmpnet_cli import errors
 from lmpnet_cli.config import DiscoverConfig, Paths, as_paths, takes_options, url_of
+from lmpnet_cli.data.boxes import read_boxes
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.discovery.provenance import Manifest
 from lmpnet_cli.discovery.ray.resources import join, load_ray, place_workers
@@ -23,6 +24,7 @@ from lmpnet_cli.discovery.store import ChunkStore, chunk_name, cut_into_chunks, 
 from lmpnet_cli.errors import InputError, LmpnetError, OptionError, OutputError
 from lmpnet_cli.inference.predictor import Predictor, open_predictor
 from lmpnet_cli.io.bundled import bundled_checkpoint
+from lmpnet_cli.io.onnx_file import first_look_path
 from lmpnet_cli.io.run_record import now, versions
 from lmpnet_cli.io.storage import open_folder, reason
 from lmpnet_cli.progress import Progress
@@ -78,6 +80,11 @@ def discover_on_ray(images: Paths, *, progress: Progress | None = None, **option
     started = time.perf_counter()
 
     sources = list_sources(config.images, config.follow_links)
+    if config.boxes is not None:
+        boxes = read_boxes(config.boxes, [source.name for source in sources], config.min_confidence or 0)
+        sources = [source._replace(boxes=boxes.of[source.name]) for source in sources]
+        for note in boxes.notes:
+            progress.warn(f"{config.boxes.name}: {note}.")
     predictor = open_predictor(replace(config.worker_config, device="cpu"))  # it does not run, but describes the run
     manifest = _manifest(config, predictor, sources)
     chunks = cut_into_chunks(sources, manifest.chunk)
@@ -168,9 +175,11 @@ def _compute(ray: Any, rows: list[dict[str, Any]], config: DiscoverConfig) -> It
 
 
 def _map_rows(ray: Any, rows: list[dict[str, Any]], config: DiscoverConfig) -> Iterator[dict[str, Any]]:
-    weights = config.checkpoint or bundled_checkpoint()
+    checkpoint = config.checkpoint or bundled_checkpoint()
+    files = [path for path in (checkpoint, first_look_path(checkpoint)) if path.is_file()]
+    weights = [(path.name, path.read_bytes()) for path in files]
     workers, resources = place_workers(ray, config)
-    arguments = {"config": config, "weights": (weights.name, weights.read_bytes()), "cores": resources["num_cpus"]}
+    arguments = {"config": config, "weights": weights, "cores": resources["num_cpus"]}
     data = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         Worker,
         fn_constructor_kwargs=arguments,

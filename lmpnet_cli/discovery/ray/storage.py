@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import fsspec
 
 from lmpnet_cli.config import url_of
-from lmpnet_cli.data.listing import EXTENSIONS, ListedImage, list_images
+from lmpnet_cli.data.listing import EXTENSIONS, GivenBox, ListedImage, list_images
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.io.storage import reason
 
@@ -28,6 +28,7 @@ class SourceImage(NamedTuple):
 
     path: str
     name: str
+    boxes: tuple[GivenBox, ...] = ()
 
 
 def list_sources(inputs: Sequence[Path], follow_links: bool = False) -> list[SourceImage]:
@@ -78,6 +79,10 @@ def _list_remote(url: str) -> list[SourceImage]:
     return sorted(sources, key=lambda source: source.name)
 
 
+def _boxes(image: SourceImage) -> tuple[GivenBox, ...]:
+    return tuple(GivenBox(*box) for box in image.boxes)  # as JSON, they are lists
+
+
 def local_copies(source: Path, images: Sequence[SourceImage], at_once: int) -> Iterator[list[ListedImage]]:
     """Yield the images as local files, `at_once` together; the next ones are fetched meanwhile, and old ones removed.
 
@@ -92,7 +97,7 @@ def local_copies(source: Path, images: Sequence[SourceImage], at_once: int) -> I
     """
     url = url_of(source)
     if url is None:
-        files = [ListedImage(Path(image.path), image.name) for image in images]
+        files = [ListedImage(Path(image.path), image.name, boxes=_boxes(image)) for image in images]
         if not any(file.path.exists() for file in files):
             raise InputError(
                 f"None of the images exists on this machine (for example {files[0].path}). Use a folder that all "
@@ -108,7 +113,10 @@ def local_copies(source: Path, images: Sequence[SourceImage], at_once: int) -> I
         def fetch_group(number: int) -> list[ListedImage]:
             target = Path(folder) / str(number)
             target.mkdir()
-            files = [ListedImage(target / str(index), image.name) for index, image in enumerate(groups[number])]
+            files = [
+                ListedImage(target / str(index), image.name, boxes=_boxes(image))
+                for index, image in enumerate(groups[number])
+            ]
             paths = [image.path for image in groups[number]]
             list(pool.map(_fetch, [system] * len(files), paths, [file.path for file in files]))
             return files

@@ -31,11 +31,12 @@ class Worker:
     An error with a message for the user is returned in the row, since Ray would wrap it in one of its own.
     """
 
-    def __init__(self, config: DiscoverConfig, weights: tuple[str, bytes], cores: int) -> None:
+    def __init__(self, config: DiscoverConfig, weights: Sequence[tuple[str, bytes]], cores: int) -> None:
         """
         Args:
             config: of the whole run.
-            weights: name and content of the checkpoint, which other machines may lack or have in another version.
+            weights: name and content of the checkpoint, which other machines may lack or have in another version, and
+                of the ONNX model of its first look where there is one.
             cores: those that this worker has for itself.
         """
         torch.set_num_threads(cores)
@@ -75,7 +76,10 @@ class Worker:
                 workers = max(0, self.cores - 1) if torch.cuda.is_available() else 0
 
             with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / self.weights[0]
-                path.write_bytes(self.weights[1])
-                self.predictor = open_predictor(replace(self.config.worker_config, workers=workers, checkpoint=path))
+                paths = [Path(folder) / name for name, _ in self.weights]
+                for path, (_, content) in zip(paths, self.weights, strict=True):
+                    path.write_bytes(content)
+                self.predictor = open_predictor(
+                    replace(self.config.worker_config, workers=workers, checkpoint=paths[0])
+                )
         return self.predictor

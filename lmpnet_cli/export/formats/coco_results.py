@@ -14,12 +14,13 @@ from lmpnet_cli.io.files import write_json
 
 def write(document: Document, destination: Destination) -> list[Path]:
     """Write the file; image and category ids are those of `keypoints.json`. Images without a keypoint have no entry."""
-    annotations = to_coco(document.results, {}, document.names)["annotations"]
     entries = []
-    for image_id, annotation, result in zip(document.image_ids, annotations, document.results, strict=True):
+    pairs = zip(document.image_ids, document.images, strict=True)
+    for image_id, result in ((image_id, each) for image_id, objects in pairs for each in objects):
         if not result.found.any():
             continue
 
+        (annotation,) = to_coco([result], {}, document.names)["annotations"]
         keypoints = list(annotation["keypoints"])
         keypoints[2::3] = [min(v, 1) for v in keypoints[2::3]]
         entries.append(

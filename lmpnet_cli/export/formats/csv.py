@@ -1,4 +1,7 @@
-"""Write a long CSV table for any program: one line per keypoint and image."""
+"""Write a long CSV table for any program: one line per keypoint and object.
+
+Where an image has several objects, a column numbers them.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +12,7 @@ from lmpnet_cli.export.formats.spreadsheet import as_line, number
 from lmpnet_cli.io.files import write_pieces
 
 COLUMNS = ("file", "keypoint", "x", "y", "score", "visible")
+OBJECT_COLUMN = ("object",)  # number on its image, from 1; added where an image has several
 VIDEO_COLUMNS = ("frame", "time")  # time in seconds; added where the images are frames of a video
 
 
@@ -20,14 +24,16 @@ def write(document: Document, destination: Destination) -> list[Path]:
 
 def _lines(document: Document) -> Iterator[str]:
     is_video = any(result.frame is not None for result in document.results)
-    yield as_line(COLUMNS + VIDEO_COLUMNS if is_video else COLUMNS)
+    images = document.images
+    is_crowded = any(len(objects) > 1 for objects in images)
+    yield as_line(COLUMNS + OBJECT_COLUMN * is_crowded + VIDEO_COLUMNS * is_video)
 
-    for result in document.results:
-        frame_cells = (result.frame, result.time) if is_video else ()
+    for number_on_image, result in ((index, each) for objects in images for index, each in enumerate(objects, 1)):
+        further_cells = (number_on_image,) * is_crowded + (result.frame, result.time) * is_video
         for name, (x, y), score in zip(document.names, result.xy.tolist(), result.scores.tolist(), strict=True):
             is_missing = x != x
             cells = ("", "", "", 0) if is_missing else (number(x), number(y), number(score, 4), 1)
-            yield as_line([result.file_name, name, *cells, *frame_cells])
+            yield as_line([result.file_name, name, *cells, *further_cells])
 
 
 FORMAT = Format(write=write, file_name="keypoints.csv", next_step="open it in any spreadsheet program, R or pandas")

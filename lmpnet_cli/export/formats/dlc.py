@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.export.formats.document import Document
 from lmpnet_cli.export.formats.format import Destination, Format
 from lmpnet_cli.export.formats.spreadsheet import as_line, number
@@ -17,6 +18,12 @@ HDF5_KEY = "df_with_missing"  # DeepLabCut reads the table of this name
 
 def write(document: Document, destination: Destination) -> list[Path]:
     """Write the CSV file and, where pandas and tables are installed, the same table as .h5 beside it."""
+    crowded = next((objects for objects in document.images if len(objects) > 1), None)
+    if crowded:
+        raise DatasetError(
+            f"{crowded[0].file_name} has {len(crowded)} objects, but this table of DeepLabCut has room for one animal "
+            "per image. Run `lmpnet discover --objects one`, or convert to another format."
+        )
     csv_file = destination.path
     hdf5_file = csv_file.with_suffix(".h5")
     write_pieces(csv_file, _lines(document))

@@ -1,4 +1,4 @@
-"""Read the keypoint file that every format is written from: COCO annotations with at most one object per image."""
+"""Read the keypoint file that every format is written from: COCO annotations of one category."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from lmpnet_cli.io.coco import parse_coco, to_coco
 from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoCategory, CocoImage
 from lmpnet_cli.io.json_input import SchemaError, check, dict_in
 from lmpnet_cli.io.json_input import read_document as read_schema
-from lmpnet_cli.keypoints import Keypoints, keypoint_names
+from lmpnet_cli.keypoints import Keypoints, by_image, keypoint_names
 
 NO_COCO = "is not a COCO keypoint annotation file"
 ADVICE = "Pass the keypoints.json of `lmpnet discover`."
@@ -25,7 +25,7 @@ class Document:
     """Holds the keypoints of a file.
 
     Attributes:
-        results: one for each image, in the order of the file; an image without annotation has no keypoint.
+        results: one for each object, in the order of the images; an image without an object has one without keypoints.
         names: names of the keypoints, in their order.
         category: name of the object that the keypoints belong to.
         skeleton: pairs of keypoints that are joined by a line, counted from 1.
@@ -43,6 +43,11 @@ class Document:
     category_id: int
     source: str
     method: str | None = None
+
+    @property
+    def images(self) -> list[list[Keypoints]]:
+        """Return the objects of each image, in the order of `image_ids`."""
+        return by_image(self.results)
 
     @property
     def is_ranked(self) -> bool:
@@ -82,26 +87,31 @@ def read_document(path: Path) -> Document:
     raw = read_schema(path, Any, NO_COCO, ADVICE)
     try:
         file = check(raw, _File)
-        annotated = {result.file_name: result for result in parse_coco(raw)}
+        objects = parse_coco(raw)
         skeleton = tuple(check(file.categories[0].skeleton or [], list[tuple[int, int]]))
     except SchemaError as error:
         raise DatasetError(f"{path} {NO_COCO} ({error}). {ADVICE}") from error
 
     category = file.categories[0]
-    k = max((len(result.scores) for result in annotated.values()), default=0)
+    k = max((len(result.scores) for result in objects), default=0)
     names = tuple(category.keypoints or keypoint_names(k))
-    _check(path, file, annotated, names, skeleton)
+    objects = [each.padded(len(names)) if each.empty else each for each in objects]
+    _check(path, file, objects, names, skeleton)
 
+    annotated = {group[0].file_name: group for group in by_image(objects)}
     results = [
-        annotated.get(image.file_name)
-        or Keypoints(
-            image.file_name,
-            int(image.width),
-            int(image.height),
-            np.full((len(names), 2), np.nan),
-            np.full(len(names), np.nan),
-        )
+        each
         for image in file.images
+        for each in annotated.get(image.file_name)
+        or [
+            Keypoints(
+                image.file_name,
+                int(image.width),
+                int(image.height),
+                np.full((len(names), 2), np.nan),
+                np.full(len(names), np.nan),
+            )
+        ]
     ]
     info = dict_in(file.info)
     weights = dict_in(info.get("checkpoint")).get("name")
@@ -123,26 +133,25 @@ def read_document(path: Path) -> Document:
 def _check(
     path: Path,
     file: _File,
-    annotated: dict[str, Keypoints],
+    objects: Sequence[Keypoints],
     names: Sequence[str],
     skeleton: Sequence[tuple[int, int]],
 ) -> None:
     """Raise `DatasetError` where the parts of a file do not fit together."""
-    for result in annotated.values():
+    for result in objects:
         if not np.isfinite(np.column_stack([result.xy, result.scores])[result.found]).all():
             raise DatasetError(
                 f"{path} has a keypoint of {result.file_name} whose position or score is not a number. {ADVICE}"
             )
     if any(not 1 <= end <= len(names) for pair in skeleton for end in pair):
         raise DatasetError(f"{path} has a skeleton with keypoints that do not exist: it counts from 1. {ADVICE}")
-    if len(file.categories) > 1 or len(file.annotations) > len(annotated):
-        raise DatasetError(
-            f"{path} has {len(file.categories)} categories and {len(file.annotations)} objects on {len(annotated)} "
-            "images. Only one category, and at most one object per image, can be converted."
-        )
+    if len(file.categories) > 1:
+        raise DatasetError(f"{path} has {len(file.categories)} categories. Only one category can be converted.")
+    if len({image.file_name for image in file.images}) < len(file.images):
+        raise DatasetError(f"{path} lists an image twice. {ADVICE}")
     if len(set(names)) < len(names):
         raise DatasetError(f"{path} gives the same name to several keypoints: {', '.join(names)}. Rename them.")
-    if any(len(result.scores) != len(names) for result in annotated.values()):
+    if any(len(result.scores) != len(names) for result in objects):
         raise DatasetError(f"{path} names {len(names)} keypoints, but its annotations have another number. {ADVICE}")
 
 

@@ -4,6 +4,7 @@ x and y are in percent of the image, and 0 is its left or upper edge: the centre
 The names `keypoints` and `image` connect the predictions to the configuration.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,7 +24,7 @@ def write(document: Document, destination: Destination) -> list[Path]:
     """Write `tasks.json` and `labeling-config.xml` into the folder."""
     tasks, config = destination.path / "tasks.json", destination.path / "labeling-config.xml"
     prefix = _image_prefix(destination)
-    write_json(tasks, [_task(document, number, result, prefix) for number, result in enumerate(document.results, 1)])
+    write_json(tasks, [_task(document, number, objects, prefix) for number, objects in enumerate(document.images, 1)])
     write_text(config, _config(document))
     return [tasks, config]
 
@@ -38,14 +39,18 @@ def _image_prefix(destination: Destination) -> str:
     return LOCAL_FILES
 
 
-def _task(document: Document, number: int, result: Keypoints, prefix: str) -> dict[str, Any]:
+def _task(document: Document, number: int, objects: Sequence[Keypoints], prefix: str) -> dict[str, Any]:
+    k = len(document.names)
     regions = [
-        _region(f"{number}-{index + 1}", name, index, result)
+        _region(f"{number}-{k * position + index + 1}", name, index, result)
+        for position, result in enumerate(objects)
         for index, name in enumerate(document.names)
         if result.found[index]
     ]
-    prediction = {"model_version": document.source, "score": round(mean_score(result), 4), "result": regions}
-    return {"data": {"image": prefix + quote(result.file_name, errors="surrogateescape")}, "predictions": [prediction]}
+    score = round(max(map(mean_score, objects)), 4)
+    image = prefix + quote(objects[0].file_name, errors="surrogateescape")
+    prediction = {"model_version": document.source, "score": score, "result": regions}
+    return {"data": {"image": image}, "predictions": [prediction]}
 
 
 def _region(region_id: str, name: str, index: int, result: Keypoints) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Write a YOLO pose dataset as Ultralytics trains on it: one text file per image, and `data.yaml`.
 
-A line is `class cx cy w h`, followed by `x y v` for each keypoint. Values are fractions of the width and the height of
-the image, and 0 is its edge: the centre of pixel x is at (x + 0.5) / width. The box is the extent of the found
-keypoints with a margin, since keypoints are inside the object and not on its outline. An image without a keypoint has
-an empty file.
+There is a line for each object: `class cx cy w h`, followed by `x y v` for each keypoint. Values are fractions of the
+width and the height of the image, and 0 is its edge: the centre of pixel x is at (x + 0.5) / width. The box is the
+window of the object. Where objects were not looked for, it is the extent of the found keypoints with a margin, since
+keypoints are inside the object and not on its outline. An image without a keypoint has an empty file.
 """
 
 import filecmp
@@ -14,12 +14,15 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lmpnet_cli.errors import OutputError
 from lmpnet_cli.export.formats.document import Document
 from lmpnet_cli.export.formats.format import Destination, Format
 from lmpnet_cli.io.files import write_text
 from lmpnet_cli.keypoints import Keypoints
+
+Corner = NDArray[np.float64]
 
 MARGIN = 0.1  # of the longer side of the extent of the keypoints, on each side
 MIN_MARGIN = 0.05  # of the longer side of the image
@@ -29,13 +32,14 @@ def write(document: Document, destination: Destination) -> list[Path]:
     """Write `labels/`, `images/` (links, or copies where the system allows no links) and `data.yaml`."""
     out = destination.path
     labels, images = out / "labels", out / "images"
-    names = _dataset_names([result.file_name for result in document.results])
+    names = _dataset_names([objects[0].file_name for objects in document.images])
     _remove_outdated(images, labels, set(names.values()))
 
-    for result in document.results:
-        name = names[result.file_name]
-        write_text((labels / name).with_suffix(".txt"), _label_line(result))
-        _link(destination.images[result.file_name], images / name)
+    for objects in document.images:
+        file_name = objects[0].file_name
+        name = names[file_name]
+        write_text((labels / name).with_suffix(".txt"), "".join(map(_label_line, objects)))
+        _link(destination.images[file_name], images / name)
     write_text(out / "data.yaml", _data_yaml(document, out))
     return [out / "data.yaml", labels, images]
 
@@ -75,15 +79,24 @@ def _label_line(result: Keypoints) -> str:
         return ""
 
     size = np.array([result.width, result.height], np.float64)
-    found = result.xy[result.found] + 0.5  # in pixels from the edge of the image
-    low, high = found.min(0), found.max(0)
-    margin = max(MARGIN * float((high - low).max()), MIN_MARGIN * float(size.max()))
-    low, high = np.clip(low - margin, 0, size) / size, np.clip(high + margin, 0, size) / size
+    low, high = (np.clip(corner, 0, size) / size for corner in _box(result, size))
 
     cells = [*((low + high) / 2), *(high - low)]
     for point, is_found in zip((result.xy + 0.5) / size, result.found, strict=True):
         cells += [*point, 2] if is_found else [0, 0, 0]
     return "0 " + " ".join(f"{cell:.6g}" for cell in cells) + "\n"
+
+
+def _box(result: Keypoints, size: Corner) -> tuple[Corner, Corner]:
+    """Return the left upper and the right lower corner, in pixels from the edge of the image."""
+    if result.window is not None:
+        x, y, width, height = result.window
+        return np.array([x, y]), np.array([x + width, y + height])
+
+    found = result.xy[result.found] + 0.5
+    low, high = found.min(0), found.max(0)
+    margin = max(MARGIN * float((high - low).max()), MIN_MARGIN * float(size.max()))
+    return low - margin, high + margin
 
 
 def _data_yaml(document: Document, out: Path) -> str:

@@ -13,23 +13,25 @@ def thumbnail_id(position: int) -> str:
     return f"p{position}"
 
 
-def gallery_data(document: Document, chosen: Sequence[int]) -> dict[str, Any]:
+def gallery_data(document: Document, chosen: Sequence[int], classes: bool = True) -> dict[str, Any]:
     """Return what `gallery.js` draws.
 
     Args:
         chosen: indices of the results that are shown.
+        classes: show predicted classes.
     """
     return {
         "ranked": document.is_ranked,
         "names": list(document.names),
         "colors": [web_color(index) for index in range(len(document.names))],
         "images": [
-            _image_data(document.results[index], thumbnail_id(position)) for position, index in enumerate(chosen)
+            _image_data(document.results[index], thumbnail_id(position), classes)
+            for position, index in enumerate(chosen)
         ],
     }
 
 
-def _image_data(result: Keypoints, image_id: str) -> dict[str, Any]:
+def _image_data(result: Keypoints, image_id: str, classes: bool) -> dict[str, Any]:
     points: list[list[float] | None] = []
     for (x, y), score in zip(result.xy.tolist(), result.scores.tolist(), strict=True):
         is_found = x == x
@@ -40,8 +42,8 @@ def _image_data(result: Keypoints, image_id: str) -> dict[str, Any]:
         "file": result.file_name,
         "width": result.width,
         "height": result.height,
-        "label": result.class_name,
-        "probability": result.class_score,
+        "label": result.class_name if classes else None,
+        "probability": result.class_score if classes else None,
         "points": points,
         "found": int(result.found.sum()),
         "score": round(mean_score(result), 4) if result.found.any() else None,
@@ -50,7 +52,9 @@ def _image_data(result: Keypoints, image_id: str) -> dict[str, Any]:
 
 def gallery_facts(document: Document, skipped: int) -> list[str]:
     """Return the facts that stand below the title: the number of images, of keypoints and of skipped images."""
-    count = len(document.results)
+    images, objects = len(document.images), sum(not result.empty for result in document.results)
     found = sum(int(result.found.sum()) for result in document.results)
-    facts = [f"{count} images", f"{found / max(1, count):.2f} of {len(document.names)} keypoints per image"]
+    each = "image" if objects == images else "object"
+    facts = [f"{images} images", *([] if objects == images else [f"{objects} objects"])]
+    facts.append(f"{found / max(1, objects):.2f} of {len(document.names)} keypoints per {each}")
     return [*facts, f"{skipped} skipped"] if skipped else facts

@@ -53,6 +53,11 @@ class _Visibility(Struct):
     visible: float | None
 
 
+class _Retrieval(Struct):
+    recall_at_1: float | None
+    chance: float | None
+
+
 class _FlipError(Struct):
     error: float | None
 
@@ -66,6 +71,7 @@ class _Parts(Struct):
     greedy_pck: _Mean
     greedy_pck_one_to_one: _Mean
     found: float | None
+    retrieval: _Retrieval | None = None
     visibility: _Visibility | None = None
     flip: _FlipError | None = None
     stability: _Score | None = None
@@ -154,6 +160,8 @@ def _parts(parts: _Parts) -> TextTable:
         "map-based NMI": parts.map_based.nmi,
         "map-based ARI": parts.map_based.ari,
         "consistency (EvalProtoPNet)": parts.consistency.score,
+        "retrieval R@1": parts.retrieval.recall_at_1 if parts.retrieval else None,
+        "  by chance": parts.retrieval.chance if parts.retrieval else None,
         "greedy PCK": parts.greedy_pck.mean,
         "greedy PCK, one-to-one": parts.greedy_pck_one_to_one.mean,
     }

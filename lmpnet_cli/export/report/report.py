@@ -25,7 +25,8 @@ from lmpnet_cli.export.report.metric_tables import Metrics, metric_tables
 from lmpnet_cli.export.report.settings_tables import settings_tables
 from lmpnet_cli.export.report.template import report_html
 from lmpnet_cli.export.report.thumbnails import encode_webp
-from lmpnet_cli.io.files import write_pieces
+from lmpnet_cli.io.bundled import bundled_checkpoint
+from lmpnet_cli.io.files import file_sha256, write_pieces
 from lmpnet_cli.io.json_input import dict_in, list_in
 from lmpnet_cli.io.json_input import read_document as read_schema
 from lmpnet_cli.io.output_folder import lock_output
@@ -115,7 +116,8 @@ def _write_report(config: ReportConfig, progress: Progress) -> ReportResult:
 
     content = _Content(EmbeddedImages(config, progress), skipped=_skipped_images(documents))
     if "keypoints.json" in documents:
-        _add_gallery(content, folder, config.limit)
+        info = dict_in(documents["keypoints.json"].get("info"))
+        _add_gallery(content, folder, config, _shows_classes(config, info))
     if "filters.json" in documents:
         _add_filters(content, folder)
     if "metrics.json" in documents:
@@ -174,10 +176,16 @@ def _skipped_images(documents: Documents) -> list[tuple[str, str]]:
     return [(str(entry.get("file_name", "")), str(entry.get("reason", ""))) for entry in entries]
 
 
-def _add_gallery(content: _Content, folder: Path, limit: int) -> None:
+def _shows_classes(config: ReportConfig, info: dict[str, Any]) -> bool:
+    """Return whether predicted classes are shown: the bundled model would call every other animal one of its birds."""
+    checksum = dict_in(info.get("checkpoint")).get("sha256")
+    return config.classes or checksum != file_sha256(bundled_checkpoint())
+
+
+def _add_gallery(content: _Content, folder: Path, config: ReportConfig, classes: bool) -> None:
     document = read_document(folder / "keypoints.json")
-    chosen = evenly(len(document.results), limit)
-    content.gallery = gallery_data(document, chosen)
+    chosen = evenly(len(document.results), config.limit)
+    content.gallery = gallery_data(document, chosen, classes)
     content.facts += gallery_facts(document, len(content.skipped))
     content.images.add_gallery(document, chosen)
     if len(chosen) < len(document.results):
