@@ -45,10 +45,10 @@ def convert(config: ConvertConfig, terminal: Terminal) -> None:
 
 @takes(ExportConfig)
 def export(config: ExportConfig, terminal: Terminal) -> None:
-    """Write the model as one ONNX file, from image to keypoints.
+    """Write the model as ONNX, from image to keypoints, and its first look as another ONNX file beside it.
 
     The model takes RGB bytes (B, 3, S, S) and returns positions in map cells, scores, the replica's share of
-    the votes, and class probabilities.
+    the votes, and class probabilities. NAME.first-look.onnx finds the windows; --objects none needs none.
     `discover -c model.onnx` runs it with onnxruntime, which is faster on a CPU.
 
     \b
@@ -66,4 +66,4 @@ def export(config: ExportConfig, terminal: Terminal) -> None:
         "size": f"{result.bytes / 1e6:.0f} MB",
     }
     document = document_of(result) | {"method": config.method, "names": header.names}
-    terminal.summarize("export", config, result, facts, [config.out], document)
+    terminal.summarize("export", config, result, facts, result.files, document)

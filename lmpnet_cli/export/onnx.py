@@ -12,7 +12,7 @@ from lmpnet_cli.config import ExportConfig, takes_options
 from lmpnet_cli.errors import OutputError
 from lmpnet_cli.inference.lmpnet import open_lmpnet_predictor
 from lmpnet_cli.inference.onnx import export_predictor
-from lmpnet_cli.io.onnx_file import OnnxHeader
+from lmpnet_cli.io.onnx_file import OnnxHeader, first_look_path
 from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
 
@@ -33,6 +33,11 @@ class ExportResult:
     bytes: int
     seconds: float
 
+    @property
+    def files(self) -> list[Path]:
+        """Return the files that were written."""
+        return [self.path] if self.header.first_look is None else [self.path, first_look_path(self.path)]
+
 
 @takes_options(ExportConfig)
 def export_onnx(
@@ -50,12 +55,14 @@ def export_onnx(
         LmpnetError: when the model or an option cannot be used, the file cannot be written, or packages are missing.
     """
     config = ExportConfig(out=Path(out), **options)
-    if config.out.exists() and not config.overwrite:
-        raise OutputError(f"{config.out} already exists. Choose another --out, or add --overwrite to replace it.")
+    for path in (config.out, first_look_path(config.out)):
+        if path.exists() and not config.overwrite:
+            raise OutputError(f"{path} already exists. Choose another --out, or add --overwrite to replace it.")
 
     (progress or Progress()).tell("The export takes about 15 seconds.")
     started = time.perf_counter()
     as_discover = config.as_discover
     predictor = open_lmpnet_predictor(as_discover, model)
+    first_look_path(config.out).unlink(missing_ok=True)  # of an earlier export
     header = export_predictor(predictor, config.out)
     return ExportResult(config.out, header, config.out.stat().st_size, time.perf_counter() - started)

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lmpnet_cli.config import DiscoverConfig, KeypointConfig
+from lmpnet_cli.config import KeypointConfig
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import LoadedImage
 from lmpnet_cli.errors import CheckpointError, OptionError
 from lmpnet_cli.inference.runner import ModelRunner, open_runner
-from lmpnet_cli.inference.windows import SteadyWindows
 from lmpnet_cli.keypoints import Keypoints, keypoint_names, positions_in_image
 from lmpnet_cli.model.fusion import Detections
 from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput
@@ -195,6 +194,4 @@ def open_lmpnet_predictor(config: KeypointConfig, model: LMPNet | None = None) -
     reading = Reading(**{name: value for name, value in options.items() if name in read_by and value is not None})
     replica = bool(options.get("replica"))
     runner = open_runner(config, model, replica, reading, config.objects_at_most, config.boxes is not None)
-    if runner.finder is not None and isinstance(config, DiscoverConfig) and config.video:
-        runner.finder = SteadyWindows(runner.finder)
     return LMPNetPredictor(runner, method, options.get("k"), thresholds, config.objects or "none")

@@ -37,8 +37,6 @@ NEARLY_WHOLE = 0.65  # share of the image: in a larger window there is nothing m
 SMALLEST = 0.1  # mass of a further object, as a share of that of the most prominent one
 COVERED = 0.5  # share of a window inside a more prominent one, from which it is the same object
 
-NEW, SAME = 0.3, 0.5  # in a video: share of the new window in the next one, and the overlap of one and the same object
-
 Cells = NDArray[np.float32]  # (H, W) of one image, or (B, H, W)
 Extent = tuple[float, float, float, float]  # left, top, right, bottom, as shares of the image
 WHOLE: Extent = (0.0, 0.0, 1.0, 1.0)
@@ -87,33 +85,6 @@ class FirstLook:
     def _find_without_head(self, cells: Cells, inside: Cells) -> list[Extent]:
         framed = touches_border(cells[None])[0] > FRAMED
         return [WHOLE] if framed else objects(cells, EDGE_OF_RESPONSE, self.most)
-
-
-class SteadyWindows:
-    """Finds objects in the frames of a video: a window follows the object slowly, so that keypoints do not flicker.
-
-    The window of a frame lies between that of the frame before and that of the first look. Where these overlap little,
-    it is another object, or it moved fast, and the first look counts alone.
-    """
-
-    def __init__(self, finder: WindowFinder) -> None:
-        self.finder, self.most = finder, finder.most
-        self.before: list[Extent] = []
-
-    def find(self, loaded: Sequence[LoadedImage], pixels: Tensor) -> list[list[Extent]]:
-        """Return the extents of the objects, as `WindowFinder.find`; frames must come in their order."""
-        frames = []
-        for found in self.finder.find(loaded, pixels):
-            self.before = [self._follow(extent) for extent in found]
-            frames.append(self.before)
-        return frames
-
-    def _follow(self, extent: Extent) -> Extent:
-        nearest = max(self.before, key=lambda other: _overlap(extent, other), default=None)
-        if nearest is None or _overlap(extent, nearest) < SAME or extent == WHOLE:
-            return extent
-        left, top, right, bottom = (np.array(nearest) + NEW * (np.array(extent) - np.array(nearest))).tolist()
-        return left, top, right, bottom
 
 
 def first_look_of(runner: "ModelRunner", most: int = 1) -> FirstLook:
@@ -217,12 +188,6 @@ def objects(cells: Cells, threshold: float, most: int = 1) -> list[Extent]:
         if all(_covered(extent, other) < COVERED for other in found):
             found.append(extent)
     return found
-
-
-def _overlap(extent: Extent, other: Extent) -> float:
-    """Return intersection over union of two extents."""
-    shared = _covered(extent, other) * _area(extent)
-    return shared / (_area(extent) + _area(other) - shared)
 
 
 def _area(extent: Extent) -> float:

@@ -55,6 +55,30 @@ def test_the_onnx_model_gives_the_keypoints_of_torch(exported, checkpoint, named
             assert one.replica_shares is other.replica_shares is None
 
 
+def test_the_first_look_is_a_file_beside_the_model(exported, named, birds, tmp_path, monkeypatch):
+    for name in ("lmpnet", "parts"):
+        assert exported[name].with_name(f"{name}.first-look.onnx").is_file()
+    whole = export_onnx(tmp_path / "whole.onnx", checkpoint=named, method="parts", objects="none")
+    assert whole.files == [tmp_path / "whole.onnx"] and [path.name for path in tmp_path.iterdir()] == ["whole.onnx"]
+    expected = discover(birds / "images", checkpoint=named, method="parts", objects="none", **OPTIONS)
+    found = discover(birds / "images", checkpoint=tmp_path / "whole.onnx", **OPTIONS)
+    for one, other in zip(expected.keypoints, found.keypoints, strict=True):
+        np.testing.assert_allclose(one.xy, other.xy, atol=0.01)
+        assert one.window is other.window is None
+
+    both = export_onnx(tmp_path / "all.onnx", checkpoint=named, method="parts", objects="all", max_objects=3)
+    assert both.files[1] == tmp_path / "all.first-look.onnx"
+    expected = discover(birds / "images", checkpoint=named, method="parts", objects="all", max_objects=3, **OPTIONS)
+    found = discover(birds / "images", checkpoint=tmp_path / "all.onnx", **OPTIONS)
+    assert [each.window for each in found.keypoints] == [each.window for each in expected.keypoints]
+    (tmp_path / "all.first-look.onnx").unlink()
+    with pytest.raises(CheckpointError, match=r"all\.first-look\.onnx not found"):
+        discover(birds / "images", checkpoint=tmp_path / "all.onnx", **OPTIONS)
+    (tmp_path / "new.first-look.onnx").touch()
+    with pytest.raises(OutputError, match=r"new\.first-look\.onnx already exists"):
+        export_onnx(tmp_path / "new.onnx", checkpoint=named)
+
+
 def test_the_onnx_model_is_valid_for_any_batch_size(exported):
     model = onnx.load(exported["lmpnet"])
     onnx.checker.check_model(model)

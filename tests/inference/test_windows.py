@@ -243,38 +243,6 @@ def test_batches_hold_whole_images_and_no_more_windows_than_asked(birds):
     assert [each.empty for each in batches[0][0]] == [False, False, False, True]
 
 
-class Recorded:
-    """A finder that gives one recorded extent for each frame."""
-
-    most = 1
-
-    def __init__(self, *extents: tuple[float, float, float, float] | None) -> None:
-        self.extents = list(extents)
-
-    def find(self, loaded, pixels):
-        return [[extent] if extent else [] for extent in (self.extents.pop(0) for _ in loaded)]
-
-
-def test_the_windows_of_a_video_follow_slowly_and_jump_to_another_object():
-    near, far = (0.2, 0.2, 0.6, 0.6), (0.7, 0.7, 0.9, 0.9)
-    moved = (0.3, 0.2, 0.7, 0.6)
-    steady = windows.SteadyWindows(Recorded(near, moved, moved, far, None, near))
-    # in batches of one and of several frames
-    found = [each for count in (1, 3, 2) for each in steady.find([None] * count, None)]
-    assert found[0] == [near]
-    assert found[1][0] == pytest.approx((0.23, 0.2, 0.63, 0.6))
-    assert found[2][0] == pytest.approx((0.251, 0.2, 0.651, 0.6))
-    assert found[3:] == [[far], [], [near]]
-
-
-def test_trembling_windows_of_a_video_become_steadier():
-    random = np.random.default_rng(0)
-    recorded = [tuple(np.array(MIDDLE) + random.normal(0, 0.02, 4)) for _ in range(60)]
-    steady = windows.SteadyWindows(Recorded(*recorded))
-    found = np.array([each[0] for each in steady.find([None] * 60, None)])
-    assert np.abs(np.diff(found, axis=0)).mean() < 0.35 * np.abs(np.diff(recorded, axis=0)).mean()
-
-
 def boxes_file(folder: Path, path: Path, *boxes: tuple[float, float, float, float]) -> Path:
     names = [file.relative_to(folder).as_posix() for file in folder.rglob("*.jpg") if file.name != "broken.jpg"]
     rows = [f"{name},{','.join(map(str, box))}" for name in names for box in boxes]
