@@ -224,7 +224,7 @@ def document_of(result: Any) -> dict[str, Any]:
         if name == "skipped":
             document[name] = value if isinstance(value, int) else len(value)
         elif name == "keypoints":
-            document["images"] = len(value)
+            document["images"] = getattr(result, "images", len(value))  # several objects may be on one image
         elif name == "path":
             document["out"] = value
         elif isinstance(value, float):

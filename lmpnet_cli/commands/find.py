@@ -31,7 +31,7 @@ def discover(config: DiscoverConfig, terminal: Terminal) -> None:
     result = terminal.run(run, config, unfinished=config.out and config.out / LOCAL_CHUNKS)
 
     found = sum(int(each.found.sum()) for each in result.keypoints)
-    document = document_of(result) | {"images": result.images, "keypoints": found, **result.objects}
+    document = document_of(result) | {"keypoints": found, **result.objects}
     files = ("keypoints.json", "overlays", "overview.jpg", "panels", "exports", "report.html")
     terminal.summarize("discover", config, result, _found(document), files, document)
 

@@ -70,7 +70,7 @@ def read_boxes(path: Path, names: Sequence[str], min_confidence: float) -> Boxes
     for number, (name, box, confidence) in enumerate(entries):
         if name not in match:
             foreign.append(name)
-        elif not all(map(math.isfinite, box)) or min(box.width, box.height) <= 0 or math.isnan(confidence):
+        elif not _is_box(box) or math.isnan(confidence):
             unusable.append(name)
         elif confidence < min_confidence:
             unsure.append(name)
@@ -87,12 +87,19 @@ def read_boxes(path: Path, names: Sequence[str], min_confidence: float) -> Boxes
     notes = (
         _note(without, "images have no box"),
         _note(foreign, "boxes belong to no image of this run"),
-        _note(unusable, "boxes are empty or not finite"),
+        _note(unusable, "boxes are empty, not finite or outside their image"),
         _note(unsure, f"boxes have a confidence below {min_confidence:g} (--min-confidence)"),
     )
     return Boxes(
         {name: tuple(box for *_, box in sorted(boxes)) for name, boxes in found.items()}, tuple(filter(None, notes))
     )
+
+
+def _is_box(box: GivenBox) -> bool:
+    """Tell whether a box has an extent on its image, as far as that is known before the image is read."""
+    if not all(map(math.isfinite, box)) or min(box.width, box.height) <= 0:
+        return False
+    return min(box.x + box.width, box.y + box.height) > 0 and not (box.relative and max(box.x, box.y) >= 1)
 
 
 def with_boxes(

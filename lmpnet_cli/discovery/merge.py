@@ -43,6 +43,11 @@ class MergeResult:
     twice: list[Path]
     out: Path | None
 
+    @property
+    def images(self) -> int:
+        """Return the number of images that could be read."""
+        return len(by_image(self.keypoints))
+
 
 @dataclass(frozen=True)
 class _ShardFile:
@@ -260,6 +265,6 @@ def _write(
     names = names_in_run(names, result.keypoints)
     write_pieces(result.out / "keypoints.json", coco_text(result.keypoints, info, names, result.skipped))
 
-    facts = {"images": len(by_image(result.keypoints)), "shards": result.shards, "skipped": len(result.skipped)}
+    facts = {"images": result.images, "shards": result.shards, "skipped": len(result.skipped)}
     write_run(result.out, "merge", {"results": list(sources)}, time.perf_counter() - started, **facts)
     update_report(result.out, wanted=False, progress=Progress())  # it would show what was replaced

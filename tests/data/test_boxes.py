@@ -81,11 +81,18 @@ def test_csv_with_and_without_a_score(tmp_path):
 
 def test_empty_negative_and_nan_boxes_are_left_out_and_counted(tmp_path):
     path = tmp_path / "boxes.csv"
-    rows = ["a/one.jpg,1,2,0,4", "a/one.jpg,1,2,-3,4", "a/one.jpg,nan,2,3,4", "a/one.jpg,x,2,3,4", "a/one.jpg,1,2,3"]
+    rows = [
+        "a/one.jpg,1,2,0,4",
+        "a/one.jpg,1,2,-3,4",
+        "a/one.jpg,nan,2,3,4",
+        "a/one.jpg,x,2,3,4",
+        "a/one.jpg,1,2,3",
+        "a/one.jpg,-9,2,3,4",
+    ]
     path.write_text("file_name,x,y,width,height\n" + "\n".join([*rows, "a/one.jpg,1,2,3,inf", "a/two.jpg,1,2,3,4"]))
     boxes = read_boxes(path, NAMES, 0.2)
     assert boxes.of == {"a/one.jpg": (), "a/two.jpg": (GivenBox(1, 2, 3, 4),), "b/three.jpg": ()}
-    assert "6 boxes are empty or not finite (for example a/one.jpg)" in boxes.notes
+    assert "7 boxes are empty, not finite or outside their image (for example a/one.jpg)" in boxes.notes
 
 
 def test_boxes_of_other_images_are_counted_and_named(tmp_path):

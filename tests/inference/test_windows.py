@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 import torch
 from conftest import copy_some
 from PIL import Image
+from typer.testing import CliRunner
 
+from lmpnet_cli.cli import app
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.data.loader import LoadedImage
 from lmpnet_cli.discovery.discover import discover
@@ -288,3 +291,13 @@ def test_what_has_no_second_look_says_so(given, message):
 
 def test_a_loaded_image_is_whole_until_it_was_looked_at():
     assert LoadedImage(0, "a.jpg").window is None
+
+
+def test_the_summary_counts_images_and_objects(folder, named, monkeypatch, tmp_path):
+    shown = cycle([[LEFT, RIGHT], [], [MIDDLE]])
+    monkeypatch.setattr(windows, "objects", lambda *_: next(shown))
+    arguments = ["discover", str(folder), "-c", str(named), "--method", "parts", "--objects", "all", "--workers", "0"]
+    told = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "a"), "--device", "cpu"]).stderr
+    assert "images      3" in told and "objects     3 (1 image without one)" in told and "per object)" in told
+    document = json.loads(CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "b"), "--json"]).stdout)
+    assert (document["images"], document["objects_found"], document["images_without_object"]) == (3, 3, 1)
