@@ -20,6 +20,7 @@ from lmpnet_cli.data.images import Rgb, to_input
 from lmpnet_cli.data.listing import GivenBox
 from lmpnet_cli.data.loader import LoadedImage
 from lmpnet_cli.errors import OptionError
+from lmpnet_cli.io.runtime import evaluating
 from lmpnet_cli.keypoints import NO_OBJECT, Box
 from lmpnet_cli.model.lmpnet import LMPNet
 
@@ -110,7 +111,8 @@ def first_look_side(model: LMPNet, size: int, most: int) -> int:
     if most > 1:
         return size
     try:
-        model.network.backbone(torch.zeros(1, 3, side, side, device=model.get_buffer("mean").device))
+        with evaluating(model):  # so that no statistics change
+            model.network.backbone(torch.zeros(1, 3, side, side, device=model.get_buffer("mean").device))
     except OptionError:  # a transformer whose patches do not fit
         return size
     return side

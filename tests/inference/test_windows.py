@@ -301,3 +301,10 @@ def test_the_summary_counts_images_and_objects(folder, named, monkeypatch, tmp_p
     assert "images      3" in told and "objects     3 (1 image without one)" in told and "per object)" in told
     document = json.loads(CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "b"), "--json"]).stdout)
     assert (document["images"], document["objects_found"], document["images_without_object"]) == (3, 3, 1)
+
+
+def test_a_model_in_training_keeps_its_statistics(folder, checkpoint):
+    model = load_checkpoint(checkpoint).train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    discover(folder, model=model, **OPTIONS)
+    assert model.training and all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
