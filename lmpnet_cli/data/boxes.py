@@ -20,7 +20,7 @@ from lmpnet_cli.data.datasets import cub_root, read_table
 from lmpnet_cli.data.listing import GivenBox, ListedImage
 from lmpnet_cli.errors import DatasetError, InputError
 from lmpnet_cli.io.coco_schema import Id
-from lmpnet_cli.io.json_input import read_document
+from lmpnet_cli.io.json_input import read_document, read_text
 from lmpnet_cli.progress import Progress
 
 FAULT = "has no boxes that lmpnet can read"
@@ -102,18 +102,26 @@ def _is_box(box: GivenBox) -> bool:
     return min(box.x + box.width, box.y + box.height) > 0 and not (box.relative and max(box.x, box.y) >= 1)
 
 
-def with_boxes(
-    files: Sequence[ListedImage], path: Path, min_confidence: float, progress: Progress
-) -> list[ListedImage]:
-    """Return the files with the boxes of their objects, and warn of what could not be used.
+def boxes_of(
+    names: Sequence[str], path: Path, min_confidence: float, progress: Progress
+) -> dict[str, tuple[GivenBox, ...]]:
+    """Return the boxes of the images with these names, and warn of what could not be used.
 
     Raises:
         InputError, DatasetError: as `read_boxes`.
     """
-    boxes = read_boxes(path, [file.name for file in files], min_confidence)
+    boxes = read_boxes(path, names, min_confidence)
     for note in boxes.notes:
         progress.warn(f"{path.name}: {note}.")
-    return [replace(file, boxes=boxes.of[file.name]) for file in files]
+    return boxes.of
+
+
+def with_boxes(
+    files: Sequence[ListedImage], path: Path, min_confidence: float, progress: Progress
+) -> list[ListedImage]:
+    """Return the files with the boxes of their objects; errors and warnings are those of `boxes_of`."""
+    boxes = boxes_of([file.name for file in files], path, min_confidence, progress)
+    return [replace(file, boxes=boxes[file.name]) for file in files]
 
 
 def _note(names: Sequence[str], what: str) -> str:
@@ -210,7 +218,7 @@ def _cub(folder: Path) -> list[Entry]:
 
 def _csv(path: Path) -> list[Entry]:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_text(path).removeprefix("\ufeff")  # the mark that spreadsheets begin with
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,13 @@ class LoadedImage:
     def empty(self) -> bool:
         """Return whether objects were looked for on the image, and none was found."""
         return self.window == NO_OBJECT
+
+
+def rows_by_image(loaded: Sequence[LoadedImage]) -> Iterator[tuple[list[int], list[LoadedImage]]]:
+    """Yield the entries of each image of a batch, one for each of its objects, with their positions in the batch."""
+    for _, group in groupby(enumerate(loaded), key=lambda entry: entry[1].index):
+        rows, entries = zip(*group, strict=True)
+        yield list(rows), list(entries)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from lmpnet_cli.data.annotations import AnnotatedImage, Annotations
 from lmpnet_cli.data.coco_predictions import read_predictions
 from lmpnet_cli.data.images import image_size
 from lmpnet_cli.data.listing import UnreadableImage
-from lmpnet_cli.data.loader import LoadedImage
+from lmpnet_cli.data.loader import LoadedImage, rows_by_image
 from lmpnet_cli.drawing.panels import Panels
 from lmpnet_cli.errors import DatasetError, InputError
 from lmpnet_cli.evaluation.object_matching import match_objects
@@ -209,8 +209,7 @@ def _process(
     sweep = predictions.sweep()
     scored: list[tuple[int | None, AnnotatedImage, GroundTruth]] = []
     visible: list[Points] = []
-    for _, group in groupby(enumerate(loaded), key=lambda entry: entry[1].index):
-        rows, entries = zip(*group, strict=True)
+    for rows, entries in rows_by_image(loaded):
         annotated = objects[entries[0].index]
         matched = match_objects([entry.window for entry in entries], annotated)
         evaluator.unmatched += sum(not entry.empty for entry in entries) - sum(index is not None for index in matched)

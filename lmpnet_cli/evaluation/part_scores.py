@@ -5,7 +5,6 @@ other images (five folds).
 """
 
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from lmpnet_cli.config import EvaluateConfig
 from lmpnet_cli.data.annotations import AnnotatedImage
-from lmpnet_cli.data.loader import LoadedImage
+from lmpnet_cli.data.loader import LoadedImage, rows_by_image
 from lmpnet_cli.evaluation.baselines import image_centre, mean_shape, place_shape, random_points
 from lmpnet_cli.evaluation.evaluator import Evaluator
 from lmpnet_cli.evaluation.object_matching import match_objects
@@ -83,8 +82,7 @@ def evaluate_parts(
 def _scored_rows(seen: Sequence[LoadedImage], images: Sequence[AnnotatedImage], evaluator: Evaluator) -> list[int]:
     """Add the images of a batch to the evaluator, and return the row of the object that is annotated on each."""
     scored = []
-    for _, group in groupby(enumerate(seen), key=lambda entry: entry[1].index):
-        rows, entries = zip(*group, strict=True)
+    for rows, entries in rows_by_image(seen):
         image = images[entries[0].index]
         (index,) = match_objects([entry.window for entry in entries], [image])
         if index is not None and evaluator.add(image, (entries[0].width, entries[0].height), {}):

@@ -4,7 +4,7 @@ OpenVINO is no faster (docs/results/speed.md) and counts in 32 bits, which is to
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,7 @@ from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import ImageLoader, LoadedImage
 from lmpnet_cli.errors import CheckpointError, DeviceError, OptionError, missing_package
 from lmpnet_cli.inference.lmpnet import LMPNetPredictor, open_lmpnet_predictor, to_keypoints
-from lmpnet_cli.inference.windows import (
-    FirstLook,
-    GivenWindows,
-    WindowFinder,
-    cut_windows,
-    first_look_side,
-)
+from lmpnet_cli.inference.windows import FirstLook, GivenWindows, WindowFinder, first_look_side, second_look
 from lmpnet_cli.io.onnx_file import OnnxHeader, first_look_path, parse_header, write_first_look, write_onnx
 from lmpnet_cli.keypoints import Keypoints
 from lmpnet_cli.model.lmpnet import LMPNet
@@ -88,11 +82,7 @@ class OnnxPredictor:
     ) -> Iterator[tuple[list[LoadedImage], OnnxPredictions]]:
         """Yield readable images with their keypoints."""
         for whole, whole_pixels in self.loader.batches(images, progress, preview):
-            looks: Iterable[tuple[list[LoadedImage], Tensor]] = [(whole, whole_pixels)]
-            if self.finder is not None:
-                found = self.finder.find(whole, whole_pixels)
-                looks = cut_windows(whole, whole_pixels, found, self.loader.batch_size)
-            for loaded, pixels in looks:
+            for loaded, pixels in second_look(self.finder, whole, whole_pixels, self.loader.batch_size):
                 yield loaded, OnnxPredictions(self._keypoints(loaded, pixels))
 
     def _keypoints(self, images: Sequence[LoadedImage], pixels: Tensor) -> list[Keypoints]:
@@ -168,14 +158,13 @@ def _finder(config: DiscoverConfig, path: Path, header: OnnxHeader) -> WindowFin
     if header.first_look is None:
         return None
 
-    run, _ = _open(first_look_path(path))
+    run, first = _open(first_look_path(path))
 
     def look(pixels: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         cells, inside = run(pixels.numpy())
         return cells, inside
 
-    side = header.options["first_look_side"]
-    return FirstLook(look, side, header.first_look == "object_head", most)
+    return FirstLook(look, first.input_size, header.first_look == "object_head", most)
 
 
 def export_predictor(predictor: LMPNetPredictor, path: Path) -> OnnxHeader:
@@ -186,9 +175,6 @@ def export_predictor(predictor: LMPNetPredictor, path: Path) -> OnnxHeader:
     reads_keypoints = {"k": options["k"], "thr": options["thr"], "reading": predictor.runner.reading}
 
     looks = options["objects"] != "none"
-    side = first_look_side(predictor.model, predictor.loader.size, options["max_objects"] or 1)
-    if looks:
-        fixed["first_look_side"] = side
     header = write_onnx(
         predictor.model,
         path,
@@ -204,6 +190,7 @@ def export_predictor(predictor: LMPNetPredictor, path: Path) -> OnnxHeader:
         },
     )
     if looks:
+        side = first_look_side(predictor.model, predictor.loader.size, options["max_objects"] or 1)
         write_first_look(predictor.model, path, side, header)
     return header
 

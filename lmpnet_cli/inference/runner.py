@@ -11,7 +11,7 @@ from lmpnet_cli.config import ModelConfig
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import ImageLoader, LoadedImage
 from lmpnet_cli.errors import DeviceError
-from lmpnet_cli.inference.windows import GivenWindows, WindowFinder, cut_windows, first_look_of
+from lmpnet_cli.inference.windows import GivenWindows, WindowFinder, first_look_of, second_look
 from lmpnet_cli.io.bundled import bundled_checkpoint
 from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.files import file_sha256
@@ -59,10 +59,8 @@ class ModelRunner:
         return {"name": self.checkpoint and self.checkpoint.name, "sha256": self.checksum}
 
     def looks(self, loaded: list[LoadedImage], pixels: Tensor) -> Iterable[tuple[list[LoadedImage], Tensor]]:
-        """Return what the networks see of a batch, in one or several batches: windows, or the whole images."""
-        if self.finder is None:
-            return [(loaded, pixels)]
-        return cut_windows(loaded, pixels, self.finder.find(loaded, pixels), self.loader.batch_size)
+        """Return what the networks see of a batch, as `second_look`."""
+        return second_look(self.finder, loaded, pixels, self.loader.batch_size)
 
     def run(self, pixels: Tensor, change: Callable[[Tensor], Tensor] = lambda images: images) -> LMPNetOutput:
         """Run both networks on (B, 3, S, S) bytes; `change` is applied to the normalised images.

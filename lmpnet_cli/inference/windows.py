@@ -2,10 +2,10 @@
 
 1. The windows come from a first look, in which the network alone sees the whole image, small (`FirstLook`), or from a
    file of boxes (`GivenWindows`).
-2. `cut_windows` cuts them out of the image, as the input of the networks: the second look.
+2. `cut_windows` cuts them out of the image, as the input of the networks: the `second_look`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -192,14 +192,23 @@ def objects(cells: Cells, threshold: float, most: int = 1) -> list[Extent]:
     return found
 
 
-def _area(extent: Extent) -> float:
-    return (extent[2] - extent[0]) * (extent[3] - extent[1])
-
-
 def _covered(extent: Extent, other: Extent) -> float:
     """Return the share of an extent that lies inside another one."""
     sides = [min(extent[axis + 2], other[axis + 2]) - max(extent[axis], other[axis]) for axis in (0, 1)]
-    return max(0.0, sides[0]) * max(0.0, sides[1]) / _area(extent)
+    area = (extent[2] - extent[0]) * (extent[3] - extent[1])
+    return max(0.0, sides[0]) * max(0.0, sides[1]) / area
+
+
+def second_look(
+    finder: WindowFinder | None, loaded: list[LoadedImage], pixels: Tensor, at_once: int
+) -> Iterable[tuple[list[LoadedImage], Tensor]]:
+    """Return what the networks see of a batch, in one or several batches: windows, or the whole images.
+
+    Args:
+        finder: finds the windows; None for whole images.
+        at_once: as for `cut_windows`.
+    """
+    return [(loaded, pixels)] if finder is None else cut_windows(loaded, pixels, finder.find(loaded, pixels), at_once)
 
 
 def cut_windows(

@@ -9,7 +9,7 @@ import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,7 +98,7 @@ def write_first_look(model: LMPNet, path: Path, size: int, header: OnnxHeader) -
     alone = LMPNet(model.spec, copy.deepcopy(model.network).to("cpu"), object_head=copy.deepcopy(model.object_head))
     with evaluating(alone), torch.no_grad():
         proto = trace(FirstLookModule(alone.to("cpu")).eval(), size).model_proto
-    _write(first_look_path(path), proto, header)
+    _write(first_look_path(path), proto, replace(header, input_size=size))
 
 
 def first_look_path(path: Path) -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 
 from lmpnet_cli import errors
 from lmpnet_cli.config import DiscoverConfig, Paths, as_paths, takes_options, url_of
-from lmpnet_cli.data.boxes import read_boxes
+from lmpnet_cli.data.boxes import boxes_of
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.discovery.provenance import Manifest
 from lmpnet_cli.discovery.ray.resources import join, load_ray, place_workers
@@ -81,10 +81,9 @@ def discover_on_ray(images: Paths, *, progress: Progress | None = None, **option
 
     sources = list_sources(config.images, config.follow_links)
     if config.boxes is not None:
-        boxes = read_boxes(config.boxes, [source.name for source in sources], config.min_confidence or 0)
-        sources = [source._replace(boxes=boxes.of[source.name]) for source in sources]
-        for note in boxes.notes:
-            progress.warn(f"{config.boxes.name}: {note}.")
+        names = [source.name for source in sources]
+        boxes = boxes_of(names, config.boxes, config.min_confidence or 0, progress)
+        sources = [source._replace(boxes=boxes[source.name]) for source in sources]
     predictor = open_predictor(replace(config.worker_config, device="cpu"))  # it does not run, but describes the run
     manifest = _manifest(config, predictor, sources)
     chunks = cut_into_chunks(sources, manifest.chunk)

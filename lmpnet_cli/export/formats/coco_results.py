@@ -14,13 +14,14 @@ from lmpnet_cli.io.files import write_json
 
 def write(document: Document, destination: Destination) -> list[Path]:
     """Write the file; image and category ids are those of `keypoints.json`. Images without a keypoint have no entry."""
+    annotations = to_coco(document.results, {}, document.names)["annotations"]
+    annotated = [result for result in document.results if not result.empty]
     entries = []
-    pairs = zip(document.image_ids, document.images, strict=True)
-    for image_id, result in ((image_id, each) for image_id, objects in pairs for each in objects):
+    for annotation, result in zip(annotations, annotated, strict=True):
         if not result.found.any():
             continue
 
-        (annotation,) = to_coco([result], {}, document.names)["annotations"]
+        image_id = document.image_ids[annotation["image_id"] - 1]  # `to_coco` counts images from 1
         keypoints = list(annotation["keypoints"])
         keypoints[2::3] = [min(v, 1) for v in keypoints[2::3]]
         entries.append(
