@@ -10,7 +10,7 @@ import numpy as np
 
 from lmpnet_cli.config import EvaluateConfig, takes_options
 from lmpnet_cli.data.annotations import AnnotatedImage, Annotations, read_annotations
-from lmpnet_cli.data.boxes import with_boxes
+from lmpnet_cli.data.boxes import boxes_of
 from lmpnet_cli.data.images import image_size
 from lmpnet_cli.data.listing import UnreadableImage
 from lmpnet_cli.drawing.charts import draw_metrics
@@ -91,7 +91,7 @@ def _evaluate(config: EvaluateConfig, model: LMPNet | None, progress: Progress) 
     every_object = config.objects == "all"
     annotations = read_annotations(config.data or bundled_examples(), config.split, config.follow_links, every_object)
     if config.boxes is not None:
-        annotations = _with_boxes(annotations, config, progress)
+        annotations = _with_boxes(annotations, config.boxes, config, progress)
     images = images_with_landmarks(annotations)
     started = time.perf_counter()
 
@@ -118,17 +118,15 @@ def _evaluate(config: EvaluateConfig, model: LMPNet | None, progress: Progress) 
     return result
 
 
-def _with_boxes(annotations: Annotations, config: EvaluateConfig, progress: Progress) -> Annotations:
+def _with_boxes(annotations: Annotations, path: Path, config: EvaluateConfig, progress: Progress) -> Annotations:
     """Return the annotations with the boxes of `--boxes` beside their images, those of training included."""
-    assert config.boxes is not None
+    names = dict.fromkeys(image.name for image in (*annotations.images, *annotations.training))
+    boxes = boxes_of(list(names), path, config.min_confidence or 0, progress)
 
-    def add(images: tuple[AnnotatedImage, ...], told: Progress) -> tuple[AnnotatedImage, ...]:
-        assert config.boxes is not None
-        listed = with_boxes([image.listed for image in images], config.boxes, config.min_confidence or 0, told)
-        return tuple(replace(image, given=each.boxes) for image, each in zip(images, listed, strict=True))
+    def add(images: tuple[AnnotatedImage, ...]) -> tuple[AnnotatedImage, ...]:
+        return tuple(replace(image, given=boxes[image.name]) for image in images)
 
-    training = add(annotations.training, Progress()) if annotations.training and config.split == "test" else ()
-    return replace(annotations, images=add(annotations.images, progress), training=training)
+    return replace(annotations, images=add(annotations.images), training=add(annotations.training))
 
 
 def _write(

@@ -93,3 +93,11 @@ def test_every_annotated_object_is_scored_with_its_own_keypoints(birds, pairs, n
 def test_without_all_an_image_with_several_objects_is_left_out(pairs, named):
     with pytest.raises(Exception, match="3 images with several objects"):
         evaluate(pairs, checkpoint=named, objects="one", **OPTIONS)
+
+
+def test_boxes_of_test_images_alone_are_enough(birds, named, tmp_path):
+    names = [image.name for image in read_annotations(birds).images]
+    rows = [f"{name},10,10,60,60" for name in names]
+    (tmp_path / "boxes.csv").write_text("file_name,x,y,width,height\n" + "\n".join(rows))
+    metrics = evaluate(birds, checkpoint=named, boxes=tmp_path / "boxes.csv", **OPTIONS).metrics
+    assert metrics["images"] == len(names) and metrics["unmatched_objects"] == 0
