@@ -1,6 +1,7 @@
 """`lmpnet viz-filters`."""
 
 from pathlib import Path
+from typing import Literal
 
 from lmpnet_cli.config.options import OUTPUT, argument, option
 from lmpnet_cli.config.run import ModelConfig, ReportOption
@@ -14,5 +15,8 @@ class VisualizeConfig(ReportOption, ModelConfig):
     columns: int = option(8, "Number of filters, from strong to weak.", low=1, high=100)
     tile: int = option(80, "Side of each image in the grid, in pixels.", OUTPUT, low=16, high=512)
     replica: bool = option(False, "Show the replica's filters instead of the network's, on masked images.")
+    objects: Literal["none", "one"] = option(
+        "none", "Show whole images (none), or the window around the most prominent object of each, as discover does."
+    )
     layer: str | None = option(None, "Show an earlier layer, such as layer2.", shown="the one keypoints come from")
     compare: tuple[Path, ...] = option((), "Another checkpoint, for comparison.png; can be repeated.")

@@ -21,6 +21,7 @@ import numpy as np
 from lmpnet_cli.config import Paths, VisualizeConfig, as_paths, takes_options
 from lmpnet_cli.data.images import Rgb
 from lmpnet_cli.data.listing import ListedImage, list_images
+from lmpnet_cli.data.loader import OVERLAY_SIDE, LoadedImage
 from lmpnet_cli.drawing.files import save_png
 from lmpnet_cli.drawing.grids import gallery, stack, tile_grid
 from lmpnet_cli.drawing.heatmaps import heat_overlay, muted
@@ -100,8 +101,12 @@ def visualize_filters(
 def _visualize(config: VisualizeConfig, model: LMPNet | None, progress: Progress) -> VisualizeResult:
     files = list_images(config.images or (bundled_examples() / "images",), config.follow_links)
     started = time.perf_counter()
-    runners = [open_runner(config, model, config.replica)]
-    runners += [open_runner(replace(config, checkpoint=path), replica=config.replica) for path in config.compare]
+    objects = int(config.objects == "one")
+    runners = [open_runner(config, model, config.replica, objects=objects)]
+    runners += [
+        open_runner(replace(config, checkpoint=path), replica=config.replica, objects=objects)
+        for path in config.compare
+    ]
     sources = [LayerMaps(runner, config.replica, config.layer) for runner in runners]
 
     galleries = []
@@ -154,15 +159,28 @@ def _draw(
     wanted = sorted(shown)
     progress.start("draw", len(wanted))
     drawn = {}
-    for loaded, maps, _ in source.batches([files[image] for image in wanted], progress, preview=2 * config.tile):
+    preview = 2 * config.tile if config.objects == "none" else OVERLAY_SIDE  # a window is a part of it
+    for loaded, maps, _ in source.batches([files[image] for image in wanted], progress, preview):
         for each, own_maps in zip(loaded, maps, strict=True):
             image = wanted[each.index]
-            assert each.preview is not None
+            seen = muted(_seen(each))
             for view in shown[image]:
                 heat = own_maps[view.filter].cpu().numpy()
-                overlay = heat_overlay(muted(each.preview), heat, view.max_activation)
+                overlay = heat_overlay(seen, heat, view.max_activation)
                 drawn[view.filter, image] = fit(overlay, config.tile)
     return drawn
+
+
+def _seen(image: LoadedImage) -> Rgb:
+    """Return the part of the preview that the networks saw: the window, or the whole image where there is none."""
+    assert image.preview is not None
+    if image.window is None or image.empty:
+        return image.preview
+    x, y, width, height = image.window
+    rows, columns = image.preview.shape[0] / image.height, image.preview.shape[1] / image.width
+    low, left = round(y * rows), round(x * columns)
+    high, right = round((y + height) * rows), round((x + width) * columns)
+    return image.preview[low : max(low + 1, high), left : max(left + 1, right)]
 
 
 def _tiles(config: VisualizeConfig, view: FilterView, drawn: Drawn) -> list[list[Rgb]]:
@@ -218,6 +236,7 @@ def _write(config: VisualizeConfig, runner: ModelRunner, result: VisualizeResult
         "checkpoint": runner.checkpoint_record(),
         "network": "replica" if config.replica else "network",
         "layer": config.layer or runner.model.spec.backbone.layer,
+        "objects": config.objects,
         "images": result.images,
         "tile": config.tile,
         "filters": [_record(view) for view in result.filters],

@@ -163,3 +163,26 @@ def test_several_checkpoints_in_one_picture(birds, checkpoint, tmp_path):
     alone = visualize_filters(birds / "images", checkpoint=other / "lmpnet.safetensors", **OPTIONS)
     assert alone.comparison == []
     assert second["filters"][0]["max_activation"] == pytest.approx(alone.filters[0].max_activation, rel=1e-4)
+
+
+def test_windows_are_shown_as_the_networks_see_them(birds, checkpoint, tmp_path, monkeypatch):
+    class TopLeft:
+        most = 1
+
+        def find(self, loaded, pixels):
+            return [[(0.0, 0.0, 0.5, 0.5)] for _ in loaded]
+
+    monkeypatch.setattr("lmpnet_cli.inference.runner.first_look_of", lambda *_: TopLeft())
+    for path in sorted((birds / "images").rglob("*.jpg"))[:8]:
+        with Image.open(path) as opened:
+            image = opened.resize((96, 80))  # half of it is whole pixels
+            image.save(tmp_path / f"whole-{path.stem}.png")
+            (tmp_path / "cut").mkdir(exist_ok=True)
+            image.crop((0, 0, image.width // 2, image.height // 2)).save(tmp_path / f"cut/whole-{path.stem}.png")
+    whole = sorted(tmp_path.glob("*.png"))
+    windows = visualize_filters(whole, objects="one", checkpoint=checkpoint, out=tmp_path / "out", **OPTIONS)
+    cut = visualize_filters(tmp_path / "cut", checkpoint=checkpoint, **OPTIONS)
+    assert windows.filters == cut.filters
+    assert np.array_equal(windows.grid, cut.grid)
+    assert json.loads((tmp_path / "out/filters.json").read_text())["objects"] == "one"
+    assert visualize_filters(whole, checkpoint=checkpoint, **OPTIONS).filters != cut.filters
