@@ -43,11 +43,12 @@ def train(config: TrainConfig, terminal: Terminal) -> None:
 
 @takes(PartsConfig, out=default_out("parts"))
 def parts(config: PartsConfig, terminal: Terminal) -> None:
-    """Give a trained model parts (keypoints that are the same in every image), or rename its parts.
+    """Give a trained model parts (keypoints that are the same in every image), or rename or remove some of them.
 
     \b
     lmpnet parts photos/ --k 3
     lmpnet parts -c results/parts/lmpnet.safetensors --names beak,crown,wing --out named
+    lmpnet parts -c named/lmpnet.safetensors --drop wing --out fewer
     """
     from lmpnet_cli.parts.learn_parts import learn_parts as run
 

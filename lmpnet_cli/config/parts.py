@@ -9,7 +9,8 @@ from lmpnet_cli.errors import InputError, OptionError
 
 
 class PartsConfig(ModelConfig):
-    """Options of `lmpnet parts`. Without `data` nothing is learned: the existing parts get the `names`."""
+    """Options of `lmpnet parts`. Without `data` nothing is learned: the existing parts lose those of `drop` and get the
+    `names`."""
 
     data: tuple[Path, ...] | None = argument(
         None, "Folders with images, or data sets (only their training split is used)."
@@ -23,14 +24,21 @@ class PartsConfig(ModelConfig):
     names: tuple[str, ...] | None = option(
         None, "Names of the parts, separated by commas; without DATA, rename the existing parts.", shown="kp1, kp2, ..."
     )
+    drop: tuple[str, ...] | None = option(
+        None, "Names of existing parts to remove, separated by commas; not with DATA.", shown="none"
+    )
     images: int = option(3000, "Largest number of images to learn from, drawn at random.", INPUT, low=2)
     patches: int = option(12, "Number of examples of each part in parts.png.", OUTPUT, low=1, high=100)
 
     def _check(self) -> None:
         super()._check()
         self._set("data", self.data or None)
-        if self.data is None and self.names is None:
-            raise OptionError("Nothing to do: pass DATA to learn parts, or --names to name the existing parts.")
+        if self.data is None and self.names is None and self.drop is None:
+            raise OptionError(
+                "Nothing to do: pass DATA to learn parts, or --names or --drop to rename or remove existing parts."
+            )
+        if self.data is not None:
+            self._refuse("DATA", "drop")
         if self.names is not None:
             self._set("names", tuple(name.strip() for name in self.names))
             self._check_names(self.names)

@@ -14,7 +14,8 @@ context, so that index i means the same part in every image. `lmpnet_cli.parts` 
 4. A part counts only as far as its cell is active enough to belong to the object: windows reach beyond its outline.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -187,17 +188,31 @@ class PartHead(nn.Module):
         active = ((activation(maps) - mean) / deviation).clamp(-EXTREME, EXTREME)
         return torch.cat([directions, active[..., None]], -1)
 
-    def shares(self, cells: Tensor) -> Tensor:
-        """Map (B, H, W, directions + 1) features to (B, k + 1, H, W) shares, which sum to 1; the last is background."""
+    def anywhere(self, cells: Tensor) -> Tensor:
+        """Map (B, H, W, directions + 1) features to (B, H, W, k) shares of the parts, on the object or beside it."""
         around = context_features(cells, self.spec.windows)
         outputs = (around @ self.get_buffer("weight") + self.get_buffer("bias")).softmax(-1)
-        parts = outputs[..., : self.spec.k] * objectness(cells[..., -1:], self.get_buffer("level")[2])
+        return outputs[..., : self.spec.k]
+
+    def shares(self, cells: Tensor) -> Tensor:
+        """Map (B, H, W, directions + 1) features to (B, k + 1, H, W) shares, which sum to 1; the last is background."""
+        parts = self.anywhere(cells) * objectness(cells[..., -1:], self.get_buffer("level")[2])
         return torch.cat([parts, 1 - parts.sum(-1, keepdim=True)], -1).permute(0, 3, 1, 2)
 
     def located(self, cells: Tensor) -> Located:
         """Locate the parts of (N, H, W, directions + 1) features of any float type, block by block to save memory."""
         found = [soft_argmax(self.shares(block.float())[:, : self.spec.k]) for block in torch.split(cells, BLOCK)]
         return Located(torch.cat([each.positions for each in found]), torch.cat([each.scores for each in found]))
+
+    def without(self, names: Collection[str]) -> "PartHead":
+        """Return a part head without the parts of these names, whose cells become background; the others stay."""
+        kept = [part for part, name in enumerate(self.spec.names) if name not in names]
+        order = [*kept, *(output for output in range(self.spec.k + self.spec.backgrounds) if output not in kept)]
+        backgrounds = self.spec.backgrounds + self.spec.k - len(kept)
+        smaller = PartHead(replace(self.spec, names=tuple(self.spec.names[i] for i in kept), backgrounds=backgrounds))
+        changed = {name: self.get_buffer(name)[..., order] for name in ("weight", "bias")}
+        smaller.load_state_dict(self.state_dict() | changed)
+        return smaller.eval()
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map (B, C, H, W) raw maps to (B, k + 1, H, W) shares, as `shares`."""

@@ -25,8 +25,9 @@ from lmpnet_cli.model.part_head import PartHead, PartHeadSpec
 from lmpnet_cli.parts.affine import random_affines, warp
 from lmpnet_cli.parts.gallery import PartExample, draw_part_gallery
 from lmpnet_cli.parts.initialization import FeaturePCA
-from lmpnet_cli.parts.learning import Recipe, TrainingFeatures, learn_weights
+from lmpnet_cli.parts.learning import Recipe, TrainingFeatures, learn_weights, share_on_object
 from lmpnet_cli.parts.object_head import fit_object_head
+from lmpnet_cli.parts.selection import MIN_ON_OBJECT
 from lmpnet_cli.parts.visibility import visibility_threshold
 from lmpnet_cli.progress import Progress
 
@@ -74,7 +75,9 @@ def fit_parts(config: PartsConfig, images: Sequence[ListedImage], progress: Prog
         names = config.names or tuple(keypoint_names(config.count))
         spec = PartHeadSpec(names, bank.channels, bank.reduction["projection"].shape[1])
         part_head = fit_part_head(spec, bank, config.seed, DEFAULT_RECIPE, progress)
-    return _described(part_head, object_head, bank, config)
+    fitted = _described(part_head, object_head, bank, config)
+    _warn_of_parts_beside_the_object(fitted, config, progress)
+    return fitted
 
 
 def look_for_objects(
@@ -113,6 +116,7 @@ def _described(
 
     spec = part_head.spec
     seen = (scores >= spec.threshold).mean(0)
+    on_object = share_on_object(part_head, bank.features).tolist()
     low, high = np.split(np.array(bank.windows)[:, None, [1, 0, 3, 2]], 2, axis=2)
     places = (positions + 0.5) / bank.features.map_size * (high - low) + low
     examples = best_examples(scores, places, bank.files, config.patches)
@@ -123,7 +127,8 @@ def _described(
         "threshold": spec.threshold,
         "learned_from": {**spec.learned_from, "skipped": skipped},
         "keypoints": [
-            _part_entry(name, float(share), row) for name, share, row in zip(spec.names, seen, examples, strict=True)
+            _part_entry(name, float(share), on, row)
+            for name, share, on, row in zip(spec.names, seen, on_object, examples, strict=True)
         ],
         "recipe": asdict(DEFAULT_RECIPE),
     }
@@ -132,13 +137,27 @@ def _described(
     return FittedParts(part_head, object_head, document, gallery, bank.skipped, facts)
 
 
-def _part_entry(name: str, share: float, examples: Sequence[PartExample]) -> dict[str, Any]:
+def _warn_of_parts_beside_the_object(fitted: FittedParts, config: PartsConfig, progress: Progress) -> None:
+    """Name the parts that are often beside the object, and say how to remove them."""
+    parts = fitted.document["keypoints"]
+    beside = [part["name"] for part in parts if part["on_object"] < MIN_ON_OBJECT]
+    if not beside:
+        return
+    shares = ", ".join(f"{part['name']} {part['on_object']:.0%}" for part in parts if part["name"] in beside)
+    drop = f"remove them with lmpnet parts -c {config.out or 'OUT'}/lmpnet.safetensors --drop {','.join(beside)}"
+    fewer = f", or learn fewer parts (--k {len(parts) - len(beside)})" if len(beside) < len(parts) else ""
+    progress.warn(
+        f"Parts that are often beside the object ({shares} of the images on it): look at parts.png, then {drop}{fewer}."
+    )
+
+
+def _part_entry(name: str, share: float, on_object: float, examples: Sequence[PartExample]) -> dict[str, Any]:
     """Return the entry of one part in `parts.json`."""
     shown = [
         {"file_name": example.image.name, "x": example.x, "y": example.y, "score": round(example.score, 4)}
         for example in examples
     ]
-    return {"name": name, "seen_on": round(share, 4), "shown": shown}
+    return {"name": name, "seen_on": round(share, 4), "on_object": round(on_object, 4), "shown": shown}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`lmpnet parts`: learn the parts of an object from images, or rename the parts of a checkpoint."""
+"""`lmpnet parts`: learn the parts of an object from images, or rename and remove parts of a checkpoint."""
 
 import time
 from dataclasses import dataclass, replace
@@ -10,11 +10,11 @@ from lmpnet_cli.data.datasets import training_images
 from lmpnet_cli.drawing.files import save_png
 from lmpnet_cli.errors import CheckpointError, OptionError
 from lmpnet_cli.io.bundled import bundled_checkpoint
-from lmpnet_cli.io.checkpoints import attach_heads, part_head_spec, read_header
+from lmpnet_cli.io.checkpoints import attach_heads, load_checkpoint, part_head_spec, read_header
 from lmpnet_cli.io.files import write_json
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import write_run
-from lmpnet_cli.model.part_head import PartHeadSpec
+from lmpnet_cli.model.part_head import PartHead, PartHeadSpec
 from lmpnet_cli.parts.fit import FittedParts, fit_parts
 from lmpnet_cli.progress import Progress
 
@@ -24,10 +24,10 @@ RESULTS = (CHECKPOINT, GALLERY, DOCUMENT, "run.json")
 
 @dataclass(frozen=True)
 class PartsResult:
-    """Learned or renamed parts.
+    """Learned, renamed or remaining parts.
 
     Attributes:
-        document: the content of `parts.json`; None if parts were only renamed.
+        document: the content of `parts.json`; None if nothing was learned.
         skipped: (file name, reason) of images that could not be read.
         out: the output folder; None if nothing was written.
     """
@@ -41,10 +41,10 @@ class PartsResult:
 
 @takes_options(PartsConfig)
 def learn_parts(data: Paths | None = None, *, progress: Progress | None = None, **options: Any) -> PartsResult:
-    """Learn parts for an existing model, or rename the parts that it has.
+    """Learn parts for an existing model, or rename or remove parts that it has.
 
     Args:
-        data: one or several folders with images; without it, parts are only renamed.
+        data: one or several folders with images; without it, parts are only renamed or removed.
         progress: receives the number of images done and messages.
         **options: listed below; without `out` nothing is written.
 
@@ -56,7 +56,7 @@ def learn_parts(data: Paths | None = None, *, progress: Progress | None = None, 
     started = time.perf_counter()
     with lock_output(config.out, RESULTS, config.overwrite):
         if config.data is None:
-            return _rename(config, source, started)
+            return _change(config, source, started)
         return _learn(config, source, started, progress or Progress())
 
 
@@ -72,22 +72,41 @@ def _learn(config: PartsConfig, source: Path, started: float, progress: Progress
     return PartsResult(fitted.part_head.spec, fitted.document, fitted.skipped, config.out, seconds)
 
 
-def _rename(config: PartsConfig, source: Path, started: float) -> PartsResult:
-    """Rename the parts of a checkpoint and write the new one."""
+def _change(config: PartsConfig, source: Path, started: float) -> PartsResult:
+    """Remove and rename parts of a checkpoint and write the new one."""
     spec = part_head_spec(read_header(source))
     if spec is None:
-        raise CheckpointError(f"{source} contains no parts to rename. Learn them first: lmpnet parts DATA -c {source}")
-    names = config.names or ()
+        raise CheckpointError(f"{source} contains no parts. Learn them first: lmpnet parts DATA -c {source}")
+
+    part_head = _without(config, source, spec) if config.drop else None
+    spec = spec if part_head is None else part_head.spec
+    names = config.names or spec.names
     if len(names) != spec.k:
-        raise OptionError(f"--names has {len(names)} names, but {source} has {spec.k} parts. Give one name per part.")
+        raise OptionError(
+            f"--names has {len(names)} names, but there are {spec.k} parts ({', '.join(spec.names)}). Give one name "
+            "per part."
+        )
 
     spec = replace(spec, names=names)
     if config.out:
-        attach_heads(source, config.out / CHECKPOINT, spec)
+        attach_heads(source, config.out / CHECKPOINT, spec, part_head)
         for outdated in (GALLERY, DOCUMENT):  # an earlier run's files show the old names
             (config.out / outdated).unlink(missing_ok=True)
         write_run(config.out, "parts", config.options(), time.perf_counter() - started, names=list(names))
     return PartsResult(spec, None, [], config.out, time.perf_counter() - started)
+
+
+def _without(config: PartsConfig, source: Path, spec: PartHeadSpec) -> PartHead:
+    """Return the part head of a checkpoint without the parts to drop."""
+    drop = config.drop or ()
+    unknown = [name for name in drop if name not in spec.names]
+    if unknown:
+        raise OptionError(f"--drop {unknown[0]}: {source} has the parts {', '.join(spec.names)}.")
+    if len(set(drop)) == spec.k:
+        raise OptionError(f"--drop names all {spec.k} parts. Keep at least one.")
+    part_head = load_checkpoint(source).part_head
+    assert part_head is not None  # the header has described it
+    return part_head.without(drop)
 
 
 def write_parts(out: Path, source: Path, fitted: FittedParts) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lmpnet_cli.model.part_head import (
+    PartHead,
     PartHeadSpec,
     context_features,
     objectness,
@@ -249,11 +250,23 @@ class Restart:
             shares = self.model(self._context(chunk))[..., : self.k]
             located = soft_argmax(shares.permute(0, 3, 1, 2)).positions
             positions.append(located)
-
-            row, column = located.round().long().unbind(-1)
-            activations = chunk[torch.arange(len(chunk))[:, None], row, column, -1].float()
-            on_object.append(activations > self.features.object_threshold)
+            on_object.append(active_at(located, chunk) > self.features.object_threshold)
         return torch.cat(positions), torch.cat(on_object).float().mean(0)
+
+
+def active_at(positions: Tensor, features: Tensor) -> Tensor:
+    """Return the (N, K) activations of the cells at (N, K, 2) positions in (N, H, W, components + 1) features."""
+    row, column = positions.round().long().unbind(-1)
+    return features[torch.arange(len(features))[:, None], row, column, -1].float()
+
+
+def share_on_object(part_head: PartHead, features: TrainingFeatures) -> Tensor:
+    """Return, (k,), the share of the images in which each part is on the object, before `objectness` pulls it there."""
+    found = []
+    for chunk in torch.split(features.original, CHUNK):
+        positions = soft_argmax(part_head.anywhere(chunk.float()).permute(0, 3, 1, 2)).positions
+        found.append(active_at(positions, chunk) > features.object_threshold)
+    return torch.cat(found).float().mean(0)
 
 
 def learn_weights(

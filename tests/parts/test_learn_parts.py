@@ -19,6 +19,7 @@ from lmpnet_cli.errors import CheckpointError, DatasetError, InputError, OptionE
 from lmpnet_cli.io.bundled import bundled_examples
 from lmpnet_cli.io.checkpoints import load_checkpoint, part_head_spec, read_header
 from lmpnet_cli.parts.learn_parts import learn_parts
+from lmpnet_cli.progress import Progress
 
 
 @pytest.fixture(autouse=True)
@@ -107,10 +108,48 @@ def test_names_alone_change_names_alone(named, tmp_path):
     assert (spec.names, spec.threshold) == (("beak", "body", "rump"), old.threshold)
 
 
+def test_a_dropped_part_becomes_background_and_the_others_stay(named, tmp_path):
+    result = learn_parts(checkpoint=named, drop="wing", names="beak,rump", out=tmp_path / "out")
+    assert result.spec.names == ("beak", "rump")
+    before, after = (load_checkpoint(path).part_head for path in (named, tmp_path / "out/lmpnet.safetensors"))
+    maps = torch.rand(2, before.spec.channels, 4, 4, generator=torch.Generator().manual_seed(0))
+    old, new = before(maps), after(maps)
+    torch.testing.assert_close(new[:, :2], old[:, [0, 2]])
+    torch.testing.assert_close(new[:, 2], old[:, 1] + old[:, 3])
+    assert after.spec.threshold == before.spec.threshold
+    others = {key: value for key, value in weights(named).items() if not key.startswith("part_head.")}
+    assert all(torch.equal(value, weights(tmp_path / "out/lmpnet.safetensors")[key]) for key, value in others.items())
+    assert learn_parts(checkpoint=named, drop="wing,head").spec.names == ("tail",)
+
+
+def test_parts_that_cannot_be_dropped_are_refused(named, birds):
+    with pytest.raises(OptionError, match=r"--drop foot: .* has the parts head, wing, tail"):
+        learn_parts(checkpoint=named, drop="foot")
+    with pytest.raises(OptionError, match=r"--drop names all 3 parts\. Keep"):
+        learn_parts(checkpoint=named, drop="head,wing,tail")
+    with pytest.raises(OptionError, match="--names has 3 names, but there are 2 parts"):
+        learn_parts(checkpoint=named, drop="wing", names="a,b,c")
+    with pytest.raises(OptionError, match="--drop"):
+        learn_parts(birds, drop="wing")
+
+
+def test_parts_beside_the_object_are_named_in_a_warning(birds, checkpoint, tmp_path, monkeypatch):
+    told = []
+    progress = Progress()
+    monkeypatch.setattr(progress, "warn", told.append)
+    monkeypatch.setattr("lmpnet_cli.parts.fit.share_on_object", lambda *_: torch.tensor([0.95, 0.3, 0.79]))
+    out = tmp_path / "out"
+    learn_parts(birds, checkpoint=checkpoint, names="a,b,c", images=12, out=out, progress=progress, **OPTIONS)
+    (message,) = told
+    assert "(b 30%, c 79% of the images on it)" in message and f"-c {out}/lmpnet.safetensors --drop b,c" in message
+    shares = [part["on_object"] for part in json.loads((out / "parts.json").read_text())["keypoints"]]
+    assert shares == [0.95, 0.3, 0.79]
+
+
 def test_names_that_do_not_fit_are_refused(named, checkpoint, birds):
-    with pytest.raises(OptionError, match=r"--names has 2 names, but .* has 3 parts"):
+    with pytest.raises(OptionError, match=r"--names has 2 names, but there are 3 parts"):
         learn_parts(checkpoint=named, names="a,b")
-    with pytest.raises(CheckpointError, match="contains no parts to rename"):
+    with pytest.raises(CheckpointError, match="contains no parts"):
         learn_parts(checkpoint=checkpoint, names="a,b")
     with pytest.raises(OptionError, match="--names"):
         learn_parts(checkpoint=named)

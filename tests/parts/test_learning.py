@@ -8,7 +8,7 @@ import torch
 from drawn_parts import K, drawn, learned, reduced
 
 from lmpnet_cli.model.part_head import PartHead, soft_argmax
-from lmpnet_cli.parts.learning import Recipe, Restart, learn_weights, losses
+from lmpnet_cli.parts.learning import Recipe, Restart, learn_weights, losses, share_on_object
 
 
 def test_each_index_is_one_part_in_images_that_were_not_learned_from(part_head):
@@ -126,3 +126,22 @@ def test_a_loss_that_is_not_finite_is_refused():
     recipe = Recipe(parts=K, starts=1, steps=3, batch=8, learning_rate=float("nan"))
     with pytest.raises(ValueError, match="loss is nan"):
         learn_weights(features, part_head.spec, 0, recipe)
+
+
+def test_the_share_on_the_object_is_that_of_a_slow_count(part_head):
+    _, features = reduced(drawn()[0])
+    count, height, width, _ = features.original.shape
+    expected = np.zeros(part_head.spec.k)
+    for image in features.original.float():
+        shares = part_head.anywhere(image[None])[0].numpy() ** 2
+        for part in range(part_head.spec.k):
+            rows, columns = np.mgrid[:height, :width]
+            centre = [
+                round(float((shares[..., part] * axis).sum() / shares[..., part].sum())) for axis in (rows, columns)
+            ]
+            expected[part] += bool(image[centre[0], centre[1], -1] > features.object_threshold)
+    found = share_on_object(part_head, features)
+    np.testing.assert_allclose(found, expected / count, atol=1e-6)
+    assert found.min() > 0.9  # the drawn parts are on the object
+    beside = replace(features, original=torch.cat([features.original[..., :-1], -features.original[..., -1:]], -1))
+    assert share_on_object(part_head, beside).max() < 0.5
