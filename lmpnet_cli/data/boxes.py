@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from lmpnet_cli.data.coco_predictions import match_names
 from lmpnet_cli.data.datasets import cub_root, read_table
 from lmpnet_cli.data.listing import GivenBox, ListedImage
+from lmpnet_cli.data.names import match_names
 from lmpnet_cli.errors import DatasetError, InputError
-from lmpnet_cli.io.coco_schema import Id
+from lmpnet_cli.io.coco_schema import Id, same_id
 from lmpnet_cli.io.json_input import read_document, read_text
 from lmpnet_cli.progress import Progress
 
@@ -156,6 +156,9 @@ class _Image(Struct):
     file: str | None = None
     detections: list[_Detection] | None = None
 
+    def __post_init__(self) -> None:
+        self.id = None if self.id is None else same_id(self.id)
+
     @property
     def name(self) -> str:
         return self.file_name or self.file or ""
@@ -165,6 +168,9 @@ class _Annotation(Struct):
     image_id: Id
     bbox: list[float] | None = None
     score: float | None = None
+
+    def __post_init__(self) -> None:
+        self.image_id = same_id(self.image_id)
 
 
 class _File(Struct):
@@ -218,11 +224,11 @@ def _cub(folder: Path) -> list[Entry]:
 
 def _csv(path: Path) -> list[Entry]:
     try:
-        text = read_text(path).removeprefix("\ufeff")  # the mark that spreadsheets begin with
+        text = read_text(path)
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} {FAULT} (it is not UTF-8 text). {ADVICE}") from error
+        raise DatasetError(f"{path} {FAULT} (it is not Unicode text). {ADVICE}") from error
 
     rows = csv.DictReader(io.StringIO(text, newline=""))
     fields = list(rows.fieldnames or ())

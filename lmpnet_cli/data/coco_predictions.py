@@ -9,18 +9,17 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from lmpnet_cli.data.names import match_names
 from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoImage, predicted_class
 from lmpnet_cli.io.json_input import SchemaError, check, dict_in, read_document
-
-AMBIGUOUS = "predicted images whose name fits several"
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,12 @@ def read_predictions(path: Path, listed: Sequence[tuple[str, str]], scored: Coll
 
     best = _best(entries, scored, left_out)
     if not best:
+        theirs = _called(document)
+        ours = next(((str(image_id), name) for image_id, name in listed if name in scored), ("", ""))
         raise DatasetError(
-            f"{path} has no keypoints for any of the {len(scored)} annotated images. Its images must have the same "
-            "file names as the annotations, or a result list the same image_id."
+            f"{path} has no keypoints for any of the {len(scored)} annotated images: its first entry belongs to "
+            f"{theirs:.100}, and the annotations list {ours[1]:.100} with id {ours[0]:.40}. Its images must have the "
+            "same file names as the annotations, or a result list the same image_id."
         )
 
     k = max(len(entry.annotation.keypoints or ()) // 3 for entry in best.values())
@@ -130,6 +132,13 @@ def _file_entries(file: _AnnotationFile, listed: Sequence[tuple[str, str]], left
     return entries
 
 
+def _called(document: Any) -> str:
+    """Return what a file calls the image of its first entry, for a message."""
+    if isinstance(document, list):
+        return f"image_id {document[0].image_id}" if document else "no image"
+    return f"the image {document.images[0].file_name}" if document.images else "no image"
+
+
 def _threshold(info: dict[str, Any]) -> float | None:
     """Return the erasing distance of the run that made the file, where it had one."""
     try:
@@ -137,41 +146,6 @@ def _threshold(info: dict[str, Any]) -> float | None:
     except SchemaError:  # none, or another program's
         return None
     return threshold if math.isfinite(threshold) else None
-
-
-def match_names(files: Sequence[str], listed: Sequence[str], left_out: Counter[str]) -> dict[str, str]:
-    """Match file names to annotated images, which may be located some folders higher or lower.
-
-    An equal name counts before one that merely ends alike; ambiguous names are not matched.
-    """
-    by_last_part: dict[str, list[str]] = {}
-    for name in listed:
-        by_last_part.setdefault(PurePosixPath(name).name, []).append(name)
-
-    match: dict[str, str] = {}
-    candidates_of: dict[str, list[str]] = {}  # annotated image -> the files whose name ends alike
-    for file in files:
-        names = by_last_part.get(PurePosixPath(file).name, [])
-        if file in names:
-            match[file] = file
-            continue
-        fitting = [name for name in names if _end_alike(PurePosixPath(name).parts, PurePosixPath(file).parts)]
-        if len(fitting) == 1:
-            candidates_of.setdefault(fitting[0], []).append(file)
-        else:
-            left_out[AMBIGUOUS] += len(fitting) > 1
-
-    for name, candidates in candidates_of.items():
-        if len(candidates) == 1 and name not in match:
-            match[candidates[0]] = name
-        else:
-            left_out[AMBIGUOUS] += len(candidates)
-    return match
-
-
-def _end_alike(first: Sequence[str], second: Sequence[str]) -> bool:
-    shared = min(len(first), len(second))
-    return first[-shared:] == second[-shared:]
 
 
 def _best(entries: Iterable[_Entry], scored: Collection[str], left_out: Counter[str]) -> dict[str, _Entry]:

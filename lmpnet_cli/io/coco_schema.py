@@ -1,10 +1,11 @@
 """The COCO keypoint format as schemas: what every reader of annotations and predictions needs.
 
-Only fields that are read are listed. Ids may be numbers or strings, since annotation tools write both; optional fields
-may be missing or null. Readers that need more extend these classes.
+Only fields that are read are listed. Ids may be numbers or strings, since annotation tools write both; 1, 1.0, "1" and
+"1.0" are the same id (`same_id`). Optional fields may be missing or null. Readers that need more extend these classes.
 """
 
 import math
+import re
 from typing import Any
 
 from msgspec import Struct
@@ -12,6 +13,19 @@ from msgspec import Struct
 from lmpnet_cli.io.json_input import SchemaError, check
 
 Id = int | float | str
+_WHOLE = re.compile(r"\s*([+-]?\d{1,300})(\.0*)?\s*")
+
+
+def same_id(value: Id) -> Id:
+    """Return an id so that equal ids are equal, however a program spells them: a whole number as `int`.
+
+    >>> [same_id(value) for value in (7, 7.0, "7", "7.0", "007", "seven")]
+    [7, 7, 7, 7, 7, 'seven']
+    """
+    if isinstance(value, str):
+        found = _WHOLE.fullmatch(value)
+        return int(found[1]) if found else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class CocoImage(Struct, kw_only=True):
@@ -23,6 +37,7 @@ class CocoImage(Struct, kw_only=True):
     height: float | None = None
 
     def __post_init__(self) -> None:
+        self.id = same_id(self.id)
         if not all(math.isfinite(side or 0) for side in (self.width, self.height)):
             raise ValueError(f"size {self.width} x {self.height} is not finite")
 
@@ -50,6 +65,8 @@ class CocoAnnotation(Struct, kw_only=True):
     predicted_class: Any = None
 
     def __post_init__(self) -> None:
+        self.image_id = same_id(self.image_id)
+        self.id = None if self.id is None else same_id(self.id)
         if self.keypoints and len(self.keypoints) % 3:
             raise ValueError(f"`keypoints` has {len(self.keypoints)} numbers, expected x, y, v for each keypoint")
         if self.bbox and len(self.bbox) < 4:
@@ -63,6 +80,9 @@ class CocoCategory(Struct, kw_only=True):
     name: str | None = None
     keypoints: list[str] | None = None
     skeleton: Any = None
+
+    def __post_init__(self) -> None:
+        self.id = None if self.id is None else same_id(self.id)
 
 
 class PredictedClass(Struct, kw_only=True):

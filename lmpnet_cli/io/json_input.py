@@ -5,6 +5,7 @@ ignored. Everything that does not fit a schema becomes a `SchemaError`, and noth
 that uses the document is never reported as a damaged file.
 """
 
+import codecs
 import errno
 import json
 import stat
@@ -17,6 +18,13 @@ import msgspec
 from lmpnet_cli.errors import DatasetError, InputError
 
 MAX_BYTES = 4 * 2**30  # the keypoints of ten million images take less
+_MARKS = (  # byte-order marks; that of UTF-32 begins like that of UTF-16
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 REASON_LENGTH = 200  # characters of a reason that a message shows
 T = TypeVar("T")
 
@@ -26,11 +34,13 @@ class SchemaError(ValueError):
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file.
+    """Return the text of a UTF-8 file, or of another Unicode file with a byte-order mark, as programs on Windows write.
+
+    Line ends of every system become line feeds.
 
     Raises:
         OSError: when the file is missing, is a pipe, a device or a folder, or is too large.
-        UnicodeDecodeError: when it is not UTF-8 text.
+        UnicodeDecodeError: when it is not such text.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -38,7 +48,10 @@ def read_text(path: Path) -> str:
     if status.st_size > MAX_BYTES:
         raise OSError(errno.EFBIG, f"a file of {status.st_size} bytes is too large", str(path))
 
-    return path.read_text(encoding="utf-8")
+    with path.open("rb") as file:
+        start = file.read(4)
+    encoding = next((encoding for mark, encoding in _MARKS if start.startswith(mark)), "utf-8")
+    return path.read_text(encoding=encoding)
 
 
 def read_json(path: Path) -> Any:
@@ -51,7 +64,7 @@ def read_json(path: Path) -> Any:
     try:
         text = read_text(path)
     except UnicodeDecodeError as error:
-        raise SchemaError(f"it is not UTF-8 text: {error}") from error
+        raise SchemaError(f"it is not Unicode text: {error}") from error
     return parse_json(text)
 
 

@@ -110,7 +110,7 @@ def test_boxes_of_other_images_are_counted_and_named(tmp_path):
         ("b.json", "{", "no boxes that lmpnet can read"),
         ("b.json", '{"images": 3}', "no boxes that lmpnet can read"),
         ("b.csv", "file,x,y,width,height\n", "it has no column file_name"),
-        ("b.csv", b"file_name,x,y,width,height\n\xff,1,2,3,4\n", "it is not UTF-8 text"),
+        ("b.csv", b"file_name,x,y,width,height\n\xff,1,2,3,4\n", "it is not Unicode text"),
     ],
 )
 def test_another_kind_of_file_is_one_message(tmp_path, name, content, message):

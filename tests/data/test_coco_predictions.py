@@ -55,7 +55,7 @@ def test_names_may_start_at_another_folder_but_not_be_ambiguous(tmp_path, name, 
     given = read(path)
     assert set(given.of) - {"b.egret/y.jpg"} == ({match} if match else set())
     reasons = {"predictions for images that are not scored": 1} if not match else {}
-    assert given.left_out == reasons | ({"predicted images whose name fits several": 1} if name == "y.jpg" else {})
+    assert given.left_out == reasons | ({"images whose name fits several": 1} if name == "y.jpg" else {})
 
 
 def test_an_exact_name_counts_before_one_that_ends_alike(tmp_path):
@@ -63,7 +63,7 @@ def test_an_exact_name_counts_before_one_that_ends_alike(tmp_path):
     path = write(tmp_path / "p.json", document("b/x.jpg", "x.jpg", "a/y.jpg", "b/y.jpg"))
     given = read_predictions(path, listed, ["x.jpg", "y.jpg"])
     assert {name: each.xy[0].tolist() for name, each in given.of.items()} == {"x.jpg": [2, 5]}
-    assert given.left_out["predicted images whose name fits several"] == 3
+    assert given.left_out["images whose name fits several"] == 3
 
 
 def test_a_name_is_not_taken_for_a_image_of_another_split(tmp_path):

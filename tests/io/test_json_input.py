@@ -7,7 +7,15 @@ from msgspec import Struct
 
 from lmpnet_cli.errors import DatasetError, InputError
 from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoImage, predicted_class
-from lmpnet_cli.io.json_input import SchemaError, check, parse_json, read_document, read_json, refuse_unknown_fields
+from lmpnet_cli.io.json_input import (
+    SchemaError,
+    check,
+    parse_json,
+    read_document,
+    read_json,
+    read_text,
+    refuse_unknown_fields,
+)
 
 
 class Row(Struct):
@@ -57,7 +65,7 @@ def test_files_that_cannot_be_read_are_input_errors(tmp_path):
         with pytest.raises(InputError, match=f"Cannot read .*{reason}"):
             read_document(path, Row, "", "")
     (tmp_path / "a.json").write_bytes(b"\xff")
-    with pytest.raises(SchemaError, match="not UTF-8"):
+    with pytest.raises(SchemaError, match="not Unicode"):
         read_json(tmp_path / "a.json")
 
 
@@ -86,3 +94,13 @@ def test_coco_entries_of_other_programs_are_read():
         annotation = check({"image_id": 1, "keypoints": [], "predicted_class": given}, CocoAnnotation)
         assert predicted_class(annotation).name == name
     assert check(parse_json(json.dumps({"id": 1, "file_name": "a\udcff.jpg"})), CocoImage).file_name == "a\udcff.jpg"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_text_with_a_byte_order_mark_and_line_ends_of_every_system_is_read(tmp_path, encoding, end):
+    text = f'{{"ü":{end} 1}}{end}'
+    mark = "\ufeff" if encoding.endswith(("-le", "-be")) else ""
+    (tmp_path / "a.json").write_bytes((mark + text).encode(encoding))
+    assert read_text(tmp_path / "a.json") == '{"ü":\n 1}\n'
+    assert read_json(tmp_path / "a.json") == {"ü": 1}
