@@ -6,7 +6,7 @@ from typing import Literal
 from lmpnet_cli.config.options import INPUT, OUTPUT, RUN, Options, option, url_of
 from lmpnet_cli.errors import OptionError
 
-# 134 million pixels, more than most cameras produce; decoding an image of this size takes 0.6 GB, rarely 2.3 GB
+# 134 million pixels, more than most cameras produce; decoding an image of this size takes 0.6 GB, rarely 3.5 GB
 MAX_PIXELS = 2**27
 
 

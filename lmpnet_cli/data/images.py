@@ -4,29 +4,36 @@ Whatever is wrong with an image, `read_image` raises one `UnreadableImage` with 
 with a warning. The number of pixels bounds the cost of an image: at most `BYTES_PER_PIXEL` of memory for each.
 """
 
+import os
 import stat
-import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
 from lmpnet_cli.config import MAX_PIXELS
+from lmpnet_cli.data.grey import brightest, grey_to_rgb, is_deep, white_of
+from lmpnet_cli.data.incomplete import NOTE, complete, ends_early
+from lmpnet_cli.data.kinds import HEIC, RAW, START, TIFF, Kind, kind_called, kind_of
 from lmpnet_cli.data.listing import UnreadableImage
 
 Rgb = NDArray[np.uint8]  # (h, w, 3) pixels
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # no others: some decoders run programs
 MAX_SCANS = 200  # of a JPEG file; usual files have up to ten, and each scan is a pass over the whole image
-BYTES_PER_PIXEL = 17  # of memory, at most: WebP keeps four copies of the image; docs/results/trust.md lists the others
+BYTES_PER_PIXEL = 26  # of memory, at most: JPEG 2000 with transparency; docs/results/trust.md lists the others
 _BASE_BYTES = 64 * 2**20  # size that a file may have whatever its number of pixels
 _BLOCK_BYTES = 2**20
 _MAX_ASPECT = 16  # longer images, such as panoramas, are reduced to this many times the required shorter side
+_BESIDE = 8  # images beside one whose range of grey is unknown that are read to guess it
+_DIM = 64  # of 255; 16-bit colour below it is likely to have fewer bits, of which Pillow has dropped the lowest
+_MAX_PAGES = 1000  # pages that are counted, at most
+_DNG_VERSION, _SUBFILE_TYPE = 50706, 254  # tags of TIFF files
 _UPRIGHT = 1  # EXIF orientation of an image that is stored upright; 2 to 8 are rotated or mirrored
 _SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 _ORIENTATION_TAG = 0x0112
@@ -39,11 +46,13 @@ class DecodedImage:
     Attributes:
         rgb: (h, w, 3) pixels, possibly at a reduced scale.
         width, height: the size at full scale, in pixels.
+        notes: what the user should know of the file; the same words for every file of which it is true.
     """
 
     rgb: Rgb
     width: int
     height: int
+    notes: tuple[str, ...] = ()
 
 
 def evenly(count: int, wanted: int) -> list[int]:
@@ -58,7 +67,8 @@ def evenly(count: int, wanted: int) -> list[int]:
 def read_image(path: Path, max_pixels: int = MAX_PIXELS, at_least: int | None = None) -> DecodedImage:
     """Decode an image file to RGB as a viewer shows it.
 
-    Transparent pixels become white, 16-bit grey is scaled to 8 bit, an animation gives its first frame.
+    Transparent pixels become white, grey of more than 8 bits is scaled by its white (`grey.py`), an animation or a file
+    of several pages gives the first one. A JPEG file that ends early is read where nearly all rows are there.
 
     Args:
         max_pixels: larger images are refused before they are decoded.
@@ -69,7 +79,13 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS, at_least: int | None = 
         UnreadableImage: with the reason.
     """
     with _open(path, max_pixels) as image:
-        return _decode(image, at_least)
+        try:
+            return _decode(image, at_least, path)
+        except OSError as error:
+            if not ends_early(image, error):
+                raise
+        decoded = _decode(complete(path.read_bytes(), at_least), at_least)
+        return replace(decoded, notes=(*decoded.notes, NOTE))
 
 
 def decode_image(image: Image.Image, max_pixels: int = MAX_PIXELS, at_least: int | None = None) -> DecodedImage:
@@ -129,24 +145,47 @@ def _open(path: Path, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
 
 
 def _identify(file: IO[bytes], path: Path) -> ImageFile.ImageFile:
-    """Open a file with the decoder that accepts its first bytes.
+    """Open a file with the decoder of its kind, which its first bytes show.
 
     This is `Image.open` without its limit of pixels, `Image.MAX_IMAGE_PIXELS`: that limit belongs to the whole process,
     and `max_pixels` takes its place here. (A WebP file of more than twice Pillow's limit is refused all the same.)
     """
-    Image.init()
-    prefix = file.read(16)
-    for name in FORMATS:
-        factory, accept = Image.OPEN[name]
-        accepted = accept is None or accept(prefix)
-        if not accepted or isinstance(accepted, str):  # a string says why this Pillow lacks the decoder
-            continue
+    named, kind = kind_called(path.name), kind_of(file.read(START))
+    file.seek(0)
+    if named == RAW and kind in (TIFF, None):
+        kind = RAW
+    if kind is None:
+        kind = named if named and not named.decoder else None
+    if kind is None:
+        raise UnreadableImage("not an image that can be read")
+    if not kind.decoder:
+        raise UnreadableImage(f"a file of the kind {kind.name}, which lmpnet does not read: {kind.advice}")
+
+    image = _decoder(kind)(file, str(path))
+    if kind == TIFF and _DNG_VERSION in getattr(image, "tag_v2", ()):
+        raise UnreadableImage(f"a file of the kind {RAW.name}, which lmpnet does not read: {RAW.advice}")
+    return image
+
+
+def _decoder(kind: Kind) -> Callable[[IO[bytes], str], ImageFile.ImageFile]:
+    """Return what opens files of a kind.
+
+    Raises:
+        UnreadableImage: where the package for it is not installed.
+    """
+    missing = UnreadableImage(f"a file of the kind {kind.name}: {kind.advice}")
+    if kind == HEIC:
         try:
-            file.seek(0)
-            return factory(file, str(path))
-        except (SyntaxError, IndexError, TypeError, struct.error):  # another format, as in `Image.open`
-            continue
-    raise UnreadableImage("not a JPEG, PNG, WebP, BMP, GIF or TIFF file that can be read")
+            from pillow_heif import HeifImageFile
+        except ImportError as error:
+            raise missing from error
+        return HeifImageFile  # its opener is not registered with Pillow, which belongs to the whole process
+
+    Image.init()
+    factory, accept = Image.OPEN.get(kind.decoder, (None, None))
+    if factory is None or (accept is not None and isinstance(accept(b"\0" * 32), str)):  # a string says what is missing
+        raise missing
+    return factory
 
 
 def _check_scans(file: IO[bytes]) -> None:
@@ -179,9 +218,12 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
     return (image.height, image.width) if swapped else (image.width, image.height)
 
 
-def _decode(image: Image.Image, at_least: int | None) -> DecodedImage:
+def _decode(image: Image.Image, at_least: int | None, path: Path | None = None) -> DecodedImage:
+    """Decode an opened image; `path` is its file, where it has one."""
+    deep_colour = image.mode.startswith("RGB") and any(";16" in str(tile) for tile in getattr(image, "tile", ()))
     width, height = _upright_size(image)
     rotated = _orientation(image) in range(2, 9)
+    white, note = white_of(image, lambda: _brightest_beside(path)) if is_deep(image) else (0.0, "")
 
     pixels = image
     if at_least:
@@ -189,7 +231,50 @@ def _decode(image: Image.Image, at_least: int | None) -> DecodedImage:
         pixels = _reduced(image, at_least)
     if rotated:
         pixels = ImageOps.exif_transpose(pixels)
-    return DecodedImage(np.ascontiguousarray(_to_rgb(pixels)), width, height)
+    rgb = np.ascontiguousarray(grey_to_rgb(pixels, white) if is_deep(pixels) else _to_rgb(pixels))
+    if deep_colour and rgb.max(initial=0) < _DIM:
+        note = "16-bit colour of which only small values are used, so the image is dark; save it with 8 bits"
+    return DecodedImage(rgb, width, height, tuple(filter(None, (note, _pages_note(image)))))
+
+
+def _brightest_beside(path: Path | None) -> float:
+    """Return the largest grey value in some images of the same folder and suffix."""
+    return 0.0 if path is None else _brightest_in(path.parent, path.suffix)
+
+
+@lru_cache(maxsize=256)
+def _brightest_in(folder: Path, suffix: str) -> float:
+    with os.scandir(folder) as entries:
+        names = sorted(each.name for each in entries if Path(each.name).suffix == suffix and not each.is_symlink())
+    largest = 0.0
+    for index in evenly(len(names), _BESIDE) if names else ():
+        try:
+            with _open(folder / names[index], MAX_PIXELS) as image:
+                largest = max(largest, brightest(image) if is_deep(image) else 0.0)
+        except UnreadableImage:
+            continue
+    return largest
+
+
+def _pages_note(image: Image.Image) -> str:
+    """Return a note on what a decoded file contains besides its first image."""
+    if image.format == "TIFF" and (pages := _pages(image)) > 1:
+        return f"a file of {pages} pages, of which only the first is read"
+    animated = image.format in ("GIF", "PNG", "WEBP") and getattr(image, "is_animated", False)
+    return "an animation, of which only the first frame is read" if animated else ""
+
+
+def _pages(image: Image.Image) -> int:
+    """Return the number of pages of a decoded TIFF file, without smaller copies of other pages."""
+    pages = 0
+    try:
+        for number in range(_MAX_PAGES):
+            image.seek(number)
+            tags: Any = getattr(image, "tag_v2", {})
+            pages += not (int(tags.get(_SUBFILE_TYPE, 0)) & 1)
+    except Exception:  # the end of the file, or a damaged page that is not read
+        return pages
+    return pages
 
 
 def _reduced(image: Image.Image, at_least: int) -> Image.Image:
@@ -212,24 +297,11 @@ def _reduced(image: Image.Image, at_least: int) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Rgb:
-    if image.mode.startswith("I") or image.mode == "F":
-        return _grey_to_rgb(image)
-
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, rgba)
     return np.asarray(image.convert("RGB"))
-
-
-def _grey_to_rgb(image: Image.Image) -> Rgb:
-    """Scale 16-bit grey by its full range, and floating-point grey by its largest finite value."""
-    values = np.array(image, dtype=np.float32)
-    top = 65535.0 if image.mode != "F" else float(np.max(values, initial=0.0, where=np.isfinite(values)))
-    with np.errstate(all="ignore"):  # infinite and tiny values, which clip handles
-        values /= top or 1.0
-    grey = (np.nan_to_num(values.clip(0, 1, out=values), copy=False) * 255).round().astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def to_input(rgb: Rgb, size: int) -> Rgb:

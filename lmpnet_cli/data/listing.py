@@ -1,17 +1,29 @@
 """List images: folders are searched recursively, in a fixed order, and symbolic links are not followed out of them.
 
 Nothing is skipped silently: files that must not be read are listed with the reason, and callers warn about them.
+Folders that a system or a storage device made for itself are left out and counted.
 """
 
 import os
+import re
+import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from lmpnet_cli.data.kinds import EXTENSIONS, START, kind_of
 from lmpnet_cli.errors import InputError
+from lmpnet_cli.progress import Progress
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+# copies, thumbnails and deleted files of Synology, QNAP, NetApp, Windows, macOS, Linux and Lightroom
+JUNK_FOLDERS = re.compile(
+    r"@eaDir|@tmp|@Recycle|@Recently-Snapshot|@sharebin|@__thumb|#recycle|#snapshot|~snapshot"
+    r"|\$RECYCLE\.BIN|RECYCLER|RECYCLED|System Volume Information|FOUND\.\d{3}"
+    r"|__MACOSX|Network Trash Folder|Temporary Items|lost\+found|.+\.lrdata",
+    re.IGNORECASE,
+)
 LEADS_OUT = "a link that points outside the folder (--follow-links follows it)"
 LEADS_TO_HIDDEN = "a link to a hidden folder (--follow-links follows it)"
 
@@ -58,16 +70,21 @@ class ListedImage:
 
 
 def list_images(
-    inputs: Iterable[str | Path], follow_links: bool = False, within: Path | None = None
+    inputs: Iterable[str | Path],
+    follow_links: bool = False,
+    within: Path | None = None,
+    junk: Counter[str] | None = None,
 ) -> list[ListedImage]:
     """Return the images of folders (searched recursively) and single files, sorted by POSIX relative path.
 
     Names are relative to the folder; with several inputs, to their common parent folder, so that no two are equal.
-    Hidden files and folders are omitted; a file that is specified by itself is listed whatever its extension.
+    Hidden files and folders are omitted, and folders that match `JUNK_FOLDERS`. A file is an image by its extension or
+    by its first bytes; one that is specified by itself is listed whatever it is.
 
     Args:
         follow_links: follow symbolic links that point outside the inputs.
         within: the folder that links must not point out of, in place of the inputs.
+        junk: counts the junk folders that were left out, by name; see `tell_of_junk`.
 
     Raises:
         InputError: when an input does not exist or no image was found.
@@ -81,7 +98,7 @@ def list_images(
     # path -> the reason why it must not be read, or none
     files: dict[Path, str] = {}
     for folder in folders:
-        files.update(_walk(folder, inside))
+        files.update(_walk(folder, inside, Counter() if junk is None else junk))
     for path in paths:
         if path not in folders:
             if not path.exists():
@@ -90,12 +107,24 @@ def list_images(
     if not files:
         searched = ", ".join(map(str, paths))
         raise InputError(
-            f"No images in {searched} (searched for {', '.join(EXTENSIONS)}, including sub-folders). "
-            "Pass another folder."
+            f"No images in {searched} (searched by their extension, such as .jpg or .png, and by their content, "
+            "including sub-folders). Pass another folder."
         )
 
     root = os.path.commonpath([absolute(path) if path in folders else absolute(path).parent for path in paths])
     return _named(files, root)
+
+
+def is_junk(name: str) -> bool:
+    """Return whether a folder of this name holds copies, thumbnails or deleted files of a system."""
+    return JUNK_FOLDERS.fullmatch(name) is not None
+
+
+def tell_of_junk(junk: Counter[str], progress: Progress) -> None:
+    """Say once how many junk folders were left out."""
+    if junk:
+        names = ", ".join(f"{count} {name}" for name, count in junk.most_common())
+        progress.tell(f"Left out: {junk.total()} folders with copies, thumbnails or deleted files ({names}).")
 
 
 def _named(files: Mapping[Path, str], root: str) -> list[ListedImage]:
@@ -159,18 +188,19 @@ class Inside:
         return any(resolved == root or resolved.startswith(root.rstrip(os.sep) + os.sep) for root in self.roots)
 
 
-def _walk(folder: Path, inside: Inside | None) -> Iterator[tuple[Path, str]]:
+def _walk(folder: Path, inside: Inside | None, junk: Counter[str]) -> Iterator[tuple[Path, str]]:
     """Yield images recursively, each with the reason why it must not be read, or none.
 
     Args:
         inside: where links may point to; None follows all links.
+        junk: counts the folders that are left out, by name.
     """
     if inside is not None and folder not in inside:
         yield folder, LEADS_OUT
         return
 
     root = real(folder)
-    seen, waiting = {root}, [folder]
+    seen, waiting, left_out = {root}, [folder], list[Path]()
     while waiting:
         current = waiting.pop()
         try:
@@ -183,7 +213,7 @@ def _walk(folder: Path, inside: Inside | None) -> Iterator[tuple[Path, str]]:
         for entry in entries:
             path = current / entry.name
             if entry.is_dir(follow_symlinks=False):
-                waiting.append(path)
+                (left_out if is_junk(entry.name) else waiting).append(path)
             elif _leads_to_folder(entry):
                 target = real(path)
                 if target in seen or _walked_anyway(target, root):
@@ -193,9 +223,31 @@ def _walk(folder: Path, inside: Inside | None) -> Iterator[tuple[Path, str]]:
                 else:
                     seen.add(target)  # each folder only once: links can be circular
                     waiting.append(path)
-            elif entry.name.lower().endswith(EXTENSIONS):
+            else:
                 points_out = inside is not None and entry.is_symlink() and path not in inside
-                yield path, LEADS_OUT if points_out else ""
+                if _is_image(entry, points_out):
+                    yield path, LEADS_OUT if points_out else ""
+    junk.update(path.name for path in left_out)
+
+
+def _is_image(entry: os.DirEntry[str], points_out: bool) -> bool:
+    """Return whether a file is an image by its extension, or else by its first bytes unless its link points out."""
+    if entry.name.lower().endswith(EXTENSIONS):
+        return True
+    return not points_out and _starts_as_image(entry.path)
+
+
+def _starts_as_image(path: str) -> bool:
+    try:
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError:
+        return False
+    try:
+        return stat.S_ISREG(os.fstat(file).st_mode) and kind_of(os.read(file, START)) is not None
+    except OSError:
+        return False
+    finally:
+        os.close(file)
 
 
 def _walked_anyway(target: Path, root: Path) -> bool:

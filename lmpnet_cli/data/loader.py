@@ -5,6 +5,7 @@
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -46,6 +47,7 @@ class LoadedImage:
         window: the part of the image that the networks see, as in `Keypoints`.
         width, height: size of the file in pixels, EXIF orientation applied.
         reason: why the image could not be read; empty where it could.
+        notes: what the user should know of a file that could be read.
         frame, time: number (0-based) and time in seconds of a video frame.
     """
 
@@ -56,6 +58,7 @@ class LoadedImage:
     width: int = 0
     height: int = 0
     reason: str = ""
+    notes: tuple[str, ...] = ()
     frame: int | None = None
     time: float | None = None
     scene: Rgb | None = None
@@ -153,7 +156,7 @@ def _prepare(decoded: DecodedImage, index: int, name: str, size: int, preview: i
     pixels = np.ascontiguousarray(to_input(decoded.rgb, size).transpose(2, 0, 1))
     scene = _shrink(decoded, OVERLAY_SIDE) if scenes else None
     drawn = scene if preview == OVERLAY_SIDE and scenes else _shrink(decoded, preview) if preview else None
-    return LoadedImage(index, name, pixels, drawn, decoded.width, decoded.height, scene=scene)
+    return LoadedImage(index, name, pixels, drawn, decoded.width, decoded.height, notes=decoded.notes, scene=scene)
 
 
 def _shrink(decoded: DecodedImage, longest: int) -> Rgb:
@@ -211,9 +214,10 @@ class ImageLoader:
             InputError: when no image can be read, or a decoding process failed.
         """
         self.skipped = []
+        noted: Counter[str] = Counter()
         seen = 0
         for batch in _reporting_failures(self._prepared(images, preview)):
-            readable = self._readable(batch, progress)
+            readable = self._readable(batch, noted, progress)
             if readable:
                 pixels = torch.from_numpy(np.stack([image.pixels for image in readable if image.pixels is not None]))
                 # from pinned memory a GPU copies while it computes
@@ -224,17 +228,28 @@ class ImageLoader:
             progress.advance(len(batch))
             del batch, readable  # the next batch takes as much memory
 
+        for note, count in noted.items():
+            if count > 1:
+                progress.warn(f"The same is true of {count - 1} more images: {note}.")
         self._check_end(images, seen, progress)
 
-    def _readable(self, batch: Sequence[LoadedImage], progress: Progress) -> list[LoadedImage]:
-        """Return the images that could be read; report and list the others."""
+    def _readable(self, batch: Sequence[LoadedImage], noted: Counter[str], progress: Progress) -> list[LoadedImage]:
+        """Return the images that could be read; report and list the others.
+
+        Args:
+            noted: number of images for each note; only the first of them is reported at once.
+        """
         readable = []
         for image in batch:
             if image.pixels is None:
                 self.skipped.append((image.name, image.reason))
                 progress.warn(f"{image.name} is skipped: {image.reason}")
-            else:
-                readable.append(image)
+                continue
+            readable.append(image)
+            for note in image.notes:
+                noted[note] += 1
+                if noted[note] == 1:
+                    progress.warn(f"{image.name}: {note}.")
         return readable
 
     def _check_end(self, images: Sequence[ListedImage], seen: int, progress: Progress) -> None:

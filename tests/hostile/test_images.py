@@ -120,10 +120,11 @@ BOMBS = {
     "scans jpeg": (scans(MAX_SCANS), "scans, which would take very long"),
     "passes jpeg": (passes(MAX_SCANS), "201 scans, which would take very long"),
     "giant bmp": (WHOLE["bmp"][:18] + struct.pack("<ii", 2**31 - 1, 2**31 - 1) + WHOLE["bmp"][26:], "."),
-    "script": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%touch /tmp/x) (w) file\n", "not a JPEG, PNG"),
-    "vector": (b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>', "not a JPEG, PNG"),
-    "portable": (b"P6 4 4 255\n" + bytes(48), "not a JPEG, PNG"),
-    "html": (b"<html>", "not a JPEG, PNG"),
+    "script": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%touch /tmp/x) (w) file\n", "not an image that can be read"),
+    "vector": (b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>', "not an image that can be read"),
+    "giant ppm": (b"P6 60000 60000 255\n" + bytes(48), "60000 x 60000 pixels, more than --max-pixels"),
+    "short ppm": (b"P6 40 40 255\n" + bytes(48), "."),
+    "html": (b"<html>", "not an image that can be read"),
 }  # fmt: skip
 
 
@@ -153,6 +154,7 @@ def test_a_file_of_many_empty_bytes_is_refused_unread(tmp_path):
 @pytest.mark.parametrize(("mode", "kind", "size"), [
     ("RGBA", "PNG", (5000, 4000)), ("P", "GIF", (5000, 4000)), ("RGB", "WEBP", (5000, 4000)),
     ("CMYK", "JPEG", (5000, 4000)), ("I;16", "TIFF", (5000, 4000)), ("RGBA", "PNG", (60_000, 300)),
+    ("RGBA", "JPEG2000", (2500, 2000)), ("RGBA", "AVIF", (2500, 2000)), ("I;16", "PPM", (5000, 4000)),
 ])  # fmt: skip
 def test_memory_stays_within_the_stated_bound(mode, kind, size, tmp_path):
     Image.new(mode, size).save(tmp_path / "a.jpg", kind)

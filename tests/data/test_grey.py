@@ -1,0 +1,100 @@
+"""Grey of more than 8 bits looks like the same picture of 8 bits, and a dark one stays dark."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lmpnet_cli.data.images import _brightest_in, read_image
+
+RAMP = np.linspace(0, 255, 400).round().reshape(20, 20)
+
+
+@pytest.fixture(autouse=True)
+def forget_folders():
+    _brightest_in.cache_clear()
+
+
+def save(path, white, kind, share=1.0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((RAMP / 255 * white * share).round().astype(kind)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("at_least", [None, 5])
+@pytest.mark.parametrize(
+    ("suffix", "white", "kind"),
+    [
+        *[(".png", 2**bits - 1, np.uint16) for bits in (8, 10, 12, 14, 16)],
+        *[(".tif", 2**bits - 1, np.uint16) for bits in (8, 10, 12, 14, 16)],
+        *[(".tif", 2**bits - 1, np.int32) for bits in (8, 12, 16)],
+        (".tif", 1, np.float32),
+        (".tif", 255, np.float32),
+        (".tif", 4095, np.float32),
+        (".pgm", 65535, np.uint16),
+    ],
+)
+def test_the_same_picture_at_every_depth(tmp_path, suffix, white, kind, at_least):
+    whole = np.float32(RAMP) / 255 if white == 1 else None
+    path = tmp_path / f"a{suffix}"
+    if whole is not None:
+        Image.fromarray(whole).save(path)
+    else:
+        save(path, white, kind)
+    expected = read_image(save(tmp_path / "b.png", 255, np.uint8), at_least=at_least).rgb
+    decoded = read_image(path, at_least=at_least)
+    np.testing.assert_allclose(decoded.rgb, expected, atol=1)
+    assert bool(decoded.notes) == (white not in (1, 65535))
+    assert not decoded.notes or f"with {white} as white" in decoded.notes[0]
+
+
+def test_a_dark_image_beside_brighter_ones_of_the_camera_stays_dark(tmp_path):
+    dark = save(tmp_path / "night.png", 4095, np.uint16, share=0.05)  # no pixel above 205
+    save(tmp_path / "day.png", 4095, np.uint16)
+    decoded = read_image(dark)
+    np.testing.assert_allclose(decoded.rgb[..., 0], RAMP * 0.05, atol=1)
+    assert "with 4095 as white" in decoded.notes[0]
+
+
+def test_a_dark_image_of_16_bits_stays_dark(tmp_path):
+    dark = save(tmp_path / "dark.tif", 65535, np.uint16, share=0.3)
+    decoded = read_image(dark)
+    np.testing.assert_allclose(decoded.rgb[..., 0], RAMP * 0.3, atol=1)
+    assert decoded.notes == ()
+
+
+def test_what_a_tiff_file_states_needs_no_guess(tmp_path):
+    tags = Image.Exif()
+    tags[281] = 4095
+    Image.fromarray((RAMP * 4).astype(np.uint16)).save(tmp_path / "a.tif", tiffinfo={281: 4095})
+    decoded = read_image(tmp_path / "a.tif")
+    np.testing.assert_allclose(decoded.rgb[..., 0], RAMP * 4 * 255 / 4095, atol=1)
+    assert decoded.notes == ()
+
+
+def test_other_files_beside_it_do_no_harm(tmp_path):
+    path = save(tmp_path / "a.png", 4095, np.uint16)
+    (tmp_path / "b.png").write_bytes(b"no image")
+    (tmp_path / "c.png").mkdir()
+    save(tmp_path / "out" / "d.png", 65535, np.uint16)
+    (tmp_path / "e.png").symlink_to(tmp_path / "out" / "d.png")
+    assert "with 4095 as white" in read_image(path).notes[0]
+
+
+def test_measured_quantities_are_read_relative_to_their_largest_value(tmp_path):
+    Image.fromarray(np.float32(RAMP) / 100 + 0.001).save(tmp_path / "a.tif")
+    decoded = read_image(tmp_path / "a.tif")
+    np.testing.assert_allclose(decoded.rgb[..., 0], RAMP, atol=1)
+    assert decoded.notes == ("floating-point grey, read relative to its brightest pixel",)
+    Image.fromarray((RAMP * 1000).astype(np.int32)).save(tmp_path / "b.tif")
+    decoded = read_image(tmp_path / "b.tif")
+    np.testing.assert_allclose(decoded.rgb[..., 0], RAMP, atol=1)
+    assert "more than 16 bits" in decoded.notes[0]
+
+
+def test_dim_16_bit_colour_is_pointed_out(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    colour = np.random.default_rng(0).integers(0, 4096, (20, 20, 3)).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / "dim.png"), colour)
+    cv2.imwrite(str(tmp_path / "full.png"), colour * 16)
+    assert "16-bit colour" in read_image(tmp_path / "dim.png").notes[0]
+    assert read_image(tmp_path / "full.png").notes == ()
