@@ -14,6 +14,9 @@ class AnnotatedConfig(KeypointConfig):
     """Options of the commands that compare keypoints with annotations."""
 
     data: Path | None = argument(None, "CUB folder, or COCO keypoint file.", shown="the bundled example images")
+    images: Path | None = option(
+        None, "Folder of the images.", INPUT, shown="beside the annotations, or where COCO, CVAT or FiftyOne have them"
+    )
     alpha: float = option(
         0.1,
         "Tolerance: fraction of the image's shorter or the box's longer side.",

@@ -13,15 +13,16 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from lmpnet_cli.data.datasets import cub_image_path, cub_root, read_cub, read_table
-from lmpnet_cli.data.listing import LEADS_OUT, GivenBox, Inside, ListedImage, bounds, stays_inside
+from lmpnet_cli.data.datasets import cub_root, read_cub, read_table
+from lmpnet_cli.data.layouts import annotation_file, data_root, image_paths
+from lmpnet_cli.data.listing import LEADS_OUT, GivenBox, Inside, ListedImage, bounds
 from lmpnet_cli.errors import DatasetError, InputError
 from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoCategory, CocoImage, Id
 from lmpnet_cli.io.json_input import read_document
 
 MAX_POSITIONS = 50_000_000  # of landmarks, on all images together; CUB has 176,820
 NO_COCO = "is not a COCO keypoint annotation file"
-ADVICE = "Pass a CUB folder, or a COCO keypoint .json beside its images."
+ADVICE = "Pass a CUB folder, or a COCO keypoint .json."
 
 
 @dataclass(frozen=True)
@@ -78,40 +79,40 @@ class Annotations:
 
 
 def read_annotations(
-    data: Path, split: str = "test", follow_links: bool = False, every_object: bool = False
+    data: Path,
+    split: str = "test",
+    follow_links: bool = False,
+    every_object: bool = False,
+    images: Path | None = None,
 ) -> Annotations:
     """Read a CUB folder (one `split` of its official split) or a COCO keypoint file.
 
     Args:
         every_object: return each object of an image by itself; else an image with several has no visible landmark.
         follow_links: follow symbolic links that point outside the folder.
+        images: the folder of the images, where they are in none of the known places (`layouts.py`).
 
     Raises:
         InputError: when `data` does not exist.
         DatasetError: when the files do not fit together, or the split is empty.
     """
     if data.is_file():
-        return _read_coco(data, follow_links, every_object)
+        return _read_coco(data, follow_links, every_object, images)
     if not data.is_dir():
-        raise InputError(f"Data set {data} not found. Pass a CUB folder, or a COCO keypoint file beside its images.")
+        raise InputError(f"Data set {data} not found. Pass a CUB folder, or a COCO keypoint file.")
 
     root, inside = cub_root(data), bounds(data, follow_links)
     if root:
-        return _read_cub(root, split, inside)
+        return _read_cub(root, split, inside, images)
 
-    files = sorted(data.glob("*.json"))
-    if len(files) == 1:
-        if inside is not None and files[0] not in inside:
-            raise DatasetError(f"{files[0]} is {LEADS_OUT}.")
-        return _read_coco(files[0], follow_links, every_object)
-    raise DatasetError(
-        f"{data} must contain either images.txt of the CUB layout or exactly one COCO keypoint .json. If it contains "
-        "several .json files, pass one of them."
-    )
+    file = annotation_file(data)
+    if inside is not None and file not in inside:
+        raise DatasetError(f"{file} is {LEADS_OUT}.")
+    return _read_coco(file, follow_links, every_object, images)
 
 
-def _read_cub(root: Path, split: str, inside: Inside | None) -> Annotations:
-    samples = {sample.source: sample for sample in read_cub(root, inside).samples}
+def _read_cub(root: Path, split: str, inside: Inside | None, given: Path | None) -> Annotations:
+    samples = {sample.source: sample for sample in read_cub(root, inside, given).samples}
     listed = tuple((image_id, name) for image_id, name in read_table(root / "images.txt", 2, inside))
     names = tuple(name for _, name in read_table(root / "parts" / "parts.txt", 2, inside))
     _refuse_too_many(root, len(names) * len(samples))
@@ -125,7 +126,7 @@ def _read_cub(root: Path, split: str, inside: Inside | None) -> Annotations:
         sample = samples[name]
         image = AnnotatedImage(
             image_id,
-            cub_image_path(root, name),
+            sample.path,
             name,
             parts.get(image_id, hidden),
             _cub_box(boxes.get(image_id)),
@@ -177,7 +178,7 @@ class _CocoFile(Struct, kw_only=True):
     categories: list[CocoCategory]
 
 
-def _read_coco(path: Path, follow_links: bool, every_object: bool) -> Annotations:
+def _read_coco(path: Path, follow_links: bool, every_object: bool, given: Path | None) -> Annotations:
     """Read a COCO file; images without keypoints get no visible landmark, and no score."""
     file = read_document(path, _CocoFile, NO_COCO, ADVICE)
     names = next((tuple(category.keypoints) for category in file.categories if category.keypoints), None)
@@ -192,15 +193,18 @@ def _read_coco(path: Path, follow_links: bool, every_object: bool) -> Annotation
     left_out: Counter[str] = Counter()
     objects = _objects(file.images, annotated, left_out)
     hidden = _hidden(len(names))
+    paths = image_paths(path, [image.file_name for image in file.images], given)
     images = [
-        _coco_image(path, image, group, hidden, left_out)
+        _coco_image(path, image, paths[image.file_name], group, hidden, left_out)
         for image in file.images
         for group in _groups(objects[image.id], every_object)
     ]
     if not any(objects.values()):
-        raise DatasetError(f"{path} contains no annotations with labelled keypoints for its images.")
+        raise DatasetError(
+            f"{path} contains no annotations with labelled keypoints for its images.{_mismatch(file, annotated)}"
+        )
 
-    inside = bounds(path.parent, follow_links)
+    inside = bounds(given or data_root(path), follow_links)
     if inside is not None:
         images = [image if image.path in inside else replace(image, refused=LEADS_OUT) for image in images]
     listed = tuple((str(image.id), image.file_name) for image in file.images)
@@ -224,6 +228,16 @@ def _objects(
     return objects
 
 
+def _mismatch(file: _CocoFile, annotations: Sequence[CocoAnnotation]) -> str:
+    """Return one example of each, where the annotations belong to images that are not listed."""
+    known = {image.id for image in file.images}
+    foreign = next((each.image_id for each in annotations if each.image_id not in known), None)
+    if foreign is None or not file.images:
+        return ""
+    image = file.images[0]
+    return f" For example, one has image_id {foreign!r:.60}, and {image.file_name:.100} has id {image.id!r:.60}."
+
+
 def _groups(objects: list[CocoAnnotation], every_object: bool) -> list[list[CocoAnnotation]]:
     """Return the objects of an image one by one, where that is wanted."""
     return [[each] for each in objects] if every_object and objects else [objects]
@@ -232,6 +246,7 @@ def _groups(objects: list[CocoAnnotation], every_object: bool) -> list[list[Coco
 def _coco_image(
     path: Path,
     image: CocoImage,
+    image_path: Path,
     objects: Sequence[CocoAnnotation],
     hidden: NDArray[np.float64],
     left_out: Counter[str],
@@ -251,7 +266,6 @@ def _coco_image(
     elif objects:
         left_out["images with several objects"] += 1
 
-    image_path = _path_in(path.parent, image.file_name)
     return AnnotatedImage(str(image.id), image_path, image.file_name, parts, bbox, None, image.size)
 
 
@@ -260,14 +274,6 @@ def _coco_box(box: Sequence[float] | None) -> tuple[float, float, float, float] 
     if not box or not all(map(math.isfinite, box)) or max(box[2], box[3]) <= 0:
         return None
     return box[0], box[1], box[2], box[3]
-
-
-def _path_in(folder: Path, name: str) -> Path:
-    """Return the path of an image beside the annotations, or in `images/` beside them."""
-    if not stays_inside(name):
-        raise DatasetError(f"An annotation names {name!r:.200}, which is located outside {folder}.")
-    path = folder / name
-    return path if path.exists() or not (folder / "images" / name).exists() else folder / "images" / name
 
 
 def _hidden(count: int) -> NDArray[np.float64]:

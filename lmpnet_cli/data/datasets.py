@@ -4,20 +4,31 @@
 """
 
 import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from lmpnet_cli.data.listing import LEADS_OUT, Inside, ListedImage, bounds, list_images, stays_inside
+from lmpnet_cli.data.layouts import image_paths
+from lmpnet_cli.data.listing import LEADS_OUT, Inside, ListedImage, bounds, is_junk, list_images
 from lmpnet_cli.errors import DatasetError, InputError
+from lmpnet_cli.io.coco_schema import same_id
 from lmpnet_cli.io.json_input import read_text
 
 Split = Literal["train", "val", "test"]
-_SPLIT_FOLDERS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "test": "test"}
+_SPLIT_FOLDERS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 
 
 @dataclass(frozen=True)
@@ -43,11 +54,18 @@ class Sample:
 
 @dataclass(frozen=True)
 class ClassData:
-    """Samples and the sorted names of their classes; `official` is True where the data set has its own split."""
+    """Samples and the sorted names of their classes; `official` is True where the data set has its own split.
+
+    Attributes:
+        spellings: each class with the names of its folders.
+        notes: what the user should know of the folders, in sentences.
+    """
 
     samples: tuple[Sample, ...]
     classes: tuple[str, ...]
     official: bool
+    spellings: frozenset[tuple[str, str]] = frozenset()
+    notes: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
         """Return a checksum of the images, classes and splits in order, wherever the folders are located."""
@@ -64,16 +82,18 @@ def cub_root(folder: Path) -> Path | None:
     return next((root for root in (folder, folder / "CUB_200_2011") if (root / "images.txt").is_file()), None)
 
 
-def read_classes(folders: Iterable[Path], follow_links: bool = False) -> ClassData:
+def read_classes(folders: Iterable[Path], follow_links: bool = False, junk: Counter[str] | None = None) -> ClassData:
     """Read one or several data sets and merge them by class name.
 
     Args:
         follow_links: follow symbolic links that point outside the folders.
+        junk: as for `list_images`.
 
     Raises:
         DatasetError, InputError: when a folder is missing, has no class folders, or a class file does not fit.
     """
-    data_sets = [_read_one(folder, follow_links) for folder in folders]
+    junk = Counter() if junk is None else junk
+    data_sets = [_read_one(folder, follow_links, junk) for folder in folders]
     samples = tuple(sample for data_set in data_sets for sample in data_set.samples)
     classes = tuple(sorted({sample.class_name for sample in samples}))
     if len(classes) < 2:
@@ -81,20 +101,28 @@ def read_classes(folders: Iterable[Path], follow_links: bool = False) -> ClassDa
             f"A classifier needs at least two classes, but there is only {', '.join(classes)}. Put the images "
             "of each class into a sub-folder of its own: DATA/heron/*.jpg, DATA/egret/*.jpg."
         )
-    return ClassData(samples, classes, any(data_set.official for data_set in data_sets))
+    official = any(data_set.official for data_set in data_sets)
+    spellings = frozenset().union(*(data_set.spellings for data_set in data_sets))
+    notes = [note for data_set in data_sets for note in data_set.notes]
+    notes += [
+        f"{count} folders are the one class {name!r}: their names differ in blanks or in the form of Unicode only."
+        for name, count in sorted(Counter(name for name, _ in spellings).items())
+        if count > 1
+    ]
+    return ClassData(samples, classes, official, spellings, tuple(notes))
 
 
-def _read_one(folder: Path, follow_links: bool) -> ClassData:
+def _read_one(folder: Path, follow_links: bool, junk: Counter[str]) -> ClassData:
     if not folder.is_dir():
         raise InputError(
             f"Folder {folder} not found. DATA is a folder with one sub-folder for each class, or a CUB folder."
         )
     root = cub_root(folder)
-    return read_cub(root, bounds(folder, follow_links)) if root else _read_folders(folder, follow_links)
+    return read_cub(root, bounds(folder, follow_links)) if root else _read_folders(folder, follow_links, junk)
 
 
 def read_table(path: Path, columns: int, inside: Inside | None = None) -> list[list[str]]:
-    """Return the rows of a CUB text file, split into `columns` columns.
+    """Return the rows of a CUB text file, split into `columns` columns; ids in the first one as `same_id`.
 
     Args:
         inside: where the file must be located, all links resolved; None follows all links.
@@ -114,29 +142,23 @@ def read_table(path: Path, columns: int, inside: Inside | None = None) -> list[l
     for number, row in enumerate(rows, start=1):
         if row and len(row) != columns:
             raise DatasetError(f"{path}, line {number}: expected {columns} columns, found {len(row)}.")
-    return [row for row in rows if row]
+    return [[str(same_id(row[0])), *row[1:]] for row in rows if row]
 
 
-def cub_image_path(root: Path, name: str) -> Path:
-    """Return the path of an image that a CUB file names; the name must not point outside the folder."""
-    if not stays_inside(name):
-        raise DatasetError(f"{root / 'images.txt'} names {name!r:.200}, which is located outside the data set.")
-    return root / "images" / PurePosixPath(name)
-
-
-def read_cub(root: Path, inside: Inside | None = None) -> ClassData:
+def read_cub(root: Path, inside: Inside | None = None, given: Path | None = None) -> ClassData:
     """Return the samples of a CUB folder, with its official split.
 
     Args:
         inside: where files must be located, all links resolved, to be read; None follows all links.
+        given: the folder of the images, in place of `images/`.
 
     Raises:
         DatasetError: when a text file is missing or does not fit the others.
     """
     images = read_table(root / "images.txt", 2, inside)
-    labels = dict(read_table(root / "image_class_labels.txt", 2, inside))
-    names = dict(read_table(root / "classes.txt", 2, inside))
-    training = dict(read_table(root / "train_test_split.txt", 2, inside))
+    labels = {image: str(same_id(label)) for image, label in read_table(root / "image_class_labels.txt", 2, inside)}
+    names = {label: class_called(name) for label, name in read_table(root / "classes.txt", 2, inside)}
+    training = {image: same_id(flag) == 1 for image, flag in read_table(root / "train_test_split.txt", 2, inside)}
     for column in ([image_id for image_id, _ in images], [name for _, name in images]):
         repeated = [entry for entry, count in Counter(column).items() if count > 1]
         if repeated:
@@ -144,59 +166,91 @@ def read_cub(root: Path, inside: Inside | None = None) -> ClassData:
                 f"{root / 'images.txt'} lists {repeated[0]} twice. Each image needs its own line and id."
             )
 
+    paths = image_paths(root / "images.txt", [name for _, name in images], given, usual="images")
+    if given is not None and inside is not None:
+        inside = Inside([root, given])
     samples = []
     for image_id, name in images:
         if image_id not in labels or labels[image_id] not in names or image_id not in training:
             raise DatasetError(
                 f"{root}: image {image_id} ({name}) has no class or no split. The text files do not fit together."
             )
-        split: Split = "train" if training[image_id] == "1" else "test"
-        path = cub_image_path(root, name)
-        refused = "" if inside is None or path in inside else LEADS_OUT
-        samples.append(Sample(path, names[labels[image_id]], split, name, refused))
+        split: Split = "train" if training[image_id] else "test"
+        refused = "" if inside is None or paths[name] in inside else LEADS_OUT
+        samples.append(Sample(paths[name], names[labels[image_id]], split, name, refused))
 
     return ClassData(tuple(samples), tuple(sorted(set(names.values()))), official=True)
 
 
-def _read_folders(folder: Path, follow_links: bool) -> ClassData:
-    inner = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+def class_called(folder: str) -> str:
+    """Return the name of the class in a folder: without blanks at its ends, and in one form of Unicode."""
+    return unicodedata.normalize("NFC", folder).strip() or folder
 
-    splits = {entry: _SPLIT_FOLDERS[entry.name.lower()] for entry in inner if entry.name.lower() in _SPLIT_FOLDERS}
+
+def folders_in(folder: Path, junk: Counter[str]) -> list[Path]:
+    """Return the folders in a folder, sorted, without hidden ones and junk; `junk` counts the latter."""
+    found = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    junk.update(entry.name for entry in found if is_junk(entry.name))
+    return [entry for entry in found if not is_junk(entry.name)]
+
+
+def _split_folders(inner: Iterable[Path]) -> dict[Path, Split]:
+    splits = {entry: _SPLIT_FOLDERS.get(entry.name.strip().lower()) for entry in inner}
+    return {entry: split for entry, split in splits.items() if split is not None}
+
+
+def _read_folders(folder: Path, follow_links: bool, junk: Counter[str]) -> ClassData:
+    inner = folders_in(folder, junk)
+    splits = _split_folders(inner)
     if splits and "train" not in splits.values():
         raise DatasetError(f"{folder} contains {', '.join(entry.name for entry in splits)}, but no train folder.")
-    splits = splits or {folder: "train"}
+    notes = []
+    if splits and len(splits) < len(inner):
+        others = ", ".join(entry.name for entry in inner if entry not in splits)
+        notes.append(
+            f"{folder}: {others} is ignored beside {', '.join(entry.name for entry in splits)}. The folders of a split "
+            "are called train, val and test (or training, valid, validation, testing)."
+        )
 
     samples: list[Sample] = []
-    for base, split in splits.items():
-        for entry in sorted(base.iterdir()):
-            if entry.is_dir() and not entry.name.startswith("."):
-                samples += _class_samples(entry, folder, split, follow_links)
+    spellings = set()
+    for base, split in (splits or {folder: "train"}).items():
+        for entry in inner if base == folder else folders_in(base, junk):
+            found = _class_samples(entry, folder, split or "train", follow_links, junk)
+            samples += found
+            spellings |= {(sample.class_name, entry.name) for sample in found[:1]}
     if not samples:
         raise DatasetError(
             f"{folder} has no class folders with images. Put the images of each class into a sub-folder of its own: "
             f"{folder.name}/heron/*.jpg, {folder.name}/egret/*.jpg."
         )
-    classes = tuple(sorted({sample.class_name for sample in samples}))
-    return ClassData(tuple(samples), classes, official=len(splits) > 1)
+    classes = tuple(sorted({name for name, _ in spellings}))
+    return ClassData(tuple(samples), classes, len(splits) > 1, frozenset(spellings), tuple(notes))
 
 
-def _class_samples(entry: Path, folder: Path, split: Split, follow_links: bool) -> list[Sample]:
+def _class_samples(entry: Path, folder: Path, split: Split, follow_links: bool, junk: Counter[str]) -> list[Sample]:
     try:
-        listed = list_images([entry], follow_links, within=folder)
+        listed = list_images([entry], follow_links, within=folder, junk=junk)
     except InputError:
         return []  # an empty folder is not a class
+    name = class_called(entry.name)
     return [
-        Sample(image.path, entry.name, split, image.path.relative_to(folder).as_posix(), image.refused)
-        for image in listed
+        Sample(image.path, name, split, image.path.relative_to(folder).as_posix(), image.refused) for image in listed
     ]
 
 
-def training_images(folders: Iterable[Path], follow_links: bool = False) -> list[ListedImage]:
+def training_images(
+    folders: Iterable[Path], follow_links: bool = False, junk: Counter[str] | None = None
+) -> list[ListedImage]:
     """Return the images of folders; of data sets with splits, only the training images. No classes are needed.
+
+    Args:
+        junk: as for `list_images`.
 
     Raises:
         DatasetError, InputError: when a folder is missing or has no images.
     """
+    junk = Counter() if junk is None else junk
     found: list[ListedImage] = []
     for folder in folders:
         root = cub_root(folder) if folder.is_dir() else None
@@ -207,9 +261,9 @@ def training_images(folders: Iterable[Path], follow_links: bool = False) -> list
             found += [sample.listed for sample in samples]
             continue
 
-        inner = [entry for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
-        training = [entry for entry in inner if _SPLIT_FOLDERS.get(entry.name.lower()) == "train"]
-        found += list_images(training or [folder], follow_links, within=folder if training else None)
+        splits = _split_folders(folders_in(folder, Counter())) if folder.is_dir() else {}
+        training = [entry for entry, split in splits.items() if split == "train"]
+        found += list_images(training or [folder], follow_links, folder if training else None, junk)
     return found
 
 

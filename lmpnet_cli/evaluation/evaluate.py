@@ -89,7 +89,8 @@ def evaluate(
 
 def _evaluate(config: EvaluateConfig, model: LMPNet | None, progress: Progress) -> EvaluateResult:
     every_object = config.objects == "all"
-    annotations = read_annotations(config.data or bundled_examples(), config.split, config.follow_links, every_object)
+    data = config.data or bundled_examples()
+    annotations = read_annotations(data, config.split, config.follow_links, every_object, config.images)
     if config.boxes is not None:
         annotations = _with_boxes(annotations, config.boxes, config, progress)
     images = images_with_landmarks(annotations)

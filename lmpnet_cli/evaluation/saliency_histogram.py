@@ -71,7 +71,8 @@ def salient(
 
 
 def _salient(config: SaliencyHistogramConfig, model: LMPNet | None, progress: Progress) -> SaliencyHistogramResult:
-    annotations = read_annotations(config.data or bundled_examples(), config.split, config.follow_links)
+    data = config.data or bundled_examples()
+    annotations = read_annotations(data, config.split, config.follow_links, images=config.images)
     images = images_with_landmarks(annotations)
     started = time.perf_counter()
 

@@ -1,8 +1,9 @@
+import unicodedata
 from collections import Counter
 
 import pytest
 
-from lmpnet_cli.data.datasets import ClassData, Sample, cub_root, hold_out, read_classes, read_table
+from lmpnet_cli.data.datasets import ClassData, Sample, cub_root, hold_out, read_classes, read_table, training_images
 from lmpnet_cli.errors import DatasetError, InputError
 
 CUB = {
@@ -67,7 +68,7 @@ def test_line_ends_of_windows_blanks_and_empty_lines_change_nothing(tmp_path):
         ({"image_class_labels": "1 1\n2 1\n3 9\n"}, r"image 3 .* has no class"),
         ({"train_test_split": "1 1\n3 1\n"}, r"image 2 .* no split"),
         ({"images": "1 ../secret.jpg\n"}, r"images\.txt names .\.\./secret\.jpg., which is located outside"),
-        ({"images": "1 /etc/secret.jpg\n"}, "is located outside the data set"),
+        ({"images": "1 /etc/secret.jpg\n"}, "is located outside"),
     ],
 )
 def test_a_broken_cub_folder_is_refused_by_file_and_line(tmp_path, changed, message):
@@ -90,14 +91,56 @@ def test_class_folders_are_read_in_depth(tmp_path):
     assert all(sample.path == tmp_path / sample.source for sample in data.samples)
 
 
-@pytest.mark.parametrize(("other", "split"), [("val", "val"), ("valid", "val"), ("test", "test"), ("Test", "test")])
-def test_split_folders_above_the_classes(tmp_path, other, split):
-    write_classes(tmp_path, "train/a/1.jpg", "train/b/1.jpg", f"{other}/a/2.jpg", "notes/c/3.jpg")
+@pytest.mark.parametrize("train", ["train", "Training"])
+@pytest.mark.parametrize(
+    ("other", "split"),
+    [("val", "val"), ("valid", "val"), ("Validation", "val"), ("test", "test"), ("Test", "test"), ("testing", "test")],
+)
+def test_split_folders_above_the_classes(tmp_path, train, other, split):
+    write_classes(
+        tmp_path, f"{train}/a/1.jpg", f"{train}/b/1.jpg", f"{other}/a/2.jpg", "notes/c/3.jpg", "@eaDir/x/1.jpg"
+    )
     data = read_classes([tmp_path])
     assert sorted(callback(data)) == sorted(
-        [("train/a/1.jpg", "a", "train"), ("train/b/1.jpg", "b", "train"), (f"{other}/a/2.jpg", "a", split)]
+        [(f"{train}/a/1.jpg", "a", "train"), (f"{train}/b/1.jpg", "b", "train"), (f"{other}/a/2.jpg", "a", split)]
     )
     assert (data.classes, data.official) == (("a", "b"), True)
+    (note,) = data.notes
+    assert "notes is ignored beside" in note and "@eaDir" not in note
+    assert [image.name for image in training_images([tmp_path])] == ["a/1.jpg", "b/1.jpg"]
+
+
+def test_folders_of_systems_are_no_classes(tmp_path):
+    write_classes(tmp_path, "a/1.jpg", "b/1.jpg", "#recycle/1.jpg", "lost+found/1.jpg", "a/@eaDir/1.jpg/SM.jpg")
+    junk = Counter()
+    assert read_classes([tmp_path], junk=junk).classes == ("a", "b")
+    assert junk == {"#recycle": 1, "lost+found": 1, "@eaDir": 1}
+
+
+def test_spellings_of_one_class_are_merged_with_a_note(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "Höckergans") for form in ("NFC", "NFD"))
+    write_classes(tmp_path / "one", f"{composed}/1.jpg", f"{decomposed}/2.jpg", "egret/1.jpg", "ibis/1.jpg")
+    write_classes(tmp_path / "two", "egret /2.jpg", "ibis/2.jpg")
+    data = read_classes([tmp_path / "one", tmp_path / "two"])
+    assert data.classes == (composed, "egret", "ibis")
+    assert Counter(sample.class_name for sample in data.samples) == {composed: 2, "egret": 2, "ibis": 2}
+    assert [note.partition(":")[0] for note in data.notes] == [
+        f"2 folders are the one class {composed!r}",
+        "2 folders are the one class 'egret'",
+    ]
+
+
+def test_cub_files_of_windows_are_read(tmp_path):
+    plain, windows = read_classes([write_cub(tmp_path / "a")]), write_cub(tmp_path / "b")
+    for path in windows.glob("*.txt"):
+        text = path.read_text().replace("/", "\\") if path.name == "images.txt" else path.read_text()
+        path.write_text(text, encoding="utf-8-sig", newline="\r\n")
+    labels = windows / "image_class_labels.txt"
+    labels.write_text("".join(f"{id}.0 {label}.0\n" for id, label in (("1", "1"), ("2", "1"), ("3", "2"))))
+    data = read_classes([windows])
+    assert [(sample.class_name, sample.split) for sample in data.samples] == [
+        (sample.class_name, sample.split) for sample in plain.samples
+    ]
 
 
 def test_a_lone_train_folder_brings_no_split(tmp_path):
