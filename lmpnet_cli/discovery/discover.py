@@ -7,6 +7,7 @@
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +17,7 @@ from typing import Any, cast
 
 from lmpnet_cli.config import DiscoverConfig, Paths, as_paths, takes_options
 from lmpnet_cli.data.boxes import with_boxes
-from lmpnet_cli.data.listing import ListedImage, absolute, list_images, real
+from lmpnet_cli.data.listing import ListedImage, absolute, list_images, real, tell_of_junk
 from lmpnet_cli.data.loader import OVERLAY_SIDE, ImageInMemory, LoadedImage, MemoryImage, list_memory_images
 from lmpnet_cli.data.video import Video
 from lmpnet_cli.discovery.provenance import Manifest, Shard, describe, settings, take_shard
@@ -122,7 +123,7 @@ def _check_in_memory(config: DiscoverConfig) -> None:
 def _discover(
     config: DiscoverConfig, in_memory: Sequence[MemoryImage], model: LMPNet | None, progress: Progress
 ) -> DiscoverResult:
-    files = in_memory or _list_files(config)
+    files = in_memory or _list_files(config, progress)
     for name in config.export:
         FORMATS[name].check([file.name for file in files])
     if config.boxes is not None:
@@ -152,7 +153,7 @@ def _discover(
     return result
 
 
-def _list_files(config: DiscoverConfig) -> Sequence[ListedImage]:
+def _list_files(config: DiscoverConfig, progress: Progress) -> Sequence[ListedImage]:
     """Return the frames of a video, or the images of folders and single files, without earlier results in `out`.
 
     Raises:
@@ -160,7 +161,9 @@ def _list_files(config: DiscoverConfig) -> Sequence[ListedImage]:
     """
     if config.video:
         return Video(config.video, config.every or 1)
-    files = list_images(config.images, config.follow_links)
+    junk: Counter[str] = Counter()
+    files = list_images(config.images, config.follow_links, junk=junk)
+    tell_of_junk(junk, progress)
     if config.out is None:
         return files
 

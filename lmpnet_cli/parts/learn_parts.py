@@ -1,12 +1,14 @@
 """`lmpnet parts`: learn the parts of an object from images, or rename and remove parts of a checkpoint."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lmpnet_cli.config import PartsConfig, Paths, as_paths, takes_options
 from lmpnet_cli.data.datasets import training_images
+from lmpnet_cli.data.listing import tell_of_junk
 from lmpnet_cli.drawing.files import save_png
 from lmpnet_cli.errors import CheckpointError, OptionError
 from lmpnet_cli.io.bundled import bundled_checkpoint
@@ -63,7 +65,10 @@ def learn_parts(data: Paths | None = None, *, progress: Progress | None = None, 
 def _learn(config: PartsConfig, source: Path, started: float, progress: Progress) -> PartsResult:
     """Learn parts from images and write the results."""
     assert config.data is not None
-    fitted = fit_parts(config, training_images(config.data, config.follow_links), progress)
+    junk: Counter[str] = Counter()
+    images = training_images(config.data, config.follow_links, junk)
+    tell_of_junk(junk, progress)
+    fitted = fit_parts(config, images, progress)
     seconds = time.perf_counter() - started
 
     if config.out:

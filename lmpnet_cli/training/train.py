@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import os
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -22,6 +23,7 @@ from lmpnet_cli import errors
 from lmpnet_cli.config import PartsConfig, Paths, TrainConfig, as_paths, default_out, takes_options
 from lmpnet_cli.config.options import flag_of
 from lmpnet_cli.data.datasets import ClassData, hold_out, read_classes
+from lmpnet_cli.data.listing import tell_of_junk
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
 from lmpnet_cli.io.checkpoints import load_checkpoint, read_header
 from lmpnet_cli.io.coco import skipped_entries
@@ -97,7 +99,11 @@ def train(data: Paths, *, progress: Progress | None = None, **options: Any) -> T
 
 
 def _train(config: TrainConfig, out: Path, progress: Progress) -> TrainResult:
-    listed = read_classes(config.data, config.follow_links)
+    junk: Counter[str] = Counter()
+    listed = read_classes(config.data, config.follow_links, junk)
+    tell_of_junk(junk, progress)
+    for note in listed.notes:
+        progress.warn(note)
     config = _as_the_weights_state(config, progress)  # before all images are read
     classes, skipped = _readable(listed, config.max_pixels, progress)
     classes = hold_out(classes, config.val_fraction, config.seed)

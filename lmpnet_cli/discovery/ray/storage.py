@@ -7,6 +7,7 @@ import posixpath
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any, NamedTuple
 import fsspec
 
 from lmpnet_cli.config import url_of
-from lmpnet_cli.data.listing import EXTENSIONS, GivenBox, ListedImage, list_images
+from lmpnet_cli.data.kinds import EXTENSIONS
+from lmpnet_cli.data.listing import GivenBox, ListedImage, is_junk, list_images
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.io.storage import reason
 
@@ -31,23 +33,26 @@ class SourceImage(NamedTuple):
     boxes: tuple[GivenBox, ...] = ()
 
 
-def list_sources(inputs: Sequence[Path], follow_links: bool = False) -> list[SourceImage]:
+def list_sources(inputs: Sequence[Path], follow_links: bool, junk: Counter[str]) -> list[SourceImage]:
     """Return all images of local folders or of a remote one, sorted by name; names are those of `list_images`.
 
     Raises:
         InputError: when there are none, a folder cannot be listed, a local image may not be read, or local and
             remote folders are mixed.
+
+    Args:
+        junk: as for `list_images`.
     """
     urls = [url_of(path) for path in inputs]
     if not any(urls):
-        return _list_local(inputs, follow_links)
+        return _list_local(inputs, follow_links, junk)
     if len(urls) > 1 or urls[0] is None:
         raise InputError("Pass one remote folder at a time, without local ones.")
-    return _list_remote(urls[0])
+    return _list_remote(urls[0], junk)
 
 
-def _list_local(inputs: Sequence[Path], follow_links: bool) -> list[SourceImage]:
-    files = list_images(inputs, follow_links)
+def _list_local(inputs: Sequence[Path], follow_links: bool, junk: Counter[str]) -> list[SourceImage]:
+    files = list_images(inputs, follow_links, junk=junk)
     refused = [file for file in files if file.refused]
     if refused:
         raise InputError(
@@ -58,7 +63,8 @@ def _list_local(inputs: Sequence[Path], follow_links: bool) -> list[SourceImage]
     return [SourceImage(str(file.path.absolute()), file.name) for file in files]
 
 
-def _list_remote(url: str) -> list[SourceImage]:
+def _list_remote(url: str, junk: Counter[str]) -> list[SourceImage]:
+    """Return the images of a remote folder; their extensions decide, since each first byte would be a request."""
     try:
         system, root = fsspec.core.url_to_fs(url)
         found = system.find(root)
@@ -69,13 +75,21 @@ def _list_remote(url: str) -> list[SourceImage]:
 
     root = root.rstrip("/")
     sources = []
+    junk_folders: set[tuple[str, str]] = set()  # what is above each, and its name
     for path in found:
         name = posixpath.basename(path) if path == root else path[len(root) + 1 :]
-        hidden = any(part.startswith(".") for part in name.split("/"))
-        if name.lower().endswith(EXTENSIONS) and not hidden:
+        *folders, file = name.split("/")
+        hidden = any(part.startswith(".") for part in (*folders, file))
+        inside_junk = next(filter(is_junk, folders), None)
+        if inside_junk is not None:
+            junk_folders.add((name.partition(inside_junk)[0], inside_junk))
+        elif file.lower().endswith(EXTENSIONS) and not hidden:
             sources.append(SourceImage(path, name))
+    junk.update(folder for _, folder in junk_folders)
     if not sources:
-        raise InputError(f"No images in {url} (searched for {', '.join(EXTENSIONS)}). Pass another folder.")
+        raise InputError(
+            f"No images in {url} (searched by their extension, such as .jpg or .png). Pass another folder."
+        )
     return sorted(sources, key=lambda source: source.name)
 
 
