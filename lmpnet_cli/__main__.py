@@ -2,4 +2,5 @@
 
 from lmpnet_cli.cli import main
 
-main()
+if __name__ == "__main__":  # processes that are started import this module again
+    main()

@@ -53,7 +53,7 @@ def test_commands_and_options_exist(command):
 def test_python_blocks_run(code, tmp_path, monkeypatch, birds):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").symlink_to(next((birds / "images").iterdir()))
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
 
 
 def test_the_annotations_that_the_documentation_shows_are_read(tmp_path):

@@ -1,9 +1,12 @@
 """Choose devices, precision, worker processes and random seeds."""
 
+import ast
+import multiprocessing
 import os
 import random
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,15 +58,45 @@ def takes_turns(device: torch.device) -> bool:
 def resolve_workers(workers: int | None, device: torch.device | None = None) -> int:
     """Return the number of decoding processes: half the number of processors, at most eight, unless given.
 
+    In a script that must not start processes there are none, and a warning says why (`may_start_processes`).
+
     Args:
         workers: the number that the user wants; None chooses one.
         device: where networks run at the same time; 0 workers where they would only take turns with the networks.
     """
-    if workers is not None:
-        return workers
-    if device is not None and takes_turns(device):
+    if workers is None and device is not None and takes_turns(device):
         return 0
-    return min(8, max(1, (os.cpu_count() or 1) // 2))
+    wanted = min(8, max(1, (os.cpu_count() or 1) // 2)) if workers is None else workers
+    if wanted and not may_start_processes():
+        advice = 'no processes decode images: put the call under `if __name__ == "__main__":`, or pass workers=0'
+        warnings.warn(advice, stacklevel=2)
+        return 0
+    return wanted
+
+
+def may_start_processes() -> bool:
+    """Return False where new processes would run the script of the user again, from its first line.
+
+    They do where they are not forked (macOS, Windows, Python 3.14 and later) and the call that needs them is not under
+    `if __name__ == "__main__":`.
+    """
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    # the first of all is the default; to ask for the default itself would fix it for the process
+    method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    if method == "fork" or path is None:
+        return True
+    frame = sys._getframe()
+    while frame.f_back is not None and not (frame.f_globals is vars(main) and frame.f_code.co_name == "<module>"):
+        frame = frame.f_back
+    if frame.f_globals is not vars(main):  # called from a thread
+        return True
+    try:
+        script = ast.parse(Path(path).read_bytes())
+    except (OSError, SyntaxError, ValueError):  # no script: an entry point of an installer
+        return True
+    guards = [node for node in script.body if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)]
+    return any(guard.lineno <= frame.f_lineno <= (guard.end_lineno or 0) for guard in guards)
 
 
 def seed_everything(seed: int) -> None:

@@ -3,6 +3,7 @@ import json
 import os
 import random
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -189,3 +190,29 @@ def test_run_json_holds_what_repeats_a_run(tmp_path, monkeypatch):
     assert (run["options"], run["seconds"], run["images"]) == ({"k": 5}, 1.23, 3)
     assert run["date"] == "2030-01-02T03:04:05+00:00"
     assert run["versions"] == versions()
+
+
+SCRIPT = """
+import multiprocessing
+multiprocessing.set_start_method({method!r}, force=True)
+import lmpnet_cli as lmpnet
+{call}
+"""
+CALL = "print(len(lmpnet.discover({photos!r}, checkpoint={checkpoint!r}, k=2, workers=2, device='cpu').keypoints))"
+FUNCTION = f"def work():\n    {CALL}\n"
+GUARD = 'if __name__ == "__main__":\n    '
+
+
+@pytest.mark.parametrize(
+    ("method", "call", "guarded"),
+    [("spawn", CALL, False), ("forkserver", FUNCTION + "work()", False), ("spawn", f"{FUNCTION}{GUARD}work()", True)],
+)
+def test_a_script_works_with_and_without_a_guard(tmp_path, birds, checkpoint, method, call, guarded):
+    photos = next((birds / "images").iterdir())
+    script = tmp_path / "script.py"
+    written = call.replace("{photos!r}", repr(str(photos))).replace("{checkpoint!r}", repr(str(checkpoint)))
+    script.write_text(SCRIPT.replace("{method!r}", repr(method)).replace("{call}", written))
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    assert (run.returncode, run.stdout) == (0, "24\n"), run.stderr
+    assert run.stderr.count("put the call under `if __name__") == (not guarded)
+    assert "Traceback" not in run.stderr
