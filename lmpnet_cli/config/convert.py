@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Literal, get_args
 
-from lmpnet_cli.config.options import INPUT, OUTPUT, REQUIRED, argument, option, same_as
+from lmpnet_cli.config.options import INPUT, OUTPUT, REQUIRED, Options, argument, option, same_as
 from lmpnet_cli.config.run import LinksOption, OutputConfig
 from lmpnet_cli.errors import InputError
 
 FormatName = Literal["coco-results", "csv", "dlc", "label-studio", "cvat", "fiftyone", "yolo-pose"]
 FORMATS: tuple[str, ...] = get_args(FormatName)
-OF_FILES = ("label-studio", "fiftyone", "yolo-pose")  # formats that name or link image files
+OF_FILES = ("label-studio", "fiftyone", "yolo-pose")  # formats that refer to image files
+WITH_IMAGES = ("fiftyone", "yolo-pose")  # formats that contain the images
 
 
 class ResultsConfig(LinksOption, OutputConfig):
@@ -20,7 +21,17 @@ class ResultsConfig(LinksOption, OutputConfig):
     )
 
 
-class ConvertConfig(ResultsConfig):
+class ExportedImagesOption(Options):
+    """The option of the commands that export images together with their keypoints."""
+
+    link_images: bool = option(
+        False,
+        "Export symbolic links to the images in place of copies; a tool that writes into them changes the originals.",
+        OUTPUT,
+    )
+
+
+class ConvertConfig(ExportedImagesOption, ResultsConfig):
     """Options of `lmpnet convert`."""
 
     keypoints: Path = argument(REQUIRED, "keypoints.json, or the folder that contains it.")
@@ -32,6 +43,8 @@ class ConvertConfig(ResultsConfig):
         super()._check()
         if self.to != "label-studio":
             self._refuse(f"--to {self.to}", "image_prefix")
+        if self.to not in WITH_IMAGES:
+            self._refuse(f"--to {self.to}", "link_images")
 
     @property
     def document(self) -> Path:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from lmpnet_cli.config.convert import OF_FILES, FormatName
+from lmpnet_cli.config.convert import OF_FILES, WITH_IMAGES, ExportedImagesOption, FormatName
 from lmpnet_cli.config.lmpnet import ReadingConfig, erasing_distance
 from lmpnet_cli.config.method import KeypointConfig
 from lmpnet_cli.config.options import INPUT, OUTPUT, RAY, REQUIRED, RUN, argument, option, options_of, url_of
@@ -18,7 +18,7 @@ ONNX_SUFFIX = ".onnx"
 FIXED_IN_ONNX = ("method", "k", "thr", "size", "objects", "max_objects", *options_of(ReadingConfig))
 
 
-class DiscoverConfig(ReportOption, KeypointConfig):
+class DiscoverConfig(ExportedImagesOption, ReportOption, KeypointConfig):
     """Options of `lmpnet discover`.
 
     Where `checkpoint` is an exported ONNX model (`onnx_model` is True), the model fixes the options in `FIXED_IN_ONNX`:
@@ -115,6 +115,10 @@ class DiscoverConfig(ReportOption, KeypointConfig):
         self._set("export", tuple(dict.fromkeys(self.export)))
         if self.out is None and (self.report or self.export):
             raise OptionError("--report and --export need an output folder: pass --out.")
+        if self.link_images and not set(self.export).intersection(WITH_IMAGES):
+            raise OptionError(
+                f"--link-images needs an export that contains images: --export {' or --export '.join(WITH_IMAGES)}."
+            )
 
         _ = self.shard_numbers  # checks its form
         if self.video is not None:

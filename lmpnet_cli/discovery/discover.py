@@ -28,7 +28,7 @@ from lmpnet_cli.drawing.panels import Panels
 from lmpnet_cli.drawing.video_writer import VideoWriter
 from lmpnet_cli.errors import InputError, OptionError, OutputError
 from lmpnet_cli.export.convert import write_format
-from lmpnet_cli.export.formats import FORMATS, read_document
+from lmpnet_cli.export.formats import FORMATS, Destination, read_document
 from lmpnet_cli.export.report.report import update_report
 from lmpnet_cli.inference.predictor import Predictions, Predictor, open_predictor
 from lmpnet_cli.io.coco import coco_text, skipped_entries
@@ -171,7 +171,7 @@ def _list_files(config: DiscoverConfig, progress: Progress) -> Sequence[ListedIm
     excluded = {real(path) for path in results} | {absolute(path) for path in results}
     kept = []
     for file in files:
-        paths = (real(file.path), absolute(file.path))  # both: exports hold links to the images
+        paths = (real(file.path), absolute(file.path))  # both: exports may hold links to the images
         if excluded.isdisjoint(parent for path in paths for parent in (path, *path.parents)):
             kept.append(file)
     if not kept:
@@ -337,6 +337,7 @@ def _write_exports(out: Path, config: DiscoverConfig, files: Sequence[ListedImag
     if config.export:
         document = read_document(out / "keypoints.json")  # as `lmpnet convert` would read it
         paths = {file.name: file.path for file in files}
+        destination = Destination(out, paths, config.images, link_images=config.link_images, progress=progress)
         for name in config.export:
-            write_format(document, name, out / "exports" / name, paths, inputs=config.images, progress=progress)
+            write_format(document, name, replace(destination, path=out / "exports" / name))
     update_report(out, config.report, progress)

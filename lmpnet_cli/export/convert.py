@@ -1,7 +1,6 @@
 """`lmpnet convert`: write keypoints as files that other tools open."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from lmpnet_cli.config.convert import OF_FILES, FormatName
 from lmpnet_cli.data.run_images import find_images, inputs_of
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
 from lmpnet_cli.export.formats import FORMATS, Destination, Document, Format, read_document
+from lmpnet_cli.export.formats.image_files import LIST
 from lmpnet_cli.io.output_folder import LOCK, lock_output
 from lmpnet_cli.progress import Progress
 
@@ -42,7 +42,8 @@ def convert(
     Args:
         keypoints: the file, or the folder that contains it.
         to: coco-results, csv, dlc, label-studio, cvat, fiftyone or yolo-pose.
-        progress: receives a warning where the tool expects parts and the keypoints are ranks.
+        progress: receives the number of images that are copied, and a warning where the tool expects parts and the
+            keypoints are ranks.
         **options: listed below.
 
     Raises:
@@ -57,27 +58,17 @@ def convert(
     out = config.out or Path("results") / "convert" / to
     folder, existing = _existing_results(FORMATS[to], _output_path(to, out))
     inputs = config.images or inputs_of(config.document.parent)
+    progress = progress or Progress()
+    destination = Destination(out, images, inputs, config.image_prefix, config.link_images, progress)
     with lock_output(folder, existing, config.overwrite):
-        return write_format(document, to, out, images, config.image_prefix, inputs, progress)
+        return write_format(document, to, destination)
 
 
-def write_format(
-    document: Document,
-    to: str,
-    out: Path,
-    images: Mapping[str, Path],
-    image_prefix: str | None = None,
-    inputs: Sequence[Path] = (),
-    progress: Progress | None = None,
-) -> ConvertResult:
+def write_format(document: Document, to: str, destination: Destination) -> ConvertResult:
     """Write one format; the caller checks before that it can describe the images, and that nothing is overwritten.
 
     Args:
-        out: a folder, or the file where the format has only one and `out` ends in the suffix of its name.
-        images: the path of each image by its name; used where `Format.needs_images`.
-        image_prefix: what Label Studio puts before the name of an image; None takes its local files.
-        inputs: the files and folders that were searched for images, for that prefix.
-        progress: receives a warning where the tool expects parts and the keypoints are ranks.
+        destination: its path is a folder, or a file where the format has only one and the path ends in its suffix.
 
     Raises:
         DatasetError: when the tool could not tell two images apart.
@@ -86,13 +77,13 @@ def write_format(
     format = FORMATS[to]
     format.check([objects[0].file_name for objects in document.images])
     if format.fixed_parts and document.is_ranked:
-        (progress or Progress()).warn(
+        destination.progress.warn(
             f"{to} expects keypoint i to be the same part in every image, but --method {document.method} ranks the "
             "keypoints of each image. Run discover with --method parts to get parts."
         )
 
-    path = _output_path(to, out)
-    files = format.write(document, Destination(path, images, inputs, image_prefix))
+    path = _output_path(to, destination.path)
+    files = format.write(document, replace(destination, path=path))
     return ConvertResult(len(document.images), document.names, files, format.next_step.format(out=path))
 
 
@@ -137,5 +128,5 @@ def _existing_results(format: Format, path: Path) -> tuple[Path, list[str]]:
     """Return the folder that holds the output, and the names of what would be replaced in it."""
     if format.file_name is None:
         entries = [entry.name for entry in path.iterdir()] if path.is_dir() else []
-        return path, sorted(name for name in entries if name != LOCK)
+        return path, sorted(name for name in entries if name not in (LOCK, LIST))
     return path.parent, [path.with_suffix(suffix).name for suffix in (path.suffix, *format.companions)]

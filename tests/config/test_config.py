@@ -266,6 +266,13 @@ def test_a_changed_copy_of_a_training_keeps_the_values_of_its_recipe():
         (DiscoverConfig, {"out": "s3://bucket/x"}, "^--out must be a local path"),
         (EvaluateConfig, {"out": "s3://bucket/x"}, "^--out must be a local path"),
         (DiscoverConfig, {"report": True}, "^--report and --export need an output folder: pass --out"),
+        (
+            DiscoverConfig,
+            {"link_images": True},
+            "^--link-images needs an export that contains images: --export fiftyone",
+        ),
+        (DiscoverConfig, {"out": "o", "export": "csv", "link_images": True}, "^--link-images needs an export"),
+        (DiscoverConfig, {"out": "o", "export": ["csv", "fiftyone"], "link_images": True}, None),
         (DiscoverConfig, {"shard": "x"}, r"^Invalid --shard x: use I/N with I from 1 to N, for example 1/4\.$"),
         (DiscoverConfig, {"shard": "5/4"}, "^Invalid --shard 5/4"),
         (DiscoverConfig, {"images": ["a.mp4", "b"]}, "^a.mp4 is a video: pass it alone"),

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from lmpnet_cli.cli import app
 from lmpnet_cli.config import CONVERT_FORMATS, DiscoverConfig
+from lmpnet_cli.config.convert import WITH_IMAGES
 from lmpnet_cli.errors import DatasetError, InputError, OptionError, OutputError
 from lmpnet_cli.export import formats
 from lmpnet_cli.export.convert import convert
@@ -60,10 +61,11 @@ def found(tmp_path_factory) -> Path:
 
 def test_every_format_is_one_module_and_one_name():
     folder = Path(formats.__file__).parent
-    shared = {"__init__", "document", "format", "spreadsheet"}
+    shared = {"__init__", "document", "format", "image_files", "spreadsheet"}
     modules = {path.stem for path in folder.glob("*.py")} - shared
     assert modules == {name.replace("-", "_") for name in CONVERT_FORMATS}
     assert all(isinstance(each, Format) for each in FORMATS.values())
+    assert {name for name, each in FORMATS.items() if each.needs_images} == set(WITH_IMAGES)
 
 
 def test_coco_results_load_and_score_one_against_themselves(found, tmp_path):
@@ -234,9 +236,11 @@ def test_cvat_s_own_library_takes_the_label(apart, tmp_path):
 def test_fiftyone_s_importer_reads_keypoints_and_finds_the_images(found, tmp_path):
     coco = pytest.importorskip("fiftyone.utils.coco")
     convert(found, to="fiftyone", out=tmp_path)
-    importer = coco.COCODetectionDatasetImporter(str(tmp_path), data_path="data.json", label_types=["keypoints"])
+    importer = coco.COCODetectionDatasetImporter(
+        str(tmp_path), data_path="data/", labels_path="labels.json", label_types=["keypoints"]
+    )
     importer.setup()
-    read = {Path(path).relative_to(found.parent / "photos").as_posix(): label for path, _, label in importer}
+    read = {Path(path).relative_to(tmp_path / "data").as_posix(): label for path, _, label in importer}
     assert set(read) == set(SIZES)
     (points,) = read["b/ü ünd.png"].keypoints
     np.testing.assert_allclose(points.points, [(63 / 64, 127 / 128), (NAN, NAN), (0, 12.5 / 128)])
@@ -253,11 +257,10 @@ def test_ultralytics_reads_every_label(found, tmp_path):
     assert all(each["keypoints"].shape[1:] == (3, 3) for each in labels if len(each["keypoints"]))
 
 
-def test_the_manifest_of_fiftyone_has_every_image(found, tmp_path):
-    labels, manifest = convert(found, to="fiftyone", out=tmp_path).files
-    paths = json.loads(manifest.read_text())
-    assert set(paths) == set(SIZES)
-    assert all(Path(path).is_file() and Path(path).is_absolute() for path in paths.values())
+def test_the_images_of_fiftyone_are_where_its_labels_say(found, tmp_path):
+    labels, data = convert(found, to="fiftyone", out=tmp_path).files
+    assert labels == tmp_path / "labels.json" and data == tmp_path / "data"
+    assert {path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file()} == set(SIZES)
     coco = json.loads(labels.read_text())
     assert [image["file_name"] for image in coco["images"]] == list(POINTS)
     assert [image["id"] for image in coco["images"]] == [1, 2, 3, 4]
@@ -292,22 +295,6 @@ def test_yolo_pose_follows_the_layout_that_ultralytics_checks(found, tmp_path):
     assert row[5:8] == pytest.approx([10.5 / 200, 20.75 / 100, 2])
     # two images of the same name keep a text file each
     assert set(labels) == {"a, b.jpg", "nothing.jpg", "b/ü ünd.png", "b/ü ünd_jpg.jpg"}
-
-
-def test_yolo_pose_never_replaces_an_image(found, tmp_path):
-    photos = tmp_path / "set" / "images"
-    photos.mkdir(parents=True)
-    for name, size in SIZES.items():
-        (photos / name).parent.mkdir(exist_ok=True)
-        Image.new("RGB", size, (1, 2, 3)).save(photos / name)
-    before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
-    with pytest.raises(OutputError, match="already holds"):
-        convert(found, to="yolo-pose", out=tmp_path / "set")
-    with pytest.raises(OutputError, match="is a different image"):
-        convert(found, to="yolo-pose", out=tmp_path / "set", overwrite=True)
-    convert(found, to="yolo-pose", out=tmp_path / "set", images=photos, overwrite=True)
-    assert {path: path.read_bytes() for path in before} == before
-    assert not any(path.is_symlink() for path in before)
 
 
 def test_a_missing_image_is_an_error_that_names_it(found, tmp_path):
@@ -366,7 +353,7 @@ def test_yolo_pose_has_only_one_folder_called_images_in_a_path(found, tmp_path):
     assert (tmp_path / "set" / "labels" / "images_" / "a.txt").is_file()
     # another conversion into the same folder leaves nothing of this one to train on
     convert(found, to="yolo-pose", out=tmp_path / "set", overwrite=True)
-    assert len([path for path in (tmp_path / "set" / "images").rglob("*") if path.is_symlink()]) == 4
+    assert len([path for path in (tmp_path / "set" / "images").rglob("*") if path.is_file()]) == 4
     assert len(list((tmp_path / "set" / "labels").rglob("*.txt"))) == 4
 
 
@@ -381,7 +368,8 @@ def test_results_are_found_from_another_folder(found, tmp_path, monkeypatch):
     write_json(tmp_path / "keypoints.json", json.loads((found / "keypoints.json").read_text()))
     write_json(tmp_path / "run.json", run)
     monkeypatch.chdir(tmp_path)
-    assert len(json.loads(convert(tmp_path, to="fiftyone", out=tmp_path / "x").files[1].read_text())) == 4
+    data = convert(tmp_path, to="fiftyone", out=tmp_path / "x").files[1]
+    assert len([path for path in data.rglob("*") if path.is_file()]) == 4
 
 
 def test_a_file_name_that_does_not_fit_the_format_is_refused(apart, tmp_path):
@@ -401,6 +389,9 @@ def test_the_image_prefix_ends_in_a_slash_or_an_equals_sign(found, tmp_path):
 def test_options_of_other_formats_and_remote_outputs_are_refused(found):
     with pytest.raises(OptionError, match="--image-prefix cannot be combined with --to csv"):
         convert(found, to="csv", image_prefix="x")
+    for to in set(CONVERT_FORMATS).difference(WITH_IMAGES):
+        with pytest.raises(OptionError, match=f"--link-images cannot be combined with --to {to}; remove one of them"):
+            convert(found, to=to, link_images=True)
     with pytest.raises(OptionError, match="--out must be a local path, not s3://bucket/x"):
         convert(found, to="csv", out="s3://bucket/x")
 
@@ -430,7 +421,7 @@ def test_every_object_of_an_image_is_written(crowded, found, tmp_path):
     first = document.images[0]
     assert len(first) == 2 and len(document.images) == len(document.results) - 1 == len(document.image_ids)
     name, k = first[0].file_name, len(document.names)
-    paths = {each: found.parent / each for each in SIZES}
+    paths = {each: found.parent / "photos" / each for each in SIZES}
     write = {
         to: Destination(tmp_path / to, paths) for to in ("coco-results", "csv", "label-studio", "yolo-pose", "cvat")
     }
@@ -548,8 +539,13 @@ def test_discover_exports_its_result(birds, checkpoint, tmp_path):
     discover(images, **options, export=("csv", "yolo-pose"))
     exports = tmp_path / "out" / "exports"
     assert (exports / "csv" / "keypoints.csv").is_file() and (exports / "yolo-pose" / "data.yaml").is_file()
+    exported = sorted(path for path in (exports / "yolo-pose" / "images").rglob("*.jpg"))
+    assert len(exported) == 3 and not any(path.is_symlink() for path in exported)
+    discover(images, **options, overwrite=True, export="yolo-pose", link_images=True)
+    assert sorted(path.resolve() for path in exported) == sorted(path.resolve() for path in images)
     discover(images, **options, overwrite=True)
     assert not exports.exists()  # of an earlier run
+    assert all(path.is_file() for path in images)
     (tmp_path / "twins").mkdir()
     for name in ("a.jpg", "a.png"):
         Image.new("RGB", (64, 64)).save(tmp_path / "twins" / name)

@@ -95,7 +95,11 @@ def main() -> None:
         assert code == 0, message
         model = ["-c", str(folder / "model" / "lmpnet.safetensors"), "--quiet", "--device", "cpu"]
         images = str(folder / "birds" / "images")
+        found = folder / "found"
+        code, message = attempt(["discover", images, *model, "--no-overlays", "--out", str(found)])
+        assert code == 0, message
         commands = {
+            "convert": ["convert", str(found), "--to", "yolo-pose"],
             "discover": ["discover", images, *model, "--method", "lmpnet", "--batch-size", "4", "--report"],
             "train": ["train", str(folder / "birds"), "--epochs", "2", *TRAIN],
             "viz-filters": ["viz-filters", images, *model, "--report"],

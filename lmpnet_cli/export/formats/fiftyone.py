@@ -1,4 +1,4 @@
-"""Write FiftyOne's layout of a COCO dataset, with a manifest of image paths in place of copied images.
+"""Write FiftyOne's layout of a COCO dataset: `labels.json`, and the images in `data/`.
 
 FiftyOne loads keypoints only on request: `label_types=["keypoints"]`.
 """
@@ -7,23 +7,26 @@ from pathlib import Path
 
 from lmpnet_cli.export.formats.document import Document, as_coco
 from lmpnet_cli.export.formats.format import Destination, Format
+from lmpnet_cli.export.formats.image_files import write_images
 from lmpnet_cli.io.files import write_json
 
 
 def write(document: Document, destination: Destination) -> list[Path]:
-    """Write `labels.json` and the manifest `data.json` into the folder."""
-    labels, manifest = destination.path / "labels.json", destination.path / "data.json"
-    names = [result.file_name for result in document.results]
+    """Write `labels.json` and `data/`, where every image has the path that it has in `labels.json`."""
+    labels, data = destination.path / "labels.json", destination.path / "data"
+    names = [objects[0].file_name for objects in document.images]
+    images = {f"{data.name}/{name}": destination.images[name] for name in names}
+
+    write_images(destination.path, images, destination.link_images, progress=destination.progress)
     write_json(labels, as_coco(document))
-    write_json(manifest, {name: str(destination.images[name].absolute()) for name in names})
-    return [labels, manifest]
+    return [labels, data]
 
 
 FORMAT = Format(
     write=write,
     file_name=None,
     next_step='load it: fiftyone.Dataset.from_dir("{out}", fiftyone.types.COCODetectionDataset, '
-    'data_path="data.json", label_types=["keypoints"])',
+    'label_types=["keypoints"])',
     needs_images=True,
     fixed_parts=True,
 )

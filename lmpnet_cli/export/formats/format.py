@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lmpnet_cli.export.formats.document import Document
+from lmpnet_cli.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -12,16 +13,20 @@ class Destination:
     """What a format needs to know apart from the keypoints.
 
     Attributes:
-        path: the file or folder to write.
+        path: the file or folder to write; for `write_format` also the folder for the one file of a format.
         images: the path of each image by its name; empty where the format does not need the images.
         inputs: the files and folders that were searched for images, where they are known.
         image_prefix: what the user wants before the name of an image in its address; None takes the tool's default.
+        link_images: link the images of the export in place of copying them.
+        progress: receives the number of images that are copied.
     """
 
     path: Path
     images: Mapping[str, Path] = field(default_factory=dict)
     inputs: Sequence[Path] = ()
     image_prefix: str | None = None
+    link_images: bool = False
+    progress: Progress = field(default_factory=Progress)
 
 
 def accept_all(names: Sequence[str]) -> None:
@@ -37,7 +42,7 @@ class Format:
         file_name: name of the one file of the format; None for a format that is a folder.
         companions: suffixes of further files that are written beside the one file.
         next_step: what the user does with the result; "{out}" stands for its path.
-        needs_images: whether the format contains or links the image files.
+        needs_images: whether the format contains the images.
         fixed_parts: whether readers take the keypoint at index i for the same part in every image. They get a warning
             when the keypoints are ranks.
         check: raises `DatasetError` for image names that the tool cannot tell apart.

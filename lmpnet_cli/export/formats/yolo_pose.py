@@ -6,19 +6,16 @@ window of the object. Where objects were not looked for, it is the extent of the
 keypoints are inside the object and not on its outline. An image without a keypoint has an empty file.
 """
 
-import filecmp
 import json
-import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lmpnet_cli.errors import OutputError
 from lmpnet_cli.export.formats.document import Document
 from lmpnet_cli.export.formats.format import Destination, Format
+from lmpnet_cli.export.formats.image_files import write_images
 from lmpnet_cli.io.files import write_text
 from lmpnet_cli.keypoints import Keypoints
 
@@ -29,19 +26,18 @@ MIN_MARGIN = 0.05  # of the longer side of the image
 
 
 def write(document: Document, destination: Destination) -> list[Path]:
-    """Write `labels/`, `images/` (links, or copies where the system allows no links) and `data.yaml`."""
+    """Write `images/` (copies, or links where they are wanted), `labels/` and `data.yaml`."""
     out = destination.path
-    labels, images = out / "labels", out / "images"
     names = _dataset_names([objects[0].file_name for objects in document.images])
-    _remove_outdated(images, labels, set(names.values()))
+    images = {f"images/{name}": destination.images[file_name] for file_name, name in names.items()}
+    labels = {file_name: f"labels/{PurePosixPath(name).with_suffix('.txt')}" for file_name, name in names.items()}
 
+    # a training reads every image and label in the folders, so those of an earlier export must go
+    write_images(out, images, destination.link_images, labels.values(), destination.progress)
     for objects in document.images:
-        file_name = objects[0].file_name
-        name = names[file_name]
-        write_text((labels / name).with_suffix(".txt"), "".join(map(_label_line, objects)))
-        _link(destination.images[file_name], images / name)
+        write_text(out / labels[objects[0].file_name], "".join(map(_label_line, objects)))
     write_text(out / "data.yaml", _data_yaml(document, out))
-    return [out / "data.yaml", labels, images]
+    return [out / "data.yaml", out / "labels", out / "images"]
 
 
 def _dataset_names(files: Sequence[str]) -> dict[str, str]:
@@ -60,18 +56,6 @@ def _dataset_names(files: Sequence[str]) -> dict[str, str]:
         used.add(str(path.with_suffix("")))
         names[file] = str(path)
     return names
-
-
-def _remove_outdated(images: Path, labels: Path, names: set[str]) -> None:
-    """Remove links and labels of an earlier conversion; a training run would read them as well."""
-    for link in images.rglob("*"):
-        if link.is_symlink() and link.relative_to(images).as_posix() not in names:
-            link.unlink()
-
-    label_names = {PurePosixPath(name).with_suffix(".txt").as_posix() for name in names}
-    for label in labels.rglob("*.txt"):
-        if label.relative_to(labels).as_posix() not in label_names:
-            label.unlink()
 
 
 def _label_line(result: Keypoints) -> str:
@@ -105,29 +89,6 @@ def _data_yaml(document: Document, out: Path) -> str:
         f"kpt_shape: [{len(document.names)}, 3]\nnames:\n  0: {json.dumps(document.category)}\n"
         f"kpt_names:\n  0: {json.dumps(list(document.names))}\n"
     )
-
-
-def _link(image: Path, link: Path) -> None:
-    """Link to an image, or copy it; an existing file that is not a link is never replaced.
-
-    Raises:
-        OutputError: when another file is in the way, or the link cannot be written.
-    """
-    if link.exists() and not link.is_symlink():
-        if link.resolve() == image.resolve() or filecmp.cmp(link, image, shallow=False):
-            return
-        raise OutputError(f"{link} already exists and is a different image. Choose another --out.")
-
-    try:
-        with suppress(FileNotFoundError):
-            link.unlink()
-        link.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            link.symlink_to(image.absolute())
-        except (OSError, NotImplementedError):  # Windows allows links to some users only
-            shutil.copyfile(image, link)
-    except OSError as error:
-        raise OutputError(f"Cannot write {link}: {error.strerror or error}. Choose another --out.") from error
 
 
 FORMAT = Format(
