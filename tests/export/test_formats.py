@@ -274,7 +274,7 @@ def test_yolo_pose_follows_the_layout_that_ultralytics_checks(found, tmp_path):
     out = tmp_path / "set"
     convert(found, to="yolo-pose", out=out)
     text = (out / "data.yaml").read_text()
-    assert "kpt_shape: [3, 3]" in text and '0: "bird"' in text and f"path: {json.dumps(str(out))}" in text
+    assert "kpt_shape: [3, 3]" in text and '0: "bird"' in text and 'path: ""' in text and str(tmp_path) not in text
     images = sorted(path for path in (out / "images").rglob("*") if path.is_file())
     assert len(images) == 4
     labels = {}
@@ -295,6 +295,35 @@ def test_yolo_pose_follows_the_layout_that_ultralytics_checks(found, tmp_path):
     assert row[5:8] == pytest.approx([10.5 / 200, 20.75 / 100, 2])
     # two images of the same name keep a text file each
     assert set(labels) == {"a, b.jpg", "nothing.jpg", "b/ü ünd.png", "b/ü ünd_jpg.jpg"}
+
+
+def read_data_yaml(folder: Path) -> tuple[Path, dict]:
+    """Return the folder of a dataset as Ultralytics resolves it, and the content of its data.yaml."""
+    file = folder / "data.yaml"
+    data = pytest.importorskip("yaml").safe_load(file.read_text(encoding="utf-8"))
+    return Path(data.get("path") or file.parent), data
+
+
+def test_a_yolo_dataset_can_be_moved(found, tmp_path):
+    convert(found, to="yolo-pose", out=tmp_path / "set")
+    (tmp_path / "set").rename(tmp_path / "moved")
+    path, data = read_data_yaml(tmp_path / "moved")
+    assert path == tmp_path / "moved" and data["train"] == data["val"] == "images"
+    images = [each for each in (path / data["train"]).rglob("*") if each.is_file()]
+    assert len(images) == 4 and not any(each.is_symlink() for each in images)
+
+
+@pytest.mark.parametrize(
+    "name", ["süß", "🦩 crown", 'a "leg"', "a\\b", "#1", "yes", "- x", "a\nb", "\x7f\x85\u2028", "\ufeff", "😀" * 3]
+)
+def test_data_yaml_has_the_names_as_they_are(name, found, tmp_path):
+    def rename(document):
+        document["categories"][0] |= {"name": name, "keypoints": [name, "x", f"x, {name}"]}
+
+    source = _changed(found, tmp_path / "named.json", rename)
+    convert(source, to="yolo-pose", out=tmp_path / "set", images=found.parent / "photos")
+    data = read_data_yaml(tmp_path / "set")[1]
+    assert data["names"] == {0: name} and data["kpt_names"] == {0: [name, "x", f"x, {name}"]}
 
 
 def test_a_missing_image_is_an_error_that_names_it(found, tmp_path):

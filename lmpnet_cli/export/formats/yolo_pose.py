@@ -6,7 +6,6 @@ window of the object. Where objects were not looked for, it is the extent of the
 keypoints are inside the object and not on its outline. An image without a keypoint has an empty file.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -36,7 +35,7 @@ def write(document: Document, destination: Destination) -> list[Path]:
     write_images(out, images, destination.link_images, labels.values(), destination.progress)
     for objects in document.images:
         write_text(out / labels[objects[0].file_name], "".join(map(_label_line, objects)))
-    write_text(out / "data.yaml", _data_yaml(document, out))
+    write_text(out / "data.yaml", _data_yaml(document))
     return [out / "data.yaml", out / "labels", out / "images"]
 
 
@@ -83,12 +82,26 @@ def _box(result: Keypoints, size: Corner) -> tuple[Corner, Corner]:
     return low - margin, high + margin
 
 
-def _data_yaml(document: Document, out: Path) -> str:
+def _data_yaml(document: Document) -> str:
+    names = ", ".join(map(_yaml_text, document.names))
     return (
-        f"path: {json.dumps(str(out.absolute()))}\ntrain: images\nval: images\n"
-        f"kpt_shape: [{len(document.names)}, 3]\nnames:\n  0: {json.dumps(document.category)}\n"
-        f"kpt_names:\n  0: {json.dumps(list(document.names))}\n"
+        'path: ""  # empty: the folder of this file, wherever it is moved (a dot would be the current folder)\n'
+        "train: images\nval: images\n"
+        f"kpt_shape: [{len(document.names)}, 3]\n"
+        f"names:\n  0: {_yaml_text(document.category)}\n"
+        f"kpt_names:\n  0: [{names}]\n"
     )
+
+
+def _yaml_text(text: str) -> str:
+    """Return a text as YAML writes it in quotes. JSON's escapes do not fit: YAML has no pairs of \\u for one character.
+
+    >>> print(_yaml_text('süß "x"\\n'))
+    "süß \\"x\\"\\U0000000A"
+    """
+    text = text.encode("utf-8", "backslashreplace").decode()  # half a pair cannot be written at all
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(each if each.isprintable() else f"\\U{ord(each):08X}" for each in text) + '"'
 
 
 FORMAT = Format(
