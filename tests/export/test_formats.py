@@ -61,7 +61,7 @@ def found(tmp_path_factory) -> Path:
 
 def test_every_format_is_one_module_and_one_name():
     folder = Path(formats.__file__).parent
-    shared = {"__init__", "document", "format", "image_files", "spreadsheet"}
+    shared = {"__init__", "document", "format", "image_files", "left_right", "spreadsheet"}
     modules = {path.stem for path in folder.glob("*.py")} - shared
     assert modules == {name.replace("-", "_") for name in CONVERT_FORMATS}
     assert all(isinstance(each, Format) for each in FORMATS.values())
@@ -324,6 +324,17 @@ def test_data_yaml_has_the_names_as_they_are(name, found, tmp_path):
     convert(source, to="yolo-pose", out=tmp_path / "set", images=found.parent / "photos")
     data = read_data_yaml(tmp_path / "set")[1]
     assert data["names"] == {0: name} and data["kpt_names"] == {0: [name, "x", f"x, {name}"]}
+
+
+@pytest.mark.parametrize(("method", "flipped"), [("parts", [1, 0, 2]), (None, [1, 0, 2]), ("lmpnet", [0, 1, 2])])
+def test_data_yaml_says_which_keypoints_change_places_on_a_mirrored_image(method, flipped, found, tmp_path):
+    def rename(document):
+        document["categories"][0] |= {"keypoints": ["left wing", "right wing", "bright spot"]}
+        document["info"]["method"] = method
+
+    source = _changed(found, tmp_path / "named.json", rename)
+    convert(source, to="yolo-pose", out=tmp_path / "set", images=found.parent / "photos")
+    assert f"\nflip_idx: {flipped}\n" in (tmp_path / "set" / "data.yaml").read_text()
 
 
 def test_a_missing_image_is_an_error_that_names_it(found, tmp_path):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lmpnet_cli.export.formats.document import Document
 from lmpnet_cli.export.formats.format import Destination, Format
 from lmpnet_cli.export.formats.image_files import write_images
+from lmpnet_cli.export.formats.left_right import flip_indices
 from lmpnet_cli.io.files import write_text
 from lmpnet_cli.keypoints import Keypoints
 
@@ -83,11 +84,15 @@ def _box(result: Keypoints, size: Corner) -> tuple[Corner, Corner]:
 
 
 def _data_yaml(document: Document) -> str:
+    """Return the content of `data.yaml`. Without `flip_idx` Ultralytics would not mirror any image in a training."""
+    # a rank has no side, whatever it is called
+    flipped = list(range(len(document.names))) if document.is_ranked else flip_indices(document.names)
     names = ", ".join(map(_yaml_text, document.names))
     return (
         'path: ""  # empty: the folder of this file, wherever it is moved (a dot would be the current folder)\n'
         "train: images\nval: images\n"
         f"kpt_shape: [{len(document.names)}, 3]\n"
+        f"flip_idx: {flipped}\n"
         f"names:\n  0: {_yaml_text(document.category)}\n"
         f"kpt_names:\n  0: [{names}]\n"
     )
