@@ -39,10 +39,20 @@ class ConvertConfig(ExportedImagesOption, ResultsConfig):
     out: Path | None = same_as(OutputConfig, "out", help="File or folder to write.", shown="results/convert/FORMAT")
     image_prefix: str | None = option(None, "URL prefix of the images in Label Studio.", OUTPUT, shown="local files")
 
+    ids_of: Path | None = option(
+        None,
+        "COCO annotation file that coco-results are scored against: take the ids of images, by name, and of the "
+        "category from it.",
+        OUTPUT,
+        shown="ids of keypoints.json",
+    )
+
     def _check(self) -> None:
         super()._check()
         if self.to != "label-studio":
             self._refuse(f"--to {self.to}", "image_prefix")
+        if self.to != "coco-results":
+            self._refuse(f"--to {self.to}", "ids_of")
         if self.to not in WITH_IMAGES:
             self._refuse(f"--to {self.to}", "link_images")
 

@@ -6,10 +6,12 @@ from typing import Any
 
 from lmpnet_cli.config import ConvertConfig, takes_options
 from lmpnet_cli.config.convert import OF_FILES, FormatName
+from lmpnet_cli.data.listing import real
 from lmpnet_cli.data.run_images import find_images, inputs_of
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
 from lmpnet_cli.export.formats import FORMATS, Destination, Document, Format, read_document
 from lmpnet_cli.export.formats.image_files import LIST
+from lmpnet_cli.export.truth_ids import with_ids_of
 from lmpnet_cli.io.output_folder import LOCK, lock_output
 from lmpnet_cli.progress import Progress
 
@@ -51,14 +53,18 @@ def convert(
             exists already.
     """
     config = ConvertConfig(keypoints=Path(keypoints), to=to, **options)
+    progress = progress or Progress()
     document = read_document(config.document)
+    if config.ids_of is not None:
+        document = with_ids_of(config.ids_of, document, progress)
     _check_frames(document, to)
     images = _find_images(document, config) if FORMATS[to].needs_images else {}
 
     out = config.out or Path("results") / "convert" / to
-    folder, existing = _existing_results(FORMATS[to], _output_path(to, out))
+    path = _output_path(to, out)
+    _check_inputs_stay(config, path)
+    folder, existing = _existing_results(FORMATS[to], path)
     inputs = config.images or inputs_of(config.document.parent)
-    progress = progress or Progress()
     destination = Destination(out, images, inputs, config.image_prefix, config.link_images, progress)
     with lock_output(folder, existing, config.overwrite):
         return write_format(document, to, destination)
@@ -122,6 +128,13 @@ def _output_path(to: str, out: Path) -> Path:
     if file_name is None or (out.suffix == suffix and not out.is_dir()):
         return out
     return out / file_name
+
+
+def _check_inputs_stay(config: ConvertConfig, path: Path) -> None:
+    """Raise `OptionError` where the output would replace a file that is read, also with --overwrite."""
+    for given in (config.document, config.ids_of):
+        if given is not None and real(given) == real(path):
+            raise OptionError(f"--out {path} is the file that is read. Choose another --out.")
 
 
 def _existing_results(format: Format, path: Path) -> tuple[Path, list[str]]:

@@ -412,6 +412,17 @@ def test_results_are_found_from_another_folder(found, tmp_path, monkeypatch):
     assert len([path for path in data.rglob("*") if path.is_file()]) == 4
 
 
+def test_an_input_is_never_replaced_by_the_output(found, tmp_path):
+    mine, truth = tmp_path / "mine.json", tmp_path / "truth.json"
+    for path in (mine, truth):
+        path.write_bytes((found / "keypoints.json").read_bytes())
+    (tmp_path / "link.json").symlink_to(mine)
+    for out in (mine, truth, tmp_path / "link.json"):
+        with pytest.raises(OptionError, match=f"--out .*{out.name} is the file that is read"):
+            convert(mine, to="coco-results", ids_of=truth, out=out, overwrite=True)
+    assert mine.read_bytes() == truth.read_bytes() == (found / "keypoints.json").read_bytes()
+
+
 def test_a_file_name_that_does_not_fit_the_format_is_refused(apart, tmp_path):
     for to, name in (("csv", "x.txt"), ("csv", "x.json"), ("cvat", "x.zip"), ("label-studio", "tasks.json")):
         with pytest.raises(OptionError, match=f"{name} does not fit --to {to}"):
@@ -432,6 +443,9 @@ def test_options_of_other_formats_and_remote_outputs_are_refused(found):
     for to in set(CONVERT_FORMATS).difference(WITH_IMAGES):
         with pytest.raises(OptionError, match=f"--link-images cannot be combined with --to {to}; remove one of them"):
             convert(found, to=to, link_images=True)
+    for to in set(CONVERT_FORMATS).difference({"coco-results"}):
+        with pytest.raises(OptionError, match=f"--ids-of cannot be combined with --to {to}"):
+            convert(found, to=to, ids_of="truth.json")
     with pytest.raises(OptionError, match="--out must be a local path, not s3://bucket/x"):
         convert(found, to="csv", out="s3://bucket/x")
 

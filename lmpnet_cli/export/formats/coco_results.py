@@ -13,7 +13,7 @@ from lmpnet_cli.io.files import write_json
 
 
 def write(document: Document, destination: Destination) -> list[Path]:
-    """Write the file; image and category ids are those of `keypoints.json`. Images without a keypoint have no entry."""
+    """Write the file with the image and category ids of the document. Images without a keypoint have no entry."""
     annotations = to_coco(document.results, {}, document.names)["annotations"]
     annotated = [result for result in document.results if not result.empty]
     entries = []
@@ -41,6 +41,7 @@ def write(document: Document, destination: Destination) -> list[Path]:
 FORMAT = Format(
     write=write,
     file_name="results.json",
-    next_step='load it with pycocotools: COCO("annotations.json").loadRes("{out}")',
+    next_step='load it with pycocotools: COCO("truth.json").loadRes("{out}"). Its ids must be those of truth.json '
+    "(--ids-of truth.json takes them from there), else AP is 0.0 without a message",
     fixed_parts=True,
 )

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.io.coco import parse_coco, to_coco
-from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoCategory, CocoImage
+from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoCategory, CocoImage, Id
 from lmpnet_cli.io.json_input import SchemaError, check, dict_in
 from lmpnet_cli.io.json_input import read_document as read_schema
 from lmpnet_cli.keypoints import Keypoints, by_image, keypoint_names
@@ -29,8 +29,8 @@ class Document:
         names: names of the keypoints, in their order.
         category: name of the object that the keypoints belong to.
         skeleton: pairs of keypoints that are joined by a line, counted from 1.
-        image_ids: id of each image, as in the file.
-        category_id: id of the category, as in the file.
+        image_ids: id of each image, as in the file, or in the one that the results are scored against.
+        category_id: id of the category, likewise.
         source: program, version and weights that found the keypoints, in one line.
         method: the method that found them (`lmpnet`, `parts` or `saliency`); None for a file of another tool.
     """
@@ -39,8 +39,8 @@ class Document:
     names: tuple[str, ...]
     category: str
     skeleton: tuple[tuple[int, int], ...]
-    image_ids: list[int]
-    category_id: int
+    image_ids: list[Id]
+    category_id: Id
     source: str
     method: str | None = None
 
@@ -116,7 +116,7 @@ def read_document(path: Path) -> Document:
     info = dict_in(file.info)
     weights = dict_in(info.get("checkpoint")).get("name")
     source = " ".join(str(part) for part in ("lmpnet", info.get("lmpnet_version"), weights) if part)
-    image_ids = [int(image.id) for image in file.images]
+    image_ids: list[Id] = [int(image.id) for image in file.images]
     method = info.get("method")
     return Document(
         results,
