@@ -51,10 +51,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_pieces(path: Path, pieces: Iterable[str]) -> None:
-    """Write a text file piece by piece, whole or not at all; bytes of file names that are not text become \\udcXX."""
+    """Write a text file piece by piece, whole or not at all, the same on every system.
+
+    Bytes of file names that are not text become \\udcXX.
+    """
 
     def write(temporary: Path) -> None:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             file.writelines(pieces)
 
     write_atomically(path, write)

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
+from spreadsheets import rows_of
 from typer.testing import CliRunner
 
 from lmpnet_cli.cli import app
@@ -138,6 +139,25 @@ def test_deeplabcut_without_pandas_is_csv_alone(found, tmp_path, monkeypatch):
         "y",
         "likelihood",
     ]
+
+
+def test_no_name_is_a_formula_in_a_table_and_hdf5_has_the_names_as_they_are(found, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("tables")
+
+    def rename(document):
+        document["images"][0]["file_name"] = "=1+1;-2.jpg"
+        document["categories"][0]["keypoints"] = ["@beak", "tail", "-leg"]
+        document["annotations"][0]["keypoints"][0] = -0.5
+
+    source = _changed(found, tmp_path / "named.json", rename)
+    rows = rows_of(convert(source, to="csv", out=tmp_path / "csv").files[0].read_text())[1:]
+    assert rows[0][:3] == ["'=1+1;'-2.jpg", "'@beak", "-0.5"]
+    table, binary = convert(source, to="dlc", out=tmp_path / "dlc").files
+    rows = rows_of(table.read_text())
+    assert rows[1][1::3] == ["'@beak", "tail", "'-leg"] and rows[3][:2] == ["'=1+1;'-2.jpg", "-0.5"]
+    frame = pandas.read_hdf(binary, "df_with_missing")
+    assert frame.index[0] == "=1+1;-2.jpg" and frame.columns[0] == ("lmpnet", "@beak", "x")
 
 
 def test_label_studio_tasks_fit_their_configuration(found, tmp_path):

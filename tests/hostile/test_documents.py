@@ -13,6 +13,7 @@ from shutil import copytree
 import pytest
 import torch
 from documents import Documents
+from spreadsheets import is_formula, original, rows_of
 
 from lmpnet_cli.commands.console import printable
 from lmpnet_cli.config import CONVERT_FORMATS
@@ -215,15 +216,13 @@ def test_names_cannot_steer_the_terminal():
 
 
 def test_names_are_quoted_in_tables(documents, tmp_path):
-    """A name that begins like a formula or holds separators is one cell, as it was."""
-    import csv
-
+    """A name that begins like a formula or holds separators is one cell, and not a formula."""
     document = json.loads((documents.folder / "found" / "keypoints.json").read_text())
     document["images"][0]["file_name"] = '=1+1,"\n;x.jpg'
     (tmp_path / "keypoints.json").write_text(json.dumps(document))
     convert(tmp_path / "keypoints.json", to="csv", out=tmp_path / "out.csv")
-    with (tmp_path / "out.csv").open(newline="") as file:
-        assert '=1+1,"\n;x.jpg' in next(row for number, row in enumerate(csv.reader(file)) if number == 1)
+    name = rows_of((tmp_path / "out.csv").read_bytes().decode())[1][0]
+    assert original(name) == '=1+1,"\n;x.jpg' and not is_formula(name)
 
 
 def test_a_checkpoint_brings_no_code_and_asks_for_no_network(documents, tmp_path, monkeypatch):

@@ -31,8 +31,7 @@ def _lines(document: Document) -> Iterator[str]:
     for number_on_image, result in ((index, each) for objects in images for index, each in enumerate(objects, 1)):
         further_cells = (number_on_image,) * is_crowded + (result.frame, result.time) * is_video
         for name, (x, y), score in zip(document.names, result.xy.tolist(), result.scores.tolist(), strict=True):
-            is_missing = x != x
-            cells = ("", "", "", 0) if is_missing else (number(x), number(y), number(score, 4), 1)
+            cells = (number(x), number(y), number(score, 4), int(x == x))
             yield as_line([result.file_name, name, *cells, *further_cells])
 
 
