@@ -46,6 +46,12 @@ class ConvertConfig(ExportedImagesOption, ResultsConfig):
         OUTPUT,
         shown="ids of keypoints.json",
     )
+    excel: bool = option(
+        False,
+        "Write csv for Excel where the decimal sign is a comma: byte-order mark, semicolons between cells, decimal "
+        "commas.",
+        OUTPUT,
+    )
 
     def _check(self) -> None:
         super()._check()
@@ -53,6 +59,8 @@ class ConvertConfig(ExportedImagesOption, ResultsConfig):
             self._refuse(f"--to {self.to}", "image_prefix")
         if self.to != "coco-results":
             self._refuse(f"--to {self.to}", "ids_of")
+        if self.to != "csv":
+            self._refuse(f"--to {self.to}", "excel")
         if self.to not in WITH_IMAGES:
             self._refuse(f"--to {self.to}", "link_images")
 

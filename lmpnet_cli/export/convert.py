@@ -65,7 +65,9 @@ def convert(
     _check_inputs_stay(config, path)
     folder, existing = _existing_results(FORMATS[to], path)
     inputs = config.images or inputs_of(config.document.parent)
-    destination = Destination(out, images, inputs, config.image_prefix, config.link_images, progress)
+    destination = Destination(
+        out, images, inputs, config.image_prefix, link_images=config.link_images, excel=config.excel, progress=progress
+    )
     with lock_output(folder, existing, config.overwrite):
         return write_format(document, to, destination)
 

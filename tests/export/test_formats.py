@@ -117,6 +117,23 @@ def test_csv_is_one_line_for_each_keypoint(found, tmp_path):
     assert (table.visible == 0).sum() == 6
 
 
+def test_csv_for_excel_has_decimal_commas_semicolons_and_a_mark(found, tmp_path):
+    pandas = pytest.importorskip("pandas")
+
+    def rename(document):
+        document["categories"][0]["keypoints"][1] = "flügel; links"
+
+    source = _changed(found, tmp_path / "named.json", rename)
+    plain, excel = (convert(source, to="csv", out=tmp_path / str(each), excel=each).files[0] for each in (False, True))
+    content = excel.read_bytes()
+    assert content.startswith(b"\xef\xbb\xbffile;keypoint;x;y;score;visible\r\n")
+    assert content.count(b"\r\n") == content.count(b"\n") == 13
+    assert '"a, b.jpg";beak;10,0;20,25;0,9;1\r\n"a, b.jpg";"flügel; links";199,0'.encode() in content
+    table = pandas.read_csv(excel, sep=";", decimal=",", encoding="utf-8-sig")
+    pandas.testing.assert_frame_equal(table, pandas.read_csv(plain))
+    assert not plain.read_bytes().startswith(b"\xef")
+
+
 def test_deeplabcut_reads_the_same_from_csv_and_hdf5(found, tmp_path):
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("tables")
@@ -463,6 +480,9 @@ def test_options_of_other_formats_and_remote_outputs_are_refused(found):
     for to in set(CONVERT_FORMATS).difference(WITH_IMAGES):
         with pytest.raises(OptionError, match=f"--link-images cannot be combined with --to {to}; remove one of them"):
             convert(found, to=to, link_images=True)
+    for to in set(CONVERT_FORMATS).difference({"csv"}):
+        with pytest.raises(OptionError, match=f"--excel cannot be combined with --to {to}"):
+            convert(found, to=to, excel=True)
     for to in set(CONVERT_FORMATS).difference({"coco-results"}):
         with pytest.raises(OptionError, match=f"--ids-of cannot be combined with --to {to}"):
             convert(found, to=to, ids_of="truth.json")

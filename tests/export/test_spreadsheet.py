@@ -2,6 +2,7 @@
 
 import csv
 import re
+from itertools import product
 
 import pytest
 from conftest import ROOT
@@ -9,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from spreadsheets import is_formula, original, rows_of
 
-from lmpnet_cli.export.formats.spreadsheet import as_line, number, without_formula
+from lmpnet_cli.export.formats.spreadsheet import EXCEL, PLAIN, as_line, number, without_formula
 
 # texts as people have them, and texts made of what is special in a table
 SPECIAL = st.text(alphabet="=+-@＝＋－＠'\",;|\t\r\n a1ü", max_size=12)
@@ -43,6 +44,7 @@ def test_other_texts_stay_as_they_are(text):
 
 def test_numbers_are_never_touched():
     assert as_line([-0.5, 1e-7, -3, True, None]) == "-0.5,1e-07,-3,True,\n"
+    assert as_line([-0.5, 1e-7, 1.5e-7, -3, None], EXCEL) == "-0,5;1e-07;1,5e-07;-3;\r\n"
     assert [number(-0.126), number(float("nan")), number(0.12346, 4)] == [-0.13, None, 0.1235]
 
 
@@ -58,9 +60,10 @@ def test_texts_that_another_program_would_split_are_quoted():
 @example(["a", ';"=1'])
 @example(["\r", "\n=", "\t\t="])
 def test_texts_are_read_back_and_are_no_formulas(texts):
-    ((*cells, last),) = rows_of(as_line([*texts, -0.5]))
-    assert list(map(original, cells)) == texts and last == "-0.5"
-    assert not any(map(is_formula, cells))
+    for dialect in (PLAIN, EXCEL):
+        ((*cells, last),) = rows_of(as_line([*texts, -0.5], dialect), dialect.separator)
+        assert list(map(original, cells)) == texts and last == f"-0{dialect.decimal}5"
+        assert not any(map(is_formula, cells))
 
 
 @given(st.lists(SPECIAL, min_size=1, max_size=4))
@@ -68,8 +71,8 @@ def test_texts_are_read_back_and_are_no_formulas(texts):
 @example(["x", ';"=1+1;'])
 @example(["a;", "b"])
 def test_no_cell_is_a_formula_where_a_program_splits_lines_in_another_way(texts):
-    line = as_line([*texts, "end"])
-    for delimiter in ",;|\t":
+    for dialect, delimiter in product((PLAIN, EXCEL), ",;|\t"):
+        line = as_line([*texts, "end"], dialect)
         cells = [cell for row in rows_of(line, delimiter) for cell in row]
         assert not any(map(is_formula, cells)), (delimiter, cells)
         for physical in line.replace("\r", "\n").split("\n"):  # without an eye for quotation marks

@@ -18,6 +18,7 @@ class Destination:
         inputs: the files and folders that were searched for images, where they are known.
         image_prefix: what the user wants before the name of an image in its address; None takes the tool's default.
         link_images: link the images of the export in place of copying them.
+        excel: write CSV as Excel reads it where the decimal sign is a comma.
         progress: receives the number of images that are copied.
     """
 
@@ -26,6 +27,7 @@ class Destination:
     inputs: Sequence[Path] = ()
     image_prefix: str | None = None
     link_images: bool = False
+    excel: bool = False
     progress: Progress = field(default_factory=Progress)
 
 

@@ -8,6 +8,7 @@ within a text. To get the text back, remove one apostrophe in these places (docs
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 SEPARATORS = ",;|\t\r\n"
 SIGNS = "=+\\-@\t\r\n＝＋－＠"  # some programs read the wide forms as the narrow ones
@@ -16,14 +17,36 @@ _FORMULA = re.compile(f"(?<![^{SEPARATORS}])(?=['\"]*[{SIGNS}])")
 _NEEDS_QUOTES = re.compile(rf'["{SEPARATORS}]|^\s|\s$')
 
 
+@dataclass(frozen=True)
+class Dialect:
+    """How a program expects a CSV file.
+
+    Attributes:
+        separator: between two cells.
+        decimal: between the whole part and the fraction of a number.
+        line_end: after each line.
+        mark: at the beginning of the file.
+    """
+
+    separator: str = ","
+    decimal: str = "."
+    line_end: str = "\n"
+    mark: str = ""
+
+
+PLAIN = Dialect()
+# Excel where the decimal sign is a comma; without the byte-order mark it does not read UTF-8
+EXCEL = Dialect(separator=";", decimal=",", line_end="\r\n", mark="\ufeff")
+
+
 def number(value: float, digits: int = 2) -> float | None:
     """Return a rounded number; None, an empty cell, for NaN."""
     return None if value != value else round(value, digits)
 
 
-def as_line(cells: Iterable[object]) -> str:
+def as_line(cells: Iterable[object], dialect: Dialect = PLAIN) -> str:
     """Return one line of CSV. Texts are quoted where necessary and are never formulas; numbers stay as they are."""
-    return ",".join(_text(cell) if isinstance(cell, str) else _plain(cell) for cell in cells) + "\n"
+    return dialect.separator.join(_cell(cell, dialect) for cell in cells) + dialect.line_end
 
 
 def without_formula(text: str, mark: str = "'") -> str:
@@ -35,10 +58,10 @@ def without_formula(text: str, mark: str = "'") -> str:
     return _FORMULA.sub(mark, text)
 
 
-def _text(text: str) -> str:
-    text = without_formula(text)
-    return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
-
-
-def _plain(cell: object) -> str:
+def _cell(cell: object, dialect: Dialect) -> str:
+    if isinstance(cell, str):
+        text = without_formula(cell)
+        return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
+    if isinstance(cell, float):
+        return str(cell).replace(".", dialect.decimal)
     return "" if cell is None else str(cell)
