@@ -62,7 +62,7 @@ def found(tmp_path_factory) -> Path:
 
 def test_every_format_is_one_module_and_one_name():
     folder = Path(formats.__file__).parent
-    shared = {"__init__", "document", "format", "image_files", "left_right", "spreadsheet"}
+    shared = {"__init__", "dlc_table", "document", "format", "image_files", "left_right", "spreadsheet"}
     modules = {path.stem for path in folder.glob("*.py")} - shared
     assert modules == {name.replace("-", "_") for name in CONVERT_FORMATS}
     assert all(isinstance(each, Format) for each in FORMATS.values())
@@ -144,6 +144,25 @@ def test_deeplabcut_reads_the_same_from_csv_and_hdf5(found, tmp_path):
     assert frame["lmpnet"]["beak"].loc["a, b.jpg"].tolist() == [10.0, 20.25, 0.9]
     assert frame.loc["nothing.jpg"].isna().all()
     pandas.testing.assert_frame_equal(pandas.read_hdf(binary, "df_with_missing"), frame)
+
+
+def test_pandas_reads_every_image_of_deeplabcut_s_table(found, tmp_path):
+    """Also the first one without a keypoint, which pandas would take for the names of the index."""
+    pandas = pytest.importorskip("pandas")
+
+    def hide(images):
+        def change(document):
+            for index in images:
+                document["annotations"][index]["keypoints"] = [0, 0, 0] * 3
+
+        return change
+
+    for hidden in ([], [0], [0, 1], [0, 1, 2]):
+        source = _changed(found, tmp_path / "hidden.json", hide(hidden))
+        table = convert(source, to="dlc", out=tmp_path / str(hidden)).files[0]
+        frame = pandas.read_csv(table, header=[0, 1, 2], index_col=0)
+        assert list(frame.index) == list(POINTS) and frame.index.name is None
+        assert frame.isna().all(axis=1).sum() == len(hidden) + 1
 
 
 def test_deeplabcut_without_pandas_is_csv_alone(found, tmp_path, monkeypatch):
