@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from lmpnet_cli.config.options import INPUT, OUTPUT, REQUIRED, Options, argument, option, same_as
 from lmpnet_cli.config.run import LinksOption, OutputConfig
-from lmpnet_cli.errors import InputError
+from lmpnet_cli.errors import InputError, OptionError
 
 FormatName = Literal["coco-results", "csv", "dlc", "label-studio", "cvat", "fiftyone", "yolo-pose"]
 FORMATS: tuple[str, ...] = get_args(FormatName)
@@ -46,6 +46,12 @@ class ConvertConfig(ExportedImagesOption, ResultsConfig):
         OUTPUT,
         shown="ids of keypoints.json",
     )
+    labels: str | None = option(
+        None,
+        "Write dlc labels of this scorer, with the images, to correct and train on them in a DeepLabCut project.",
+        OUTPUT,
+        shown="predictions",
+    )
     excel: bool = option(
         False,
         "Write csv for Excel where the decimal sign is a comma: byte-order mark, semicolons between cells, decimal "
@@ -61,13 +67,25 @@ class ConvertConfig(ExportedImagesOption, ResultsConfig):
             self._refuse(f"--to {self.to}", "ids_of")
         if self.to != "csv":
             self._refuse(f"--to {self.to}", "excel")
-        if self.to not in WITH_IMAGES:
-            self._refuse(f"--to {self.to}", "link_images")
+        if self.to != "dlc":
+            self._refuse(f"--to {self.to}", "labels")
+        if self.to not in WITH_IMAGES and self.labels is None:
+            self._refuse(f"--to {self.to}" + " without --labels" * (self.to == "dlc"), "link_images")
+        if self.labels is not None and not _is_plain(self.labels):
+            raise OptionError(
+                f"--labels {self.labels} cannot be part of a file name: pass the scorer of your DeepLabCut project, "
+                "without slashes, control characters and a leading dot."
+            )
 
     @property
     def document(self) -> Path:
         """Return the path of keypoints.json, also where `keypoints` is its folder."""
         return self.keypoints / "keypoints.json" if self.keypoints.is_dir() else self.keypoints
+
+
+def _is_plain(name: str) -> bool:
+    """Return whether a name can be part of a file name on every system."""
+    return bool(name.strip()) and name.isprintable() and name[0] != "." and not set("/\\").intersection(name)
 
 
 class ReportConfig(ResultsConfig):

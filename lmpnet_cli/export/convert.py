@@ -57,17 +57,23 @@ def convert(
     document = read_document(config.document)
     if config.ids_of is not None:
         document = with_ids_of(config.ids_of, document, progress)
-    _check_frames(document, to)
-    images = _find_images(document, config) if FORMATS[to].needs_images else {}
+    format = _format(to, config.labels)
+    _check_frames(document, to, format)
+    images = _find_images(document, config) if format.needs_images else {}
 
-    out = config.out or Path("results") / "convert" / to
-    path = _output_path(to, out)
+    path = _output_path(to, format, config.out or Path("results") / "convert" / to)
     _check_inputs_stay(config, path)
-    folder, existing = _existing_results(FORMATS[to], path)
-    inputs = config.images or inputs_of(config.document.parent)
     destination = Destination(
-        out, images, inputs, config.image_prefix, link_images=config.link_images, excel=config.excel, progress=progress
+        path,
+        images,
+        inputs=config.images or inputs_of(config.document.parent),
+        image_prefix=config.image_prefix,
+        link_images=config.link_images,
+        scorer=config.labels,
+        excel=config.excel,
+        progress=progress,
     )
+    folder, existing = _existing_results(format, document, destination)
     with lock_output(folder, existing, config.overwrite):
         return write_format(document, to, destination)
 
@@ -82,7 +88,7 @@ def write_format(document: Document, to: str, destination: Destination) -> Conve
         DatasetError: when the tool could not tell two images apart.
         OutputError: when the output cannot be written.
     """
-    format = FORMATS[to]
+    format = _format(to, destination.scorer)
     format.check([objects[0].file_name for objects in document.images])
     if format.fixed_parts and document.is_ranked:
         destination.progress.warn(
@@ -90,9 +96,15 @@ def write_format(document: Document, to: str, destination: Destination) -> Conve
             "keypoints of each image. Run discover with --method parts to get parts."
         )
 
-    path = _output_path(to, destination.path)
+    path = _output_path(to, format, destination.path)
     files = format.write(document, replace(destination, path=path))
     return ConvertResult(len(document.images), document.names, files, format.next_step.format(out=path))
+
+
+def _format(to: str, scorer: str | None) -> Format:
+    """Return the format of this name; the one for labels where there is a scorer."""
+    format = FORMATS[to]
+    return format if scorer is None or format.labels is None else format.labels
 
 
 def _find_images(document: Document, config: ConvertConfig) -> dict[str, Path]:
@@ -106,21 +118,21 @@ def _find_images(document: Document, config: ConvertConfig) -> dict[str, Path]:
     return images
 
 
-def _check_frames(document: Document, to: str) -> None:
-    if to in OF_FILES and any(result.frame is not None for result in document.results):
+def _check_frames(document: Document, to: str, format: Format) -> None:
+    if (format.needs_images or to in OF_FILES) and any(result.frame is not None for result in document.results):
         raise DatasetError(
             f"{to} refers to image files, and frames of a video are not files. Extract them (ffmpeg -i VIDEO "
             "frames/%06d.jpg), and run discover on that folder."
         )
 
 
-def _output_path(to: str, out: Path) -> Path:
+def _output_path(to: str, format: Format, out: Path) -> Path:
     """Return the file or folder to write: `out`, or the format's file in the folder `out`.
 
     Raises:
         OptionError: when `out` has the suffix of a file that the format does not write.
     """
-    file_name = FORMATS[to].file_name
+    file_name = format.file_name
     suffix = "" if file_name is None else Path(file_name).suffix
     if not out.is_dir() and out.suffix in FILE_SUFFIXES and out.suffix != suffix:
         raise OptionError(
@@ -139,8 +151,11 @@ def _check_inputs_stay(config: ConvertConfig, path: Path) -> None:
             raise OptionError(f"--out {path} is the file that is read. Choose another --out.")
 
 
-def _existing_results(format: Format, path: Path) -> tuple[Path, list[str]]:
+def _existing_results(format: Format, document: Document, destination: Destination) -> tuple[Path, list[str]]:
     """Return the folder that holds the output, and the names of what would be replaced in it."""
+    path = destination.path
+    if format.replaces is not None:
+        return path, format.replaces(document, destination)
     if format.file_name is None:
         entries = [entry.name for entry in path.iterdir()] if path.is_dir() else []
         return path, sorted(name for name in entries if name not in (LOCK, LIST))

@@ -18,6 +18,7 @@ class Destination:
         inputs: the files and folders that were searched for images, where they are known.
         image_prefix: what the user wants before the name of an image in its address; None takes the tool's default.
         link_images: link the images of the export in place of copying them.
+        scorer: who sets the keypoints, where they are labels; None for predictions.
         excel: write CSV as Excel reads it where the decimal sign is a comma.
         progress: receives the number of images that are copied.
     """
@@ -27,6 +28,7 @@ class Destination:
     inputs: Sequence[Path] = ()
     image_prefix: str | None = None
     link_images: bool = False
+    scorer: str | None = None
     excel: bool = False
     progress: Progress = field(default_factory=Progress)
 
@@ -48,6 +50,9 @@ class Format:
         fixed_parts: whether readers take the keypoint at index i for the same part in every image. They get a warning
             when the keypoints are ranks.
         check: raises `DatasetError` for image names that the tool cannot tell apart.
+        replaces: for a folder that may hold other files: returns what would be replaced, relative to the folder. None
+            for a folder of which everything counts as an earlier result.
+        labels: the format for labels, where the tool has another one for them than for predictions.
     """
 
     write: Callable[[Document, Destination], list[Path]]
@@ -57,3 +62,5 @@ class Format:
     needs_images: bool = False
     fixed_parts: bool = False
     check: Callable[[Sequence[str]], None] = accept_all
+    replaces: Callable[[Document, Destination], list[str]] | None = None
+    labels: "Format | None" = None

@@ -42,8 +42,9 @@ def write_images(
     link: bool = False,
     further_files: Iterable[str] = (),
     progress: Progress | None = None,
+    remove: bool = True,
 ) -> None:
-    """Copy or link the images of an export, and remove what an earlier export left that does not belong to this one.
+    """Copy or link the images of an export, in place of those of an earlier export.
 
     An image that is located at its destination already stays as it is. Nothing is written where one destination
     cannot be used.
@@ -54,6 +55,7 @@ def write_images(
         link: make symbolic links in place of copies; copies all the same where the system allows no links.
         further_files: other files of this export, such as labels, so that a later export can remove them.
         progress: receives the number of finished images.
+        remove: remove the files of an earlier export that do not belong to this one; else they stay.
 
     Raises:
         InputError: when an original cannot be read.
@@ -74,14 +76,16 @@ def write_images(
     # a run that is killed from here on leaves no file that is not in the list
     listed = {*new, *further_files}
     _write_list(folder, earlier | listed)
-    _remove_outdated(folder, earlier, listed | set(images), originals)
+    if remove:
+        _remove_outdated(folder, earlier, listed | set(images), originals)
+    _remove_unfinished(folder, listed)
 
     progress.start("copy images", len(images))
     for name, image in images.items():
         if name in new:
             _place(image, folder / name, link)
         progress.advance(1)
-    _write_list(folder, listed)
+    _write_list(folder, listed if remove else earlier | listed)
 
 
 def _read_list(folder: Path) -> set[str]:
@@ -155,21 +159,29 @@ def _is_to_be_written(target: Path, image: Path, is_ours: bool, originals: _Orig
 
 
 def _remove_outdated(folder: Path, earlier: Collection[str], kept: Collection[str], originals: _Originals) -> None:
-    """Remove the files of an earlier export that do not belong to this one, and unfinished files of a killed one."""
+    """Remove the files of an earlier export that do not belong to this one."""
     if any(originals.at(folder / name) for name in earlier):  # these copies are someone's originals by now
         return
 
+    for name in sorted(set(earlier).difference(kept)):
+        path = folder / name
+        if path.is_symlink() or path.is_file():
+            _remove(path)
+            _remove_empty_folders(folder, path.parent)
+
+
+def _remove_unfinished(folder: Path, names: Iterable[str]) -> None:
+    """Remove what a killed run left of a file that it was writing."""
+    for parent in {(folder / name).parent for name in names if _stays_inside(folder, name)}:
+        for unfinished in parent.glob(f"{TEMPORARY_PREFIX}*"):
+            _remove(unfinished)
+
+
+def _remove(path: Path) -> None:
     try:
-        for name in sorted(set(earlier).difference(kept)):
-            path = folder / name
-            if path.is_symlink() or path.is_file():
-                path.unlink()
-                _remove_empty_folders(folder, path.parent)
-        for parent in {(folder / name).parent for name in kept if _stays_inside(folder, name)}:
-            for unfinished in parent.glob(f"{TEMPORARY_PREFIX}*"):
-                unfinished.unlink()
+        path.unlink()
     except OSError as error:
-        raise OutputError(f"Cannot replace {folder}: {error.strerror or error}. {ADVICE}") from error
+        raise OutputError(f"Cannot remove {path}: {error.strerror or error}. {ADVICE}") from error
 
 
 def _remove_empty_folders(folder: Path, last: Path) -> None:
