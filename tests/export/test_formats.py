@@ -594,6 +594,18 @@ def test_missing_annotations_and_names_are_filled_in(found, tmp_path):
     assert [bool(each.found.any()) for each in document.results] == [True, False, True, False]
 
 
+def test_frames_without_an_annotation_keep_their_number_and_time(found, tmp_path):
+    def change(document):
+        document["annotations"].pop(1)
+        for number, image in enumerate(document["images"]):
+            image |= {"frame": 5 * number, "time": number / 4}
+
+    table = convert(_changed(found, tmp_path / "x.json", change), to="csv", out=tmp_path).files[0]
+    header, *rows = rows_of(table.read_text())
+    assert header[-2:] == ["frame", "time"]
+    assert [row[-2:] for row in rows[::3]] == [["0", "0.0"], ["5", "0.25"], ["10", "0.5"], ["15", "0.75"]]
+
+
 class Warnings(Progress):
     def __init__(self):
         self.messages = []

@@ -14,7 +14,7 @@ from xml.sax.saxutils import quoteattr
 
 from lmpnet_cli.drawing.colors import web_color
 from lmpnet_cli.errors import DatasetError
-from lmpnet_cli.export.formats.document import Document, as_coco
+from lmpnet_cli.export.formats.document import Document, as_coco, for_xml
 from lmpnet_cli.export.formats.format import Destination, Format
 from lmpnet_cli.io.files import write_atomically, write_json
 
@@ -24,6 +24,7 @@ ANNOTATION_FILE = "annotations/person_keypoints_default.json"  # CVAT expects th
 def write(document: Document, destination: Destination) -> list[Path]:
     """Write `annotations.zip` and `labels.json` into the folder; the names were checked by `check_names` before."""
     archive, labels = destination.path / "annotations.zip", destination.path / "labels.json"
+    document = for_xml(document)
 
     coco = as_coco(document) | {"licenses": []}
     coco["categories"][0]["supercategory"] = ""

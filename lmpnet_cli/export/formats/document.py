@@ -1,7 +1,8 @@
 """Read the keypoint file that every format is written from: COCO annotations of one category."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,8 +10,8 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from lmpnet_cli.errors import DatasetError
-from lmpnet_cli.io.coco import parse_coco, to_coco
-from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoCategory, CocoImage, Id
+from lmpnet_cli.io.coco import ResultImage, parse_coco, to_coco
+from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoCategory, Id
 from lmpnet_cli.io.json_input import SchemaError, check, dict_in
 from lmpnet_cli.io.json_input import read_document as read_schema
 from lmpnet_cli.keypoints import Keypoints, by_image, keypoint_names
@@ -18,6 +19,8 @@ from lmpnet_cli.keypoints import Keypoints, by_image, keypoint_names
 NO_COCO = "is not a COCO keypoint annotation file"
 ADVICE = "Pass the keypoints.json of `lmpnet discover`."
 RANKING_METHODS = ("lmpnet", "saliency")  # their keypoints are ranks in each image (docs/papers.md L11)
+
+NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Document:
         return self.method in RANKING_METHODS
 
 
-class _Image(CocoImage, kw_only=True):
+class _Image(ResultImage, kw_only=True):
     width: Annotated[float, Meta(ge=1)]
     height: Annotated[float, Meta(ge=1)]
 
@@ -110,6 +113,8 @@ def read_document(path: Path) -> Document:
                 int(image.height),
                 np.full((len(names), 2), np.nan),
                 np.full(len(names), np.nan),
+                frame=image.frame,
+                time=image.time,
             )
         ]
     ]
@@ -161,6 +166,15 @@ def as_coco(document: Document) -> dict[str, Any]:
     coco["categories"][0] |= {"name": document.category, "skeleton": [list(pair) for pair in document.skeleton]}
     del coco["skipped"]
     return coco
+
+
+def for_xml(document: Document) -> Document:
+    """Return the document without characters in its names that no XML file can hold, such as most control characters.
+
+    The tools match such names between an XML file and others, so that they must be the same in all of them.
+    """
+    names = tuple(NOT_IN_XML.sub("\ufffd", name) for name in document.names)
+    return replace(document, names=names, category=NOT_IN_XML.sub("\ufffd", document.category))
 
 
 def mean_score(result: Keypoints) -> float:

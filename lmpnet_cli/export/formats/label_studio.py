@@ -11,7 +11,7 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from lmpnet_cli.drawing.colors import web_color
-from lmpnet_cli.export.formats.document import Document, mean_score
+from lmpnet_cli.export.formats.document import Document, for_xml, mean_score
 from lmpnet_cli.export.formats.format import Destination, Format
 from lmpnet_cli.io.files import write_json, write_text
 from lmpnet_cli.keypoints import Keypoints
@@ -24,6 +24,7 @@ def write(document: Document, destination: Destination) -> list[Path]:
     """Write `tasks.json` and `labeling-config.xml` into the folder."""
     tasks, config = destination.path / "tasks.json", destination.path / "labeling-config.xml"
     prefix = _image_prefix(destination)
+    document = for_xml(document)
     write_json(tasks, [_task(document, number, objects, prefix) for number, objects in enumerate(document.images, 1)])
     write_text(config, _config(document))
     return [tasks, config]

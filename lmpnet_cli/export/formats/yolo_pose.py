@@ -30,7 +30,7 @@ def write(document: Document, destination: Destination) -> list[Path]:
     out = destination.path
     names = _dataset_names([objects[0].file_name for objects in document.images])
     images = {f"images/{name}": destination.images[file_name] for file_name, name in names.items()}
-    labels = {file_name: f"labels/{PurePosixPath(name).with_suffix('.txt')}" for file_name, name in names.items()}
+    labels = {file_name: f"labels/{_label_name(PurePosixPath(name))}" for file_name, name in names.items()}
 
     # a training reads every image and label in the folders, so those of an earlier export must go
     write_images(out, images, destination.link_images, labels.values(), destination.progress)
@@ -43,19 +43,27 @@ def write(document: Document, destination: Destination) -> list[Path]:
 def _dataset_names(files: Sequence[str]) -> dict[str, str]:
     """Map each image to its path in the dataset.
 
-    Images that differ in their suffix only would share a text file, so a.png beside a.jpg becomes a_png.png. A folder
-    called images becomes images_, since Ultralytics finds the labels by the last folder of that name in a path.
+    Images that differ in their suffix only would share a text file, so a.png beside a.jpg becomes a_png.png. The same
+    happens where the text file would have the name of a folder. A folder called images becomes images_, since
+    Ultralytics finds the labels by the last folder of that name in a path.
     """
-    used: set[str] = set()
-    names = {}
-    for file in files:
-        path = PurePosixPath(*("images_" if folder == "images" else folder for folder in PurePosixPath(file).parts))
-        while str(path.with_suffix("")) in used:
-            path = path.with_name(f"{path.stem}_{path.suffix[1:] or 'x'}{path.suffix}")
+    paths = {
+        file: PurePosixPath(*("images_" if folder == "images" else folder for folder in PurePosixPath(file).parts))
+        for file in files
+    }
+    used = {str(folder) for path in paths.values() for folder in path.parents}
 
-        used.add(str(path.with_suffix("")))
+    names = {}
+    for file, path in paths.items():
+        while used.intersection((str(path), _label_name(path))):
+            path = path.with_name(f"{path.stem}_{path.suffix[1:] or 'x'}{path.suffix}")
+        used |= {str(path), _label_name(path)}
         names[file] = str(path)
     return names
+
+
+def _label_name(path: PurePosixPath) -> str:
+    return str(path.with_suffix(".txt"))
 
 
 def _label_line(result: Keypoints) -> str:
