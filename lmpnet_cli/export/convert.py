@@ -62,7 +62,7 @@ def convert(
     images = _find_images(document, config) if format.needs_images else {}
 
     path = _output_path(to, format, config.out or Path("results") / "convert" / to)
-    _check_inputs_stay(config, path)
+    _check_inputs_stay(config, format, path)
     destination = Destination(
         path,
         images,
@@ -144,11 +144,12 @@ def _output_path(to: str, format: Format, out: Path) -> Path:
     return out / file_name
 
 
-def _check_inputs_stay(config: ConvertConfig, path: Path) -> None:
+def _check_inputs_stay(config: ConvertConfig, format: Format, path: Path) -> None:
     """Raise `OptionError` where the output would replace a file that is read, also with --overwrite."""
+    written = {real(path), *(real(path / name) for name in format.json_files)}
     for given in (config.document, config.ids_of):
-        if given is not None and real(given) == real(path):
-            raise OptionError(f"--out {path} is the file that is read. Choose another --out.")
+        if given is not None and real(given) in written:
+            raise OptionError(f"{given} is read, and the output in {path} would replace it. Choose another --out.")
 
 
 def _existing_results(format: Format, document: Document, destination: Destination) -> tuple[Path, list[str]]:

@@ -474,8 +474,13 @@ def test_an_input_is_never_replaced_by_the_output(found, tmp_path):
         path.write_bytes((found / "keypoints.json").read_bytes())
     (tmp_path / "link.json").symlink_to(mine)
     for out in (mine, truth, tmp_path / "link.json"):
-        with pytest.raises(OptionError, match=f"--out .*{out.name} is the file that is read"):
+        with pytest.raises(OptionError, match=r"is read, and the output in .* would replace it"):
             convert(mine, to="coco-results", ids_of=truth, out=out, overwrite=True)
+    for to, name in {"fiftyone": "labels.json", "cvat": "labels.json", "label-studio": "tasks.json"}.items():
+        mine.rename(tmp_path / name)
+        with pytest.raises(OptionError, match=f"{name} is read, and the output in"):
+            convert(tmp_path / name, to=to, out=tmp_path, images=found.parent / "photos", overwrite=True)
+        (tmp_path / name).rename(mine)
     assert mine.read_bytes() == truth.read_bytes() == (found / "keypoints.json").read_bytes()
 
 

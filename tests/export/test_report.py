@@ -80,6 +80,14 @@ def test_an_existing_report_is_not_replaced(found, tmp_path):
     assert (tmp_path / "page.html").read_text() == "mine"
 
 
+def test_a_report_does_not_replace_a_result(found, tmp_path):
+    shutil.copy(found / "keypoints.json", tmp_path)
+    for name in ("keypoints.json", "run.json"):
+        with pytest.raises(OptionError, match=rf"{name} is one of the results that are read"):
+            report(tmp_path, out=tmp_path / name, images=found.parent / "photos", overwrite=True)
+    assert (tmp_path / "keypoints.json").read_bytes() == (found / "keypoints.json").read_bytes()
+
+
 def test_images_beyond_the_limit_are_chosen_evenly(found, tmp_path):
     text = report(found, out=tmp_path / "page.html", limit=10).path.read_text()
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])

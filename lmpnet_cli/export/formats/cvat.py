@@ -97,6 +97,7 @@ def _skeleton_svg(document: Document) -> str:
 FORMAT = Format(
     write=write,
     file_name=None,
+    json_files=("labels.json",),
     next_step="in CVAT, create a task with the images and, under Raw, the content of labels.json; then "
     'Upload annotations > "COCO Keypoints 1.0" > annotations.zip',
     fixed_parts=True,

@@ -25,6 +25,7 @@ def write(document: Document, destination: Destination) -> list[Path]:
 FORMAT = Format(
     write=write,
     file_name=None,
+    json_files=("labels.json",),
     next_step='load it: fiftyone.Dataset.from_dir("{out}", fiftyone.types.COCODetectionDataset, '
     'label_types=["keypoints"])',
     needs_images=True,

@@ -44,6 +44,7 @@ class Format:
     Attributes:
         write: writes the document to the destination and returns the files and folders that it wrote.
         file_name: name of the one file of the format; None for a format that is a folder.
+        json_files: names of the JSON files in the folder, for a format that is a folder.
         companions: suffixes of further files that are written beside the one file.
         next_step: what the user does with the result; "{out}" stands for its path.
         needs_images: whether the format contains the images.
@@ -58,6 +59,7 @@ class Format:
     write: Callable[[Document, Destination], list[Path]]
     file_name: str | None
     next_step: str
+    json_files: tuple[str, ...] = ()
     companions: tuple[str, ...] = ()
     needs_images: bool = False
     fixed_parts: bool = False

@@ -83,5 +83,6 @@ def _config(document: Document) -> str:
 FORMAT = Format(
     write=write,
     file_name=None,
+    json_files=("tasks.json",),
     next_step="in Label Studio, paste labeling-config.xml into Labeling Setup > Code, then import tasks.json",
 )

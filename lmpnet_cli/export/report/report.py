@@ -15,8 +15,8 @@ from PIL import Image
 from lmpnet_cli import __version__
 from lmpnet_cli.config import MAX_PIXELS, ReportConfig, takes_options
 from lmpnet_cli.data.images import evenly, read_image
-from lmpnet_cli.data.listing import UnreadableImage
-from lmpnet_cli.errors import DatasetError, InputError
+from lmpnet_cli.data.listing import UnreadableImage, real
+from lmpnet_cli.errors import DatasetError, InputError, OptionError
 from lmpnet_cli.export.formats import read_document
 from lmpnet_cli.export.report.embedded_images import EmbeddedImages
 from lmpnet_cli.export.report.filter_atlas import IMAGE_ID, FilterDocument, atlas_data
@@ -69,11 +69,14 @@ def report(result: str | Path, *, progress: Progress | None = None, **options: A
 
     Raises:
         InputError, DatasetError: when there is nothing to show, or a file of the folder is damaged.
+        OptionError: when the report would replace one of the results.
         OutputError: when the report exists already, or cannot be written.
     """
     config = ReportConfig(result=Path(result), **options)
     if not config.result.is_dir():
         raise InputError(f"Folder {config.result} not found. Check the spelling and the current folder.")
+    if real(config.target) in {real(config.result / name) for name in (*RESULT_FILES, "run.json")}:
+        raise OptionError(f"--out {config.target} is one of the results that are read. Choose another --out.")
 
     with lock_output(config.target.parent, [config.target.name], config.overwrite):
         return _write_report(config, progress or Progress())
