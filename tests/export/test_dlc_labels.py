@@ -142,7 +142,7 @@ def test_images_of_a_project_stay_where_they_are(tmp_path):
     options = {"to": "dlc", "out": project, "images": project / "labeled-data"}
     convert(tmp_path / "found", labels="lmpnet", **options)
     new = {path.name for path in project.rglob("*") if path not in before}
-    assert new <= {"CollectedData_lmpnet.csv", "CollectedData_lmpnet.h5", ".exported-files.json"}
+    assert new <= {"CollectedData_lmpnet.csv", "CollectedData_lmpnet.h5"}
     assert {path: path.lstat().st_ino for path in before} == before and mine.read_text() == "set by hand"
     with pytest.raises(OutputError, match=r"already holds labeled-data/video1/CollectedData_Me\.csv"):
         convert(tmp_path / "found", labels="Me", **options)

@@ -46,8 +46,8 @@ def write_images(
 ) -> None:
     """Copy or link the images of an export, in place of those of an earlier export.
 
-    An image that is located at its destination already stays as it is. Nothing is written where one destination
-    cannot be used.
+    An image that is located at its destination already stays as it is. Nothing is written if one of the images
+    cannot be written to its destination.
 
     Args:
         folder: of the export.
@@ -80,7 +80,7 @@ def write_images(
         _remove_outdated(folder, earlier, listed | set(images), originals)
     _remove_unfinished(folder, listed)
 
-    progress.start("copy images", len(images))
+    progress.start("link images" if link else "copy images", len(images))
     for name, image in images.items():
         if name in new:
             _place(image, folder / name, link)
@@ -103,7 +103,10 @@ def _stays_inside(folder: Path, name: str) -> bool:
 
 
 def _write_list(folder: Path, names: Collection[str]) -> None:
-    write_json(folder / LIST, {"about": ABOUT, "files": sorted(names)})
+    if names:
+        write_json(folder / LIST, {"about": ABOUT, "files": sorted(names)})
+    elif (folder / LIST).is_file():
+        _remove(folder / LIST)
 
 
 def _entry(path: Path) -> Entry | None:
@@ -172,9 +175,10 @@ def _remove_outdated(folder: Path, earlier: Collection[str], kept: Collection[st
 
 def _remove_unfinished(folder: Path, names: Iterable[str]) -> None:
     """Remove what a killed run left of a file that it was writing."""
-    for parent in {(folder / name).parent for name in names if _stays_inside(folder, name)}:
-        for unfinished in parent.glob(f"{TEMPORARY_PREFIX}*"):
-            _remove(unfinished)
+    for parent in {(folder / name).parent for name in names}:
+        if real(parent).is_relative_to(real(folder)):
+            for unfinished in parent.glob(f"{TEMPORARY_PREFIX}*"):
+                _remove(unfinished)
 
 
 def _remove(path: Path) -> None:
