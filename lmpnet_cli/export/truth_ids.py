@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from lmpnet_cli.data.coco_predictions import match_names
+from lmpnet_cli.data.names import match_names
 from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.export.formats import Document
 from lmpnet_cli.io.coco_schema import CocoCategory, CocoImage, Id
