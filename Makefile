@@ -65,7 +65,8 @@ audit: $(VENV)/installed ## check installed libraries for known vulnerabilities 
 	$(BIN)/python -m pip freeze --exclude-editable > build/installed.txt
 	$(VENV)-audit/bin/pip-audit --requirement build/installed.txt --no-deps --disable-pip --progress-spinner off
 
-docs: $(VENV)/installed ## build the Python API pages in build/api
+docs: $(VENV)/installed ## write docs/options.md and build the Python API pages in build/api
+	$(BIN)/python docs/options.py
 	$(BIN)/python docs/api.py
 
 examples: $(VENV)/installed ## run the three programs of examples/ on little data

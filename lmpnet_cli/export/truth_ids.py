@@ -14,16 +14,28 @@ from msgspec import Struct
 from lmpnet_cli.data.names import match_names
 from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.export.formats import Document
-from lmpnet_cli.io.coco_schema import CocoCategory, CocoImage, Id
+from lmpnet_cli.io.coco_schema import Id
 from lmpnet_cli.io.json_input import read_document
 from lmpnet_cli.progress import Progress
+
+
+class _Image(Struct, kw_only=True):
+    """An image with its id as it is spelled in the file, since the evaluator compares the spellings."""
+
+    id: Id
+    file_name: str
+
+
+class _Category(Struct, kw_only=True):
+    id: Id | None = None
+    keypoints: list[str] | None = None
 
 
 class _Truth(Struct, kw_only=True):
     """What is needed of an annotation file."""
 
-    images: list[CocoImage]
-    categories: list[CocoCategory] | None = None
+    images: list[_Image]
+    categories: list[_Category] | None = None
 
 
 def with_ids_of(truth: Path, document: Document, progress: Progress) -> Document:
@@ -60,7 +72,7 @@ def with_ids_of(truth: Path, document: Document, progress: Progress) -> Document
     )
 
 
-def _image_ids(truth: Path, names: Sequence[str], images: Sequence[CocoImage]) -> dict[str, Id]:
+def _image_ids(truth: Path, names: Sequence[str], images: Sequence[_Image]) -> dict[str, Id]:
     """Return the id of each image that the file lists."""
     ids: dict[str, Id] = {}
     twice = set()
@@ -74,7 +86,7 @@ def _image_ids(truth: Path, names: Sequence[str], images: Sequence[CocoImage]) -
     return {name: ids[listed] for name, listed in match.items()}
 
 
-def _category_id(truth: Path, document: Document, categories: Sequence[CocoCategory], progress: Progress) -> Id:
+def _category_id(truth: Path, document: Document, categories: Sequence[_Category], progress: Progress) -> Id:
     """Return the id of the only category, or of the only one with keypoints; else the id that the document has."""
     with_keypoints = [each for each in categories if each.keypoints]
     for candidates in (categories, with_keypoints):

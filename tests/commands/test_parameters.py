@@ -1,12 +1,14 @@
 """The signature and the help of a command follow from the declared options."""
 
 import inspect
+import runpy
 from dataclasses import fields
 from pathlib import Path
 from typing import Literal
 
 import pytest
 import typer
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from lmpnet_cli.cli import app
@@ -109,3 +111,12 @@ def test_commands_have_keyword_parameters_only():
         for command in commands.values():
             kinds = {parameter.kind for parameter in inspect.signature(command).parameters.values()}
             assert kinds == {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_every_option_is_in_the_documents():
+    """The page is written by `python docs/options.py`; an option that is new or has changed must be in it."""
+    written = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "options.py"))
+    assert written["PAGE"].read_text(encoding="utf-8") == written["page"]()
+    for command in get_command(app).commands.values():
+        flags = {parameter.opts[0] for parameter in command.params if parameter.opts[0].startswith("-")}
+        assert all(f"`{flag}`" in written["page"]() for flag in flags - {"--help"})

@@ -138,3 +138,57 @@ def test_a_device_that_is_not_there(saved):
 def test_checksum(tmp_path):
     (tmp_path / "empty").touch()
     assert file_sha256(tmp_path / "empty").startswith("e3b0c442")
+
+
+def raw(header: dict[str, object], data: bytes) -> bytes:
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def entry(shape: list[int], start: int, end: int) -> dict[str, object]:
+    return {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
+
+
+FALSE_TENSORS = {
+    "an empty tensor that shares its offset with another": raw(
+        {"a": entry([2], 0, 8), "b": entry([0], 4, 4), "c": entry([0], 8, 8)}, bytes(8)
+    ),
+    "a shape larger than its offsets": raw({"a": entry([1000, 1000], 0, 8)}, bytes(8)),
+    "a shape whose size overflows": raw({"a": entry([2**33, 2**33], 0, 8)}, bytes(8)),
+    "offsets beyond the end": raw({"a": entry([2**30], 0, 2**32)}, bytes(8)),
+    "overlapping offsets": raw({"a": entry([2], 0, 8), "b": entry([2], 4, 12)}, bytes(12)),
+    "offsets in the wrong order": raw({"a": entry([2], 8, 0)}, bytes(8)),
+    "a gap": raw({"a": entry([1], 0, 4), "b": entry([1], 8, 12)}, bytes(12)),
+    "a tensor twice": raw({"a": entry([1], 0, 4)}, bytes(4)).replace(b'{"a"', b'{"a": {}, "a"'),
+}
+
+
+@pytest.mark.parametrize("name", FALSE_TENSORS)
+def test_tables_of_tensors_that_lie_are_refused(saved, tmp_path, name):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(FALSE_TENSORS[name])
+    with pytest.raises(CheckpointError, match=str(path)):
+        load_checkpoint(path)
+
+    # the same in a file that says it is from lmpnet
+    metadata = {"__metadata__": {"lmpnet": json.dumps(read_header(saved))}}
+    length = int.from_bytes(FALSE_TENSORS[name][:8], "little")
+    try:
+        header = json.loads(FALSE_TENSORS[name][8 : 8 + length])
+    except ValueError:
+        return
+    path.write_bytes(raw(metadata | header, FALSE_TENSORS[name][8 + length :]))
+    with pytest.raises(CheckpointError, match=str(path)):
+        load_checkpoint(path)
+
+
+def test_an_empty_tensor_beside_real_ones_does_not_hide_them(saved, tmp_path):
+    """A tensor of no elements may begin where another one is located: both must be what they say."""
+    tensors = load_file(saved)
+    save_file(
+        tensors | {"empty": torch.zeros(0)},
+        tmp_path / "a.safetensors",
+        metadata={"lmpnet": json.dumps(read_header(saved))},
+    )
+    with pytest.raises(CheckpointError, match="tensor empty should be None and is"):
+        load_checkpoint(tmp_path / "a.safetensors")
