@@ -730,3 +730,13 @@ def test_a_summary_names_the_first_ten_keypoints(tmp_path):
     write_json(tmp_path / "keypoints.json", document)
     result = CliRunner().invoke(app, ["convert", str(tmp_path), "--to", "csv", "-o", str(tmp_path / "a.csv")])
     assert "kp9, kp10 and 14 more" in result.stderr and "kp11" not in result.stderr
+
+
+def test_ids_in_other_spellings_are_the_same(found, tmp_path):
+    document = json.loads((found / "keypoints.json").read_text())
+    for image in document["images"]:
+        image["id"] = f"{image['id']}.0"
+    document["categories"][0]["id"] = 1.0
+    write_json(tmp_path / "theirs.json", document)
+    entries = json.loads(convert(tmp_path / "theirs.json", to="coco-results", out=tmp_path).files[0].read_text())
+    assert [(entry["image_id"], entry["category_id"]) for entry in entries] == [(1, 1), (2, 1), (3, 1)]

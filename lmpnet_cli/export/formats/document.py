@@ -69,7 +69,7 @@ class _Image(ResultImage, kw_only=True):
 
 
 class _Category(CocoCategory, kw_only=True):
-    id: int
+    id: Id
     name: str
 
 
