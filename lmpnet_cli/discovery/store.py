@@ -15,6 +15,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from msgspec import Struct
 
 from lmpnet_cli.discovery.provenance import Manifest
 from lmpnet_cli.errors import InputError, OutputError
+from lmpnet_cli.io.coco import FARTHEST
 from lmpnet_cli.io.files import TEMPORARY_PREFIX
 from lmpnet_cli.io.json_input import SchemaError, check, parse_json, refuse_nan
 from lmpnet_cli.io.storage import Folder, open_folder
@@ -147,6 +149,9 @@ class _KeypointsEntry(Struct):
         lengths = {len(values) for values in (self.xy, self.scores, self.replica_shares) if values is not None}
         if len(lengths) > 1:
             raise ValueError("the numbers of positions, scores and replica shares differ")
+        numbers = [*chain.from_iterable(self.xy), *self.scores, *(self.window or ()), self.class_score, self.time]
+        if any(abs(number) >= FARTHEST for number in numbers if number is not None):
+            raise ValueError("a number is too large")
 
     @property
     def keypoints(self) -> Keypoints:

@@ -152,20 +152,25 @@ def in_order(
     return DataLoader(dataset, batch_size, sampler=keys, num_workers=workers)
 
 
-def unreadable(samples: Sequence[Sample], max_pixels: int) -> dict[Path, str]:
-    """Return the files that cannot be decoded, with the reason.
+def unreadable(samples: Sequence[Sample], max_pixels: int) -> tuple[dict[Path, str], dict[str, list[Path]]]:
+    """Return the files that cannot be decoded, with the reason, and the notes on others, each with its files.
 
     All are read once, JPEG files at an eighth of their size.
     """
 
-    def reason(image: ListedImage) -> str | None:
+    def look(image: ListedImage) -> str | tuple[str, ...]:
+        """Return the reason why an image cannot be read, or the notes on it."""
         try:
-            read_image(image.readable, max_pixels, at_least=32)
+            return read_image(image.readable, max_pixels, at_least=32).notes
         except UnreadableImage as error:
             return str(error)
-        return None
 
     files = list({sample.path: sample.listed for sample in samples}.values())
     with ThreadPoolExecutor(resolve_workers(None) + 1) as pool:
-        reasons = list(pool.map(reason, files))
-    return {file.path: why for file, why in zip(files, reasons, strict=True) if why is not None}
+        looks = list(pool.map(look, files))
+
+    noted: dict[str, list[Path]] = {}
+    for file, seen in zip(files, looks, strict=True):
+        for note in seen if isinstance(seen, tuple) else ():
+            noted.setdefault(note, []).append(file.path)
+    return {file.path: seen for file, seen in zip(files, looks, strict=True) if isinstance(seen, str)}, noted

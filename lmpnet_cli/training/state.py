@@ -22,7 +22,7 @@ from torch import Tensor
 from lmpnet_cli.config import TrainConfig
 from lmpnet_cli.drawing.charts import draw_curves
 from lmpnet_cli.drawing.files import save_png
-from lmpnet_cli.errors import CheckpointError, TrainingError
+from lmpnet_cli.errors import CheckpointError, OptionError, TrainingError
 from lmpnet_cli.io.checkpoints import load_checkpoint, model_tensors, read_metadata, save_checkpoint, write_tensors
 from lmpnet_cli.io.files import write_text
 from lmpnet_cli.io.json_input import SchemaError, check, parse_json
@@ -77,9 +77,9 @@ class TrainingState:
             options = {
                 name: check(value, types[name]) for name, value in _read_state(out).options.items() if name in own
             }
-        except SchemaError as error:
+            return replace(given, **options)
+        except (SchemaError, OptionError) as error:
             raise CheckpointError(f"{out / STATE} contains invalid settings ({error}).") from error
-        return replace(given, **options)
 
     def load(self) -> None:
         """Restore weights, momentum, history and position of the run in `out`.

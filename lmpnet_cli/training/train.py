@@ -241,7 +241,9 @@ def _readable(data: ClassData, max_pixels: int, progress: Progress) -> tuple[Cla
         InputError: if no training image can be read.
         DatasetError: if only one class is left.
     """
-    skipped = unreadable(data.samples, max_pixels)
+    skipped, noted = unreadable(data.samples, max_pixels)
+    for note, paths in noted.items():
+        progress.warn(f"{paths[0]}{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}: {note}.")
     for path, reason in skipped.items():
         progress.warn(f"{path} is skipped: {reason}")
 

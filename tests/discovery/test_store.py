@@ -209,7 +209,8 @@ def test_a_chunk_that_is_not_one_is_not_taken(tmp_path):
     assert store.intact(0, ["a.jpg", "b.jpg"]) is not None
     assert store.intact(0, ["a.jpg"]) is None and store.intact(0, ["a.jpg", "x.jpg"]) is None
     line = json.loads(whole.to_bytes().splitlines()[0])
-    for wrong in ({"xy": [[1e999, 1]]}, {"xy": [1]}, {"class_score": 1e999}, {"file_name": 5}):
+    too_large = ({"xy": [[1e999, 1]]}, {"xy": [[1e308, 1]]}, {"class_score": 1e999}, {"window": [0, 0, 1e308, 1]})
+    for wrong in (*too_large, {"xy": [1]}, {"file_name": 5}):
         (tmp_path / chunk_name(0)).write_text(json.dumps(line | wrong))
         assert store.intact(0, ["a.jpg"]) is None
         with pytest.raises(InputError, match="is damaged"):

@@ -17,6 +17,17 @@ WEIRD: tuple[Any, ...] = (
 )  # fmt: skip
 
 
+REFUSALS = {  # the errors that the readers of each kind may raise, and no others
+    "checkpoint": ("CheckpointError",),
+    "state": ("CheckpointError", "TrainingError"),
+    "coco": ("DatasetError",),
+    "cub": ("DatasetError",),
+    "keypoints": ("DatasetError", "InputError"),
+    "results": ("DatasetError", "InputError"),
+    "chunks": ("InputError",),
+}
+
+
 def _places(document: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     inner: list[tuple[Any, ...]] = []
     if isinstance(document, dict):
@@ -96,9 +107,15 @@ class Documents:
         )  # fmt: skip
 
     def attempt(self, number: int) -> str:
-        """Damage and read one file, and return its kind."""
+        """Damage and read one file, and return its kind; a refusal must be of a type that its reader may raise."""
+        from lmpnet_cli import errors
+
         kind, read = self.kinds[number % len(self.kinds)]
-        read(np.random.default_rng(number))
+        try:
+            read(np.random.default_rng(number))
+        except errors.LmpnetError as error:
+            assert type(error) in {getattr(errors, name) for name in REFUSALS[kind]}, f"{kind}: {error!r:.200}"
+            raise
         return kind
 
     def _tensors(self, source: Path, random: Random) -> Path:

@@ -34,14 +34,18 @@ class Images:
 
     def attempt(self, number: int) -> str:
         from lmpnet_cli.data.images import image_size, read_image, to_input
+        from lmpnet_cli.data.listing import UnreadableImage
+        from lmpnet_cli.errors import LmpnetError
 
         kind, data = mutated(self.whole, number)
         self.place.write_bytes(data)
         try:
             decoded = read_image(self.place, MAX_PIXELS, at_least=448)
-        except Exception as error:
+        except UnreadableImage as error:  # and no other, not even an error for the user
             error.add_note(kind.split()[0])
             raise
+        except LmpnetError as error:
+            raise AssertionError(f"{kind}: {error!r:.200}") from error
         assert decoded.rgb.ndim == 3 and decoded.rgb.shape[2] == 3 and decoded.rgb.size > 0
         assert 0 < decoded.width * decoded.height <= MAX_PIXELS
         to_input(decoded.rgb, 224)

@@ -207,8 +207,15 @@ def test_class_folders_with_broken_images(tmp_path):
     (tmp_path / "data/heron/broken.jpg").write_bytes(b"no image")
     truncated = tmp_path / "data/heron/truncated.jpg"
     truncated.write_bytes((tmp_path / "data/heron/ö 0.jpg").read_bytes()[:-400])
-    result = train(tmp_path / "data", out=tmp_path / "run", **TINY)
+    for number in range(2):
+        nearly = (tmp_path / f"data/heron/ö {number}.jpg").read_bytes()[:-2]
+        (tmp_path / f"data/heron/nearly {number}.jpg").write_bytes(nearly)
+    told: list[str] = []
+    progress = Progress()
+    progress.warn = told.append
+    result = train(tmp_path / "data", out=tmp_path / "run", progress=progress, **TINY)
     assert [path.name for path in result.skipped] == ["broken.jpg", "truncated.jpg"]
+    assert any("nearly 0.jpg and 1 more: the file ends early" in message for message in told)
     listed = json.loads((tmp_path / "run/run.json").read_text())["skipped"]
     assert [Path(entry["file_name"]).name for entry in listed] == ["broken.jpg", "truncated.jpg"]
 
