@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -392,3 +393,12 @@ def test_the_command(in_this_process, images, checkpoint, tmp_path):
     assert json.loads(result.stdout)["images"] == 22
     result = CliRunner().invoke(app, ["merge", str(tmp_path / "run"), "--out", str(tmp_path / "all")])
     assert result.exit_code == 0 and (tmp_path / "all/keypoints.json").exists()
+
+
+def test_junk_folders_of_a_bucket_are_left_out_and_counted(bucket):
+    system = pytest.importorskip("s3fs").S3FileSystem()
+    for name in ("a.jpg", "@eaDir/a.jpg/SM.jpg", "@eaDir/b.jpg/SM.jpg", "sub/#recycle/c.jpg", "notes.txt"):
+        system.pipe(f"birds/junk/{name}", b"x")
+    junk = Counter()
+    assert [source.name for source in list_sources([Path(f"{bucket}/junk")], junk=junk)] == ["a.jpg"]
+    assert junk == {"@eaDir": 1, "#recycle": 1}

@@ -33,16 +33,19 @@ class SourceImage(NamedTuple):
     boxes: tuple[GivenBox, ...] = ()
 
 
-def list_sources(inputs: Sequence[Path], follow_links: bool, junk: Counter[str]) -> list[SourceImage]:
+def list_sources(
+    inputs: Sequence[Path], follow_links: bool = False, junk: Counter[str] | None = None
+) -> list[SourceImage]:
     """Return all images of local folders or of a remote one, sorted by name; names are those of `list_images`.
+
+    Args:
+        junk: as for `list_images`.
 
     Raises:
         InputError: when there are none, a folder cannot be listed, a local image may not be read, or local and
             remote folders are mixed.
-
-    Args:
-        junk: as for `list_images`.
     """
+    junk = Counter() if junk is None else junk
     urls = [url_of(path) for path in inputs]
     if not any(urls):
         return _list_local(inputs, follow_links, junk)
