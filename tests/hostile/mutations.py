@@ -74,6 +74,12 @@ def seeds() -> dict[str, bytes]:
         "bmp": _bytes(small, "BMP"),
         "bmp paletted": _bytes(paletted, "BMP"),
         "bmp bits": _bytes(small.convert("1"), "BMP"),
+        "jpeg2000": _bytes(small, "JPEG2000"),
+        "jpeg2000 clear": _bytes(clear, "JPEG2000", tile_size=(32, 32)),
+        "jpeg2000 16 bit": _bytes(grey16, "JPEG2000"),
+        "avif": _bytes(small, "AVIF", exif=_exif(), icc_profile=profile, speed=10),
+        "ppm": _bytes(small, "PPM"),
+        "ppm 16 bit": _bytes(grey16, "PPM"),
     }
     return made
 
