@@ -173,19 +173,27 @@ def _decoder(kind: Kind) -> Callable[[IO[bytes], str], ImageFile.ImageFile]:
     Raises:
         UnreadableImage: where the package for it is not installed.
     """
-    missing = UnreadableImage(f"a file of the kind {kind.name}: {kind.advice}")
     if kind == HEIC:
-        try:
-            from pillow_heif import HeifImageFile
-        except ImportError as error:
-            raise missing from error
-        return HeifImageFile  # its opener is not registered with Pillow, which belongs to the whole process
-
+        return _open_heif
+    missing = UnreadableImage(f"a file of the kind {kind.name}: {kind.advice}")
     Image.init()
     factory, accept = Image.OPEN.get(kind.decoder, (None, None))
     if factory is None or (accept is not None and isinstance(accept(b"\0" * 32), str)):  # a string says what is missing
         raise missing
     return factory
+
+
+def _open_heif(file: IO[bytes], _: str) -> ImageFile.ImageFile:
+    """Open a HEIC file. Its decoder is not registered with Pillow, which belongs to the whole process."""
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError as error:
+        raise UnreadableImage(f"a file of the kind {HEIC.name}: {HEIC.advice}") from error
+    try:
+        opened: ImageFile.ImageFile = HeifImageFile(file)  # type: ignore[no-untyped-call]
+    except Exception as error:  # of the decoder, on a damaged file
+        raise UnreadableImage(f"a file of the kind {HEIC.name} that pillow-heif cannot read: {error}") from error
+    return opened
 
 
 def _check_scans(file: IO[bytes]) -> None:

@@ -72,6 +72,13 @@ def test_heic_names_the_package_that_reads_it(tmp_path, name, monkeypatch):
         read_image(tmp_path / name)
 
 
+def test_a_damaged_heic_file_is_still_named_as_one(tmp_path):
+    pytest.importorskip("pillow_heif")
+    (tmp_path / "a.jpg").write_bytes(HEIC)
+    with pytest.raises(UnreadableImage, match=r"HEIC that pillow-heif cannot read: [A-Z]"):
+        read_image(tmp_path / "a.jpg")
+
+
 def test_heic_is_read_where_the_package_is_installed(tmp_path):
     pytest.importorskip("pillow_heif")
     photograph = Image.fromarray(PIXELS).resize((320, 240))
