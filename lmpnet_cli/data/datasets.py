@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -29,6 +30,8 @@ _SPLIT_FOLDERS: dict[str, Split] = {
     "test": "test",
     "testing": "test",
 }
+# a word in the name of a folder, as in train2017, 01_val or test_set
+_LIKE_A_SPLIT = re.compile(r"(?<![a-z])(train(ing)?|val(id|idation)?|test(ing)?|dev|holdout)(?![a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -210,6 +213,12 @@ def _read_folders(folder: Path, follow_links: bool, junk: Counter[str]) -> Class
         notes.append(
             f"{folder}: {others} is ignored beside {', '.join(entry.name for entry in splits)}. The folders of a split "
             "are called train, val and test (or training, valid, validation, testing)."
+        )
+
+    likely = [entry.name for entry in inner if _LIKE_A_SPLIT.search(entry.name)]
+    if not splits and len(likely) > 1:
+        notes.append(
+            f"{folder}: {', '.join(likely)} are read as classes. If they are a split, call them train, val and test."
         )
 
     samples: list[Sample] = []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)  # of 8, 10, 12, 14 and 16 bits
-_BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE = 258, 281  # tags of TIFF files
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE_VALUE = 258, 262, 281  # tags of TIFF files
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -64,16 +64,25 @@ def _stated_white(image: Image.Image) -> float | None:
     return None
 
 
+def zero_is_white(image: Image.Image) -> bool:
+    """Return whether a TIFF file states that 0 is white."""
+    return getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+
+
 def _whole(image: Image.Image) -> bool:
     values = np.asarray(image)
     finite = values[np.isfinite(values)]
     return bool((finite == np.round(finite)).all())
 
 
-def grey_to_rgb(image: Image.Image, white: float) -> NDArray[np.uint8]:
-    """Return the (h, w, 3) bytes of a deep image; NaN and negative values are black."""
+def grey_to_rgb(image: Image.Image, white: float, inverted: bool = False) -> NDArray[np.uint8]:
+    """Return the (h, w, 3) bytes of a deep image; NaN and negative values are black.
+
+    Args:
+        inverted: 0 is white and `white` is black, as a TIFF file may state.
+    """
     values = np.array(image, dtype=np.float32)
     with np.errstate(all="ignore"):  # infinite and tiny values, which clip handles
         values /= white or 1.0
     grey = (np.nan_to_num(values.clip(0, 1, out=values), copy=False) * 255).round().astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
+    return np.repeat((255 - grey if inverted else grey)[..., None], 3, axis=2)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
 from lmpnet_cli.config import MAX_PIXELS
-from lmpnet_cli.data.grey import brightest, grey_to_rgb, is_deep, white_of
+from lmpnet_cli.data.grey import brightest, grey_to_rgb, is_deep, white_of, zero_is_white
 from lmpnet_cli.data.incomplete import NOTE, complete, ends_early
 from lmpnet_cli.data.kinds import HEIC, RAW, START, TIFF, Kind, kind_called, kind_of
 from lmpnet_cli.data.listing import UnreadableImage
@@ -233,13 +233,15 @@ def _decode(image: Image.Image, at_least: int | None, path: Path | None = None) 
     rotated = _orientation(image) in range(2, 9)
     white, note = white_of(image, lambda: _brightest_beside(path)) if is_deep(image) else (0.0, "")
 
+    inverted = zero_is_white(image)
+
     pixels = image
     if at_least:
         image.draft("RGB", (at_least, at_least))
         pixels = _reduced(image, at_least)
     if rotated:
         pixels = ImageOps.exif_transpose(pixels)
-    rgb = np.ascontiguousarray(grey_to_rgb(pixels, white) if is_deep(pixels) else _to_rgb(pixels))
+    rgb = np.ascontiguousarray(grey_to_rgb(pixels, white, inverted) if is_deep(pixels) else _to_rgb(pixels))
     if deep_colour and rgb.max(initial=0) < _DIM:
         note = "16-bit colour of which only small values are used, so the image is dark; save it with 8 bits"
     return DecodedImage(rgb, width, height, tuple(filter(None, (note, _pages_note(image)))))

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 AMBIGUOUS = "images whose name fits several"
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
 _LOCAL_FILE = re.compile(r".*[?&]d=")  # Label Studio's address of a local file
+_QUERY = re.compile(r"[?#].*")  # of an address, such as a signature
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")  # what Label Studio puts before the name of an upload
 _VERSION = re.compile(r"_(jpe?g|png|webp|bmp|tiff?)\.rf\.[0-9A-Za-z]+\.\w+$")  # what Roboflow puts behind it
 
@@ -84,8 +85,8 @@ def _as_it_is(name: str) -> Parts:
 def plain_parts(name: str) -> Parts:
     """Return the folders and the name of an image, in one form of Unicode and with the separators of every system."""
     address = "://" in name or "?d=" in name
-    path = unquote(_LOCAL_FILE.sub("", name)) if address else name
-    parts = PurePosixPath(unicodedata.normalize("NFC", path).replace("\\", "/")).parts
+    path = unquote(_QUERY.sub("", _LOCAL_FILE.sub("", name))) if address else name
+    parts = PurePosixPath(unicodedata.normalize("NFC", path).strip().replace("\\", "/")).parts
     return tuple(part for part in parts if part != "/") or ("",)
 
 

@@ -80,6 +80,9 @@ def _image_ids(truth: Path, names: Sequence[str], images: Sequence[_Image]) -> d
         if ids.setdefault(image.file_name, image.id) != image.id:
             twice.add(image.file_name)
 
+    repeated = [image_id for image_id, count in Counter(image.id for image in images).items() if count > 1]
+    if repeated:
+        raise DatasetError(f"{truth} gives the id {repeated[0]!r:.60} to several images. Each must be unique.")
     match = match_names(names, list(ids), Counter())
     if ambiguous := twice.intersection(match.values()):
         raise DatasetError(f"{truth} lists {min(ambiguous)} twice, with different ids. Remove one of them.")

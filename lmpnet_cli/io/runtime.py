@@ -89,13 +89,13 @@ def may_start_processes() -> bool:
     frame = sys._getframe()
     while frame.f_back is not None and not (frame.f_globals is vars(main) and frame.f_code.co_name == "<module>"):
         frame = frame.f_back
-    if frame.f_globals is not vars(main):  # called from a thread
-        return True
     try:
         script = ast.parse(Path(path).read_bytes())
     except (OSError, SyntaxError, ValueError):  # no script: an entry point of an installer
         return True
     guards = [node for node in script.body if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)]
+    if frame.f_globals is not vars(main):  # called from a thread, which the script may have started anywhere
+        return bool(guards)
     return any(guard.lineno <= frame.f_lineno <= (guard.end_lineno or 0) for guard in guards)
 
 

@@ -110,6 +110,14 @@ def test_split_folders_above_the_classes(tmp_path, train, other, split):
     assert [image.name for image in training_images([tmp_path])] == ["a/1.jpg", "b/1.jpg"]
 
 
+@pytest.mark.parametrize("names", [("train2017", "val2017"), ("train_set", "test_set"), ("01_train", "02_val")])
+def test_folders_that_look_like_a_split_are_pointed_out(tmp_path, names):
+    data = read_classes([write_classes(tmp_path, *(f"{name}/a/1.jpg" for name in names))])
+    assert data.classes == tuple(sorted(names)) and "are read as classes. If they are a split" in data.notes[0]
+    birds = read_classes([write_classes(tmp_path / "birds", "trainbearer/1.jpg", "valley quail/1.jpg", "heron/1.jpg")])
+    assert birds.notes == ()
+
+
 def test_folders_of_systems_are_no_classes(tmp_path):
     write_classes(tmp_path, "a/1.jpg", "b/1.jpg", "#recycle/1.jpg", "lost+found/1.jpg", "a/@eaDir/1.jpg/SM.jpg")
     junk = Counter()

@@ -71,6 +71,14 @@ def test_what_a_tiff_file_states_needs_no_guess(tmp_path):
     assert decoded.notes == ()
 
 
+def test_zero_may_be_white(tmp_path):
+    path = tmp_path / "a.tif"
+    Image.fromarray((RAMP * 257).astype(np.uint16)).save(path, tiffinfo={262: 0})
+    with Image.open(path) as image:
+        assert image.tag_v2[262] == 0
+    np.testing.assert_allclose(read_image(path).rgb[..., 0], 255 - RAMP, atol=1)
+
+
 def test_other_files_beside_it_do_no_harm(tmp_path):
     path = save(tmp_path / "a.png", 4095, np.uint16)
     (tmp_path / "b.png").write_bytes(b"no image")

@@ -31,6 +31,8 @@ NFC, NFD = (unicodedata.normalize(form, "Höckerschwan 1.jpg") for form in ("NFC
         ("/data/upload/7/3f2a1b9c-a.jpg", "photos/a.jpg"),
         ("/data/local-files/?d=photos/a%20b.jpg", "photos/a b.jpg"),
         ("https://example.org/photos/a%20b.jpg", "photos/a b.jpg"),
+        ("https://example.org/photos/a.jpg?sig=1#x", "photos/a.jpg"),
+        ("a.jpg ", "a.jpg"),
         ("a_jpg.rf.0123abcdef.jpg", "a.jpg"),
     ],
 )
