@@ -223,9 +223,10 @@ def _read_folders(folder: Path, follow_links: bool, junk: Counter[str]) -> Class
 
     samples: list[Sample] = []
     spellings = set()
-    for base, split in (splits or {folder: "train"}).items():
+    bases: dict[Path, Split] = splits or {folder: "train"}
+    for base, split in bases.items():
         for entry in inner if base == folder else folders_in(base, junk):
-            found = _class_samples(entry, folder, split or "train", follow_links, junk)
+            found = _class_samples(entry, folder, split, follow_links, junk)
             samples += found
             spellings |= {(sample.class_name, entry.name) for sample in found[:1]}
     if not samples:

@@ -42,8 +42,6 @@ OPENEXR, RADIANCE, JPEG_XL, JPEG_XR = Kind("OpenEXR"), Kind("Radiance HDR"), Kin
 DICOM, FITS, DDS, QOI = Kind("DICOM"), Kind("FITS"), Kind("DDS"), Kind("QOI")
 TARGA, GIMP = Kind("TGA"), Kind("GIMP")
 
-DECODERS = tuple(kind.decoder for kind in (JPEG, PNG, WEBP, BMP, GIF, TIFF, JPEG_2000, PNM, AVIF))
-
 _SIGNATURES: tuple[tuple[str, Kind], ...] = (  # regular expressions of the first bytes, in Latin-1
     (r"\xff\xd8\xff", JPEG),
     (r"\x89PNG\r\n\x1a\n", PNG),
