@@ -74,6 +74,7 @@ def list_images(
     follow_links: bool = False,
     within: Path | None = None,
     junk: Counter[str] | None = None,
+    progress: Progress | None = None,
 ) -> list[ListedImage]:
     """Return the images of folders (searched recursively) and single files, sorted by POSIX relative path.
 
@@ -84,7 +85,8 @@ def list_images(
     Args:
         follow_links: follow symbolic links that point outside the inputs.
         within: the folder that links must not point out of, in place of the inputs.
-        junk: counts the junk folders that were left out, by name; see `tell_of_junk`.
+        junk: counts the junk folders that were left out, by name, where several lists are told of together.
+        progress: is told of the junk folders.
 
     Raises:
         InputError: when an input does not exist or no image was found.
@@ -97,8 +99,11 @@ def list_images(
 
     # path -> the reason why it must not be read, or none
     files: dict[Path, str] = {}
+    junk = Counter() if junk is None else junk
     for folder in folders:
-        files.update(_walk(folder, inside, Counter() if junk is None else junk))
+        files.update(_walk(folder, inside, junk))
+    if progress is not None:
+        tell_of_junk(junk, progress)
     for path in paths:
         if path not in folders:
             if not path.exists():

@@ -7,7 +7,6 @@
 """
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +16,7 @@ from typing import Any, cast
 
 from lmpnet_cli.config import DiscoverConfig, Paths, as_paths, takes_options
 from lmpnet_cli.data.boxes import with_boxes
-from lmpnet_cli.data.listing import ListedImage, absolute, list_images, real, tell_of_junk
+from lmpnet_cli.data.listing import ListedImage, absolute, list_images, real
 from lmpnet_cli.data.loader import OVERLAY_SIDE, ImageInMemory, LoadedImage, MemoryImage, list_memory_images
 from lmpnet_cli.data.video import Video
 from lmpnet_cli.discovery.provenance import Manifest, Shard, describe, settings, take_shard
@@ -161,9 +160,7 @@ def _list_files(config: DiscoverConfig, progress: Progress) -> Sequence[ListedIm
     """
     if config.video:
         return Video(config.video, config.every or 1)
-    junk: Counter[str] = Counter()
-    files = list_images(config.images, config.follow_links, junk=junk)
-    tell_of_junk(junk, progress)
+    files = list_images(config.images, config.follow_links, progress=progress)
     if config.out is None:
         return files
 

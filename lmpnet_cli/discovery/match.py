@@ -1,14 +1,13 @@
 """`lmpnet match`: the parts of several images in one drawing, the same part joined by lines."""
 
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lmpnet_cli.config import MatchConfig, Paths, as_paths, takes_options
 from lmpnet_cli.data.images import Rgb
-from lmpnet_cli.data.listing import list_images, tell_of_junk
+from lmpnet_cli.data.listing import list_images
 from lmpnet_cli.drawing.files import save_png
 from lmpnet_cli.drawing.matches import SIDE, draw_matches
 from lmpnet_cli.errors import InputError
@@ -63,9 +62,7 @@ def match(
 
 
 def _match(config: MatchConfig, model: LMPNet | None, progress: Progress) -> MatchResult:
-    junk: Counter[str] = Counter()
-    files = list_images(config.images, config.follow_links, junk=junk)
-    tell_of_junk(junk, progress)
+    files = list_images(config.images, config.follow_links, progress=progress)
     if len(files) > MAX_IMAGES:
         raise InputError(
             f"{len(files)} images do not fit into one drawing of at most {MAX_IMAGES}. Pass fewer, or use `lmpnet "

@@ -10,7 +10,6 @@ Filters and ranks are sampled evenly, so weak filters and weak images appear too
 """
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ import numpy as np
 
 from lmpnet_cli.config import Paths, VisualizeConfig, as_paths, takes_options
 from lmpnet_cli.data.images import Rgb
-from lmpnet_cli.data.listing import ListedImage, list_images, tell_of_junk
+from lmpnet_cli.data.listing import ListedImage, list_images
 from lmpnet_cli.data.loader import OVERLAY_SIDE, LoadedImage
 from lmpnet_cli.drawing.files import save_png
 from lmpnet_cli.drawing.grids import gallery, stack, tile_grid
@@ -100,9 +99,7 @@ def visualize_filters(
 
 
 def _visualize(config: VisualizeConfig, model: LMPNet | None, progress: Progress) -> VisualizeResult:
-    junk: Counter[str] = Counter()
-    files = list_images(config.images or (bundled_examples() / "images",), config.follow_links, junk=junk)
-    tell_of_junk(junk, progress)
+    files = list_images(config.images or (bundled_examples() / "images",), config.follow_links, progress=progress)
     started = time.perf_counter()
     objects = int(config.objects == "one")
     runners = [open_runner(config, model, config.replica, objects=objects)]
