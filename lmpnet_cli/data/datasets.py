@@ -4,34 +4,20 @@
 """
 
 import hashlib
-import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from lmpnet_cli.data.layouts import image_paths
-from lmpnet_cli.data.listing import LEADS_OUT, Inside, ListedImage, bounds, is_junk, list_images
+from lmpnet_cli.data.listing import LEADS_OUT, Inside, ListedImage, bounds, folders_in, list_images
+from lmpnet_cli.data.splits import Split, find_splits, folders_beside, looks_like_split
 from lmpnet_cli.errors import DatasetError, InputError
 from lmpnet_cli.io.coco_schema import same_id
 from lmpnet_cli.io.json_input import read_text
-
-Split = Literal["train", "val", "test"]
-_SPLIT_FOLDERS: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-# a word in the name of a folder, as in train2017, 01_val or test_set
-_LIKE_A_SPLIT = re.compile(r"(?<![a-z])(train(ing)?|val(id|idation)?|test(ing)?|dev|holdout)(?![a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -190,60 +176,63 @@ def class_called(folder: str) -> str:
     return unicodedata.normalize("NFC", folder).strip() or folder
 
 
-def folders_in(folder: Path, junk: Counter[str]) -> list[Path]:
-    """Return the folders in a folder, sorted, without hidden ones and junk; `junk` counts the latter."""
-    found = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    junk.update(entry.name for entry in found if is_junk(entry.name))
-    return [entry for entry in found if not is_junk(entry.name)]
-
-
-def _split_folders(inner: Iterable[Path]) -> dict[Path, Split]:
-    splits = {entry: _SPLIT_FOLDERS.get(entry.name.strip().lower()) for entry in inner}
-    return {entry: split for entry, split in splits.items() if split is not None}
-
-
 def _read_folders(folder: Path, follow_links: bool, junk: Counter[str]) -> ClassData:
-    inner = folders_in(folder, junk)
-    splits = _split_folders(inner)
-    if splits and "train" not in splits.values():
-        raise DatasetError(f"{folder} contains {', '.join(entry.name for entry in splits)}, but no train folder.")
-    notes = []
-    if splits and len(splits) < len(inner):
-        others = ", ".join(entry.name for entry in inner if entry not in splits)
-        notes.append(
-            f"{folder}: {others} is ignored beside {', '.join(entry.name for entry in splits)}. The folders of a split "
-            "are called train, val and test (or training, valid, validation, testing)."
-        )
-
-    likely = [entry.name for entry in inner if _LIKE_A_SPLIT.search(entry.name)]
-    if not splits and len(likely) > 1:
-        notes.append(
-            f"{folder}: {', '.join(likely)} are read as classes. If they are a split, call them train, val and test."
-        )
+    splits, in_classes = find_splits(folder)
+    beside = folders_beside(folder, splits, junk)
+    if not splits:
+        class_folders: list[tuple[Path, str, Split]] = [(entry, entry.name, "train") for entry in beside]
+    elif in_classes:
+        class_folders = [(entry, entry.parent.name, split) for entry, split in splits.items()]
+    else:
+        class_folders = [(entry, entry.name, split) for top, split in splits.items() for entry in folders_in(top, junk)]
 
     samples: list[Sample] = []
     spellings = set()
-    bases: dict[Path, Split] = splits or {folder: "train"}
-    for base, split in bases.items():
-        for entry in inner if base == folder else folders_in(base, junk):
-            found = _class_samples(entry, folder, split, follow_links, junk)
-            samples += found
-            spellings |= {(sample.class_name, entry.name) for sample in found[:1]}
+    for entry, name, split in class_folders:
+        found = _class_samples(entry, name, folder, split, follow_links, junk)
+        samples += found
+        spellings |= {(sample.class_name, name) for sample in found[:1]}
     if not samples:
         raise DatasetError(
             f"{folder} has no class folders with images. Put the images of each class into a sub-folder of its own: "
             f"{folder.name}/heron/*.jpg, {folder.name}/egret/*.jpg."
         )
     classes = tuple(sorted({name for name, _ in spellings}))
-    return ClassData(tuple(samples), classes, len(splits) > 1, frozenset(spellings), tuple(notes))
+    official = len(set(splits.values())) > 1
+    return ClassData(tuple(samples), classes, official, frozenset(spellings), _split_notes(folder, splits, beside))
 
 
-def _class_samples(entry: Path, folder: Path, split: Split, follow_links: bool, junk: Counter[str]) -> list[Sample]:
+def _split_notes(folder: Path, splits: Iterable[Path], beside: Sequence[Path]) -> tuple[str, ...]:
+    """Return what the user should know of the folders beside a split, or of classes that look like one."""
+    split_names, others = (_some(path.relative_to(folder).as_posix() for path in paths) for paths in (splits, beside))
+    if split_names and others:
+        return (
+            f"{folder}: {others} is ignored beside {split_names}. The folders of a split are called train, val and "
+            "test (or training, valid, validation, testing), with or without a year.",
+        )
+
+    likely = [entry.name for entry in beside if looks_like_split(entry.name)]
+    if len(likely) > 1:
+        return (
+            f"{folder}: {', '.join(likely)} are read as classes. If they are a split, call them train, val and test.",
+        )
+    return ()
+
+
+def _some(names: Iterable[str]) -> str:
+    """Return the first five names, and the number of the others."""
+    listed = list(names)
+    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
+
+
+def _class_samples(
+    entry: Path, called: str, folder: Path, split: Split, follow_links: bool, junk: Counter[str]
+) -> list[Sample]:
     try:
         listed = list_images([entry], follow_links, within=folder, junk=junk)
     except InputError:
         return []  # an empty folder is not a class
-    name = class_called(entry.name)
+    name = class_called(called)
     return [
         Sample(image.path, name, split, image.path.relative_to(folder).as_posix(), image.refused) for image in listed
     ]
@@ -271,7 +260,7 @@ def training_images(
             found += [sample.listed for sample in samples]
             continue
 
-        splits = _split_folders(folders_in(folder, Counter())) if folder.is_dir() else {}
+        splits = find_splits(folder).splits if folder.is_dir() else {}
         training = [entry for entry, split in splits.items() if split == "train"]
         found += list_images(training or [folder], follow_links, folder if training else None, junk)
     return found

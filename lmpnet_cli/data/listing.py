@@ -125,6 +125,19 @@ def is_junk(name: str) -> bool:
     return JUNK_FOLDERS.fullmatch(name) is not None
 
 
+def folders_in(folder: Path, junk: Counter[str] | None = None) -> list[Path]:
+    """Return the folders in a folder, sorted, without hidden ones and junk.
+
+    Args:
+        junk: counts the junk folders, by name.
+    """
+    with os.scandir(folder) as scan:
+        found = sorted(entry.name for entry in scan if not entry.name.startswith(".") and _leads_to_folder(entry))
+    if junk is not None:
+        junk.update(filter(is_junk, found))
+    return [folder / name for name in found if not is_junk(name)]
+
+
 def tell_of_junk(junk: Counter[str], progress: Progress) -> None:
     """Say once how many junk folders were left out."""
     if junk:

@@ -1,5 +1,6 @@
 import unicodedata
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -110,7 +111,54 @@ def test_split_folders_above_the_classes(tmp_path, train, other, split):
     assert [image.name for image in training_images([tmp_path])] == ["a/1.jpg", "b/1.jpg"]
 
 
-@pytest.mark.parametrize("names", [("train2017", "val2017"), ("train_set", "test_set"), ("01_train", "02_val")])
+SPLITS = {  # the folders of a split, in which there are classes or that are in classes
+    "a year": ("train2017/{}", "val2017/{}", ""),
+    "a year apart": ("Train_2024/{}", "Test_2024/{}", "notes"),
+    "below images": ("images/train/{}", "images/test/{}", "labels/train"),
+    "below images, a year": ("Images/train2017/{}", "Images/val2017/{}", "Images/unlabeled2017"),
+    "in classes": ("{}/train", "{}/test", ""),
+    "in classes, others beside": ("{}/training", "{}/valid", "a/originals"),
+    "in classes of images": ("images/{}/train", "images/{}/test", "originals"),
+}
+
+
+@pytest.mark.parametrize("layout", SPLITS)
+def test_splits_of_every_layout(tmp_path, layout):
+    train, other, beside = SPLITS[layout]
+    names = [f"{split.format(name)}/more/{name}.jpg" for split in (train, other) for name in ("a", "b")]
+    write_classes(tmp_path, *names, *([f"{beside}/c/3.jpg"] if beside else []))
+    data = read_classes([tmp_path])
+    split = "test" if "test" in other.lower() else "val"
+    expected = [(name, Path(name).stem, "train" if name in names[:2] else split) for name in names]
+    assert sorted(callback(data)) == sorted(expected)
+    assert (data.classes, data.official) == (("a", "b"), True)
+    assert [f"{beside.split('/')[0]}" in note and "is ignored beside" in note for note in data.notes] == (
+        [True] if beside else []
+    )
+    assert [image.path for image in training_images([tmp_path])] == [tmp_path / name for name in names[:2]]
+
+
+def test_a_train_among_vehicles_is_a_class(tmp_path):
+    data = read_classes([write_classes(tmp_path, "vehicle/train/1.jpg", "vehicle/car/2.jpg", "animal/dog/3.jpg")])
+    assert (data.classes, len(data.of("train")), data.official) == (("animal", "vehicle"), 3, False)
+
+
+def test_a_split_without_training_images_is_refused(tmp_path):
+    write_classes(tmp_path, "val/a/1.jpg", "test2017/b/1.jpg")
+    for read in (read_classes, training_images):
+        with pytest.raises(DatasetError, match="contains test2017, val, but no train folder"):
+            read([tmp_path])
+
+
+def test_junk_beside_and_below_a_split_is_counted_once(tmp_path):
+    names = ("#recycle/1.jpg", "images/@eaDir/1.jpg", "images/a/@tmp/1.jpg", "images/a/train/__MACOSX/1.jpg")
+    write_classes(tmp_path, "images/a/train/1.jpg", "images/a/test/1.jpg", "images/b/train/1.jpg", *names)
+    junk = Counter()
+    assert len(read_classes([tmp_path], junk=junk).samples) == 3
+    assert junk == {"#recycle": 1, "@eaDir": 1, "@tmp": 1, "__MACOSX": 1}
+
+
+@pytest.mark.parametrize("names", [("train_set", "test_set"), ("01_train", "02_val")])
 def test_folders_that_look_like_a_split_are_pointed_out(tmp_path, names):
     data = read_classes([write_classes(tmp_path, *(f"{name}/a/1.jpg" for name in names))])
     assert data.classes == tuple(sorted(names)) and "are read as classes. If they are a split" in data.notes[0]
