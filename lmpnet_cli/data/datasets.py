@@ -46,7 +46,7 @@ class ClassData:
     """Samples and the sorted names of their classes; `official` is True where the data set has its own split.
 
     Attributes:
-        spellings: each class with the names of its folders.
+        spellings: each class with the names of its folders, or with its name in a CUB folder.
         notes: what the user should know of the folders, in sentences.
     """
 
@@ -83,7 +83,12 @@ def read_classes(folders: Iterable[Path], follow_links: bool = False, junk: Coun
     """
     junk = Counter() if junk is None else junk
     data_sets = [_read_one(folder, follow_links, junk) for folder in folders]
-    samples = tuple(sample for data_set in data_sets for sample in data_set.samples)
+    spellings = frozenset().union(*(data_set.spellings for data_set in data_sets))
+    names = _one_name_each({name for name, _ in spellings})
+    spellings = frozenset((names[name], folder) for name, folder in spellings)
+    samples = tuple(
+        replace(sample, class_name=names[sample.class_name]) for data_set in data_sets for sample in data_set.samples
+    )
     classes = tuple(sorted({sample.class_name for sample in samples}))
     if len(classes) < 2:
         raise DatasetError(
@@ -91,14 +96,36 @@ def read_classes(folders: Iterable[Path], follow_links: bool = False, junk: Coun
             "of each class into a sub-folder of its own: DATA/heron/*.jpg, DATA/egret/*.jpg."
         )
     official = any(data_set.official for data_set in data_sets)
-    spellings = frozenset().union(*(data_set.spellings for data_set in data_sets))
     notes = [note for data_set in data_sets for note in data_set.notes]
-    notes += [
-        f"{count} folders are the one class {name!r}: their names differ in blanks or in the form of Unicode only."
-        for name, count in sorted(Counter(name for name, _ in spellings).items())
-        if count > 1
-    ]
+    notes += _spelling_notes(spellings)
     return ClassData(samples, classes, official, spellings, tuple(notes))
+
+
+def _one_name_each(names: Iterable[str]) -> dict[str, str]:
+    """Return the name of the class for each spelling: the shortest one, then the first one of the alphabet."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(_without_looks(name), []).append(name)
+    return {name: min(group, key=lambda each: (len(each), each)) for group in alike.values() for name in group}
+
+
+def _without_looks(name: str) -> str:
+    """Return a class name without what nobody sees or means: invisible characters, case, a dot at its end."""
+    visible = "".join(character for character in name if unicodedata.category(character) != "Cf")
+    return " ".join(visible.split()).rstrip(". ").casefold() or name
+
+
+def _spelling_notes(spellings: Iterable[tuple[str, str]]) -> list[str]:
+    """Return one sentence for each class that has folders of several names."""
+    folders: dict[str, list[str]] = {}
+    for name, folder in sorted(spellings):
+        folders.setdefault(name, []).append(folder)
+    return [
+        f"{len(group)} folders are the one class {name!r}: {_some(map(repr, group))} differ only in case, blanks, a "
+        "final dot, invisible characters or the form of Unicode. Rename them if they are different classes."
+        for name, group in folders.items()
+        if len(group) > 1
+    ]
 
 
 def _read_one(folder: Path, follow_links: bool, junk: Counter[str]) -> ClassData:
@@ -168,7 +195,9 @@ def read_cub(root: Path, inside: Inside | None = None, given: Path | None = None
         refused = "" if inside is None or paths[name] in inside else LEADS_OUT
         samples.append(Sample(paths[name], names[labels[image_id]], split, name, refused))
 
-    return ClassData(tuple(samples), tuple(sorted(set(names.values()))), official=True)
+    classes = tuple(sorted(set(names.values())))
+    spellings = frozenset((name, name) for name in classes)
+    return ClassData(tuple(samples), classes, official=True, spellings=spellings)
 
 
 def class_called(folder: str) -> str:

@@ -98,13 +98,11 @@ def test_class_folders_are_read_in_depth(tmp_path):
     [("val", "val"), ("valid", "val"), ("Validation", "val"), ("test", "test"), ("Test", "test"), ("testing", "test")],
 )
 def test_split_folders_above_the_classes(tmp_path, train, other, split):
-    write_classes(
-        tmp_path, f"{train}/a/1.jpg", f"{train}/b/1.jpg", f"{other}/a/2.jpg", "notes/c/3.jpg", "@eaDir/x/1.jpg"
-    )
+    own = [f"{train}/a/1.jpg", f"{train}/b/1.jpg", f"{other}/a/2.jpg", f"{other}/b/2.jpg"]
+    write_classes(tmp_path, *own, "notes/c/3.jpg", "@eaDir/x/1.jpg")
     data = read_classes([tmp_path])
-    assert sorted(callback(data)) == sorted(
-        [(f"{train}/a/1.jpg", "a", "train"), (f"{train}/b/1.jpg", "b", "train"), (f"{other}/a/2.jpg", "a", split)]
-    )
+    expected = [(name, name.split("/")[1], "train" if name in own[:2] else split) for name in own]
+    assert sorted(callback(data)) == sorted(expected)
     assert (data.classes, data.official) == (("a", "b"), True)
     (note,) = data.notes
     assert "notes is ignored beside" in note and "@eaDir" not in note
@@ -184,6 +182,38 @@ def test_spellings_of_one_class_are_merged_with_a_note(tmp_path):
         f"2 folders are the one class {composed!r}",
         "2 folders are the one class 'egret'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("folders", "name"),
+    [
+        (("Egret", "egret"), "Egret"),
+        (("egret.", "egret"), "egret"),
+        (("egret\u200b", "\ufeffegret", "egret"), "egret"),
+        (("\u200b鳥", "鳥"), "鳥"),
+        (("Snowy\u00a0egret", "snowy  egret", "Snowy egret"), "Snowy egret"),
+        (("HÖCKERGANS", unicodedata.normalize("NFD", "Höckergans")), "HÖCKERGANS"),
+    ],
+)
+def test_names_that_look_alike_are_one_class(tmp_path, folders, name):
+    for number, folder in enumerate(folders):
+        write_classes(tmp_path, f"{'train' if number == 0 else 'val'}/{folder}/1.jpg")
+    data = read_classes([write_classes(tmp_path, "train/heron/1.jpg", "val/heron/1.jpg")])
+    assert data.classes == tuple(sorted((name, "heron")))
+    (note,) = data.notes
+    assert note.startswith(f"{len(folders)} folders are the one class {name!r}: ") and repr(folders[0]) in note
+
+
+def test_dots_and_invisible_characters_stay_in_the_name_of_a_single_folder(tmp_path):
+    data = read_classes([write_classes(tmp_path, "Larus sp./1.jpg", "می\u200cنا/1.jpg", "a.b/1.jpg", "ab/1.jpg")])
+    assert data.classes == ("Larus sp.", "a.b", "ab", "می\u200cنا") and data.notes == ()
+
+
+def test_classes_of_a_cub_folder_and_of_folders_are_merged(tmp_path):
+    write_classes(tmp_path / "folders", "001.Egret/new.jpg", "ibis/new.jpg")
+    data = read_classes([write_cub(tmp_path / "cub"), tmp_path / "folders"])
+    assert data.classes == ("001.Egret", "002.heron", "ibis")
+    assert "the one class '001.Egret': '001.Egret', '001.egret' differ" in data.notes[0]
 
 
 def test_cub_files_of_windows_are_read(tmp_path):
