@@ -97,7 +97,7 @@ def read_classes(folders: Iterable[Path], follow_links: bool = False, junk: Coun
         )
     official = any(data_set.official for data_set in data_sets)
     notes = [note for data_set in data_sets for note in data_set.notes]
-    notes += _spelling_notes(spellings)
+    notes += [*_spelling_notes(spellings), *_coverage_notes(samples)]
     return ClassData(samples, classes, official, spellings, tuple(notes))
 
 
@@ -126,6 +126,20 @@ def _spelling_notes(spellings: Iterable[tuple[str, str]]) -> list[str]:
         for name, group in folders.items()
         if len(group) > 1
     ]
+
+
+def _coverage_notes(samples: Iterable[Sample]) -> list[str]:
+    """Return which classes are missing in the training images, or in the validation images where there are any."""
+    classes: dict[Split, set[str]] = {"train": set(), "val": set(), "test": set()}
+    for sample in samples:
+        classes[sample.split].add(sample.class_name)
+
+    notes = []
+    if untrained := (classes["val"] | classes["test"]) - classes["train"]:
+        notes.append(f"No training images of {_some(sorted(untrained))}: the validation and test images are not used.")
+    if classes["val"] and (unchecked := classes["train"] - classes["val"]):
+        notes.append(f"No validation images of {_some(sorted(unchecked))}: the validation accuracy omits them.")
+    return notes
 
 
 def _read_one(folder: Path, follow_links: bool, junk: Counter[str]) -> ClassData:

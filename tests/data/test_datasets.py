@@ -216,6 +216,14 @@ def test_classes_of_a_cub_folder_and_of_folders_are_merged(tmp_path):
     assert "the one class '001.Egret': '001.Egret', '001.egret' differ" in data.notes[0]
 
 
+def test_classes_without_training_or_validation_images_are_named(tmp_path):
+    write_classes(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/c/1.jpg", "test/d/1.jpg")
+    assert read_classes([tmp_path]).notes == (
+        "No training images of c, d: the validation and test images are not used.",
+        "No validation images of b: the validation accuracy omits them.",
+    )
+
+
 def test_cub_files_of_windows_are_read(tmp_path):
     plain, windows = read_classes([write_cub(tmp_path / "a")]), write_cub(tmp_path / "b")
     for path in windows.glob("*.txt"):
