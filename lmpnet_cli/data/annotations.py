@@ -14,7 +14,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from lmpnet_cli.data.datasets import cub_root, read_cub, read_table
-from lmpnet_cli.data.layouts import annotation_file, data_root, image_paths
+from lmpnet_cli.data.layouts import ImageFile, annotation_file, data_root, image_files
 from lmpnet_cli.data.listing import LEADS_OUT, GivenBox, Inside, ListedImage, bounds
 from lmpnet_cli.errors import DatasetError, InputError
 from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoCategory, CocoImage, Id
@@ -193,9 +193,9 @@ def _read_coco(path: Path, follow_links: bool, every_object: bool, given: Path |
     left_out: Counter[str] = Counter()
     objects = _objects(file.images, annotated, left_out)
     hidden = _hidden(len(names))
-    paths = image_paths(path, [image.file_name for image in file.images], given)
+    files = image_files(path, [image.file_name for image in file.images], given)
     images = [
-        _coco_image(path, image, paths[image.file_name], group, hidden, left_out)
+        _coco_image(path, image, files[image.file_name], group, hidden, left_out)
         for image in file.images
         for group in _groups(objects[image.id], every_object)
     ]
@@ -246,7 +246,7 @@ def _groups(objects: list[CocoAnnotation], every_object: bool) -> list[list[Coco
 def _coco_image(
     path: Path,
     image: CocoImage,
-    image_path: Path,
+    file: ImageFile,
     objects: Sequence[CocoAnnotation],
     hidden: NDArray[np.float64],
     left_out: Counter[str],
@@ -266,7 +266,7 @@ def _coco_image(
     elif objects:
         left_out["images with several objects"] += 1
 
-    return AnnotatedImage(str(image.id), image_path, image.file_name, parts, bbox, None, image.size)
+    return AnnotatedImage(str(image.id), file.path, image.file_name, parts, bbox, None, image.size, file.refused)
 
 
 def _coco_box(box: Sequence[float] | None) -> tuple[float, float, float, float] | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lmpnet_cli.data.layouts import image_paths
+from lmpnet_cli.data.layouts import image_files
 from lmpnet_cli.data.listing import LEADS_OUT, Inside, ListedImage, bounds, folders_in, list_images
 from lmpnet_cli.data.splits import Split, find_splits, folders_beside, looks_like_split
 from lmpnet_cli.errors import DatasetError, InputError
@@ -196,7 +196,7 @@ def read_cub(root: Path, inside: Inside | None = None, given: Path | None = None
                 f"{root / 'images.txt'} lists {repeated[0]} twice. Each image needs its own line and id."
             )
 
-    paths = image_paths(root / "images.txt", [name for _, name in images], given, usual="images")
+    files = image_files(root / "images.txt", [name for _, name in images], given, usual="images")
     if given is not None and inside is not None:
         inside = Inside([root, given])
     samples = []
@@ -206,8 +206,10 @@ def read_cub(root: Path, inside: Inside | None = None, given: Path | None = None
                 f"{root}: image {image_id} ({name}) has no class or no split. The text files do not fit together."
             )
         split: Split = "train" if training[image_id] else "test"
-        refused = "" if inside is None or paths[name] in inside else LEADS_OUT
-        samples.append(Sample(paths[name], names[labels[image_id]], split, name, refused))
+        path, refused = files[name]
+        if inside is not None and path not in inside:
+            refused = LEADS_OUT
+        samples.append(Sample(path, names[labels[image_id]], split, name, refused))
 
     classes = tuple(sorted(set(names.values())))
     spellings = frozenset((name, name) for name in classes)

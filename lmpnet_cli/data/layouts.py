@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from lmpnet_cli.data.listing import list_images, real, stays_inside
 from lmpnet_cli.data.names import match_names, plain_parts
@@ -18,6 +19,17 @@ from lmpnet_cli.errors import DatasetError, InputError
 _FOLDERS = ("annotations", "labels")  # that hold annotation files, beside the folders of the images
 _FILES = ("labels.json", "result.json", "_annotations.coco.json")
 _KEYPOINTS = "person_keypoints_"  # how COCO and CVAT begin the name of a file with keypoints
+
+
+class ImageFile(NamedTuple):
+    """The file of an image that an annotation file names.
+
+    Attributes:
+        refused: the reason why it must not be read; empty where it may be.
+    """
+
+    path: Path
+    refused: str = ""
 
 
 def annotation_file(folder: Path) -> Path:
@@ -44,8 +56,10 @@ def data_root(file: Path) -> Path:
     return file.parent.parent if file.parent.name.lower() in _FOLDERS else file.parent
 
 
-def image_paths(file: Path, names: Sequence[str], images: Path | None = None, usual: str = "") -> dict[str, Path]:
-    """Return the path of each image that an annotation file names; one that does not exist where it should be.
+def image_files(file: Path, names: Sequence[str], images: Path | None = None, usual: str = "") -> dict[str, ImageFile]:
+    """Return the file of each image that an annotation file names; one that does not exist where it should be.
+
+    A file is refused where the name of the image fits others as well.
 
     Args:
         images: the folder of the images, where the user says it.
@@ -61,18 +75,18 @@ def image_paths(file: Path, names: Sequence[str], images: Path | None = None, us
     places = [images] if images else _places(file, root, usual)
     expected = places[0]
 
-    paths: dict[str, Path] = {}
+    files: dict[str, ImageFile] = {}
     for name in names:
         if found := _in_places(places, name):
             places = [found[0], *(place for place in places if place != found[0])]  # where the next one is likely to be
-            paths[name] = found[1]
-    missing = [name for name in names if name not in paths]
+            files[name] = ImageFile(found[1])
+    missing = [name for name in names if name not in files]
     if missing:
-        paths |= _anywhere(root, missing)
+        files |= _anywhere(root, missing)
     for name in missing:
-        if name not in paths and not stays_inside(name):
+        if name not in files and not stays_inside(name):
             raise DatasetError(f"{file} names {name!r:.200}, which is located outside {root}.")
-    return {name: paths.get(name, expected / name) for name in names}
+    return {name: files.get(name) or ImageFile(expected / name) for name in names}
 
 
 def _places(file: Path, root: Path, usual: str) -> list[Path]:
@@ -93,7 +107,7 @@ def _in_places(places: Sequence[Path], name: str) -> tuple[Path, Path] | None:
     return None
 
 
-def _anywhere(root: Path, names: Sequence[str]) -> dict[str, Path]:
+def _anywhere(root: Path, names: Sequence[str]) -> dict[str, ImageFile]:
     """Return the images below a folder that are called like some of the names.
 
     The root of the file system and the home folder are not searched: they are not a data set.
@@ -104,4 +118,11 @@ def _anywhere(root: Path, names: Sequence[str]) -> dict[str, Path]:
         listed = {image.name: image.path for image in list_images([root], follow_links=False)}
     except InputError:  # no images at all
         return {}
-    return {name: listed[found] for name, found in match_names(names, list(listed), Counter()).items()}
+
+    ambiguous: dict[str, list[str]] = {}
+    match = match_names(names, list(listed), Counter(), ambiguous)
+    files = {name: ImageFile(listed[found]) for name, found in match.items()}
+    for name, fitting in ambiguous.items():
+        reason = f"its name fits several files ({', '.join(fitting)}); --images FOLDER says which folder is meant"
+        files[name] = ImageFile(listed[fitting[0]], reason)
+    return files

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 AMBIGUOUS = "images whose name fits several"
+SHOWN = 3  # names that a message lists
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
 _LOCAL_FILE = re.compile(r".*[?&]d=")  # Label Studio's address of a local file
 _QUERY = re.compile(r"[?#].*")  # of an address, such as a signature
@@ -22,7 +23,12 @@ _VERSION = re.compile(r"_(jpe?g|png|webp|bmp|tiff?)\.rf\.[0-9A-Za-z]+\.\w+$")  #
 Parts = tuple[str, ...]  # of a path, the last one is the name of the file
 
 
-def match_names(files: Sequence[str], listed: Sequence[str], left_out: Counter[str]) -> dict[str, str]:
+def match_names(
+    files: Sequence[str],
+    listed: Sequence[str],
+    left_out: Counter[str],
+    ambiguous: dict[str, list[str]] | None = None,
+) -> dict[str, str]:
     """Return which of the `listed` names each of `files` stands for; files that fit none are omitted.
 
     1. Names that are equal.
@@ -33,12 +39,14 @@ def match_names(files: Sequence[str], listed: Sequence[str], left_out: Counter[s
 
     Args:
         left_out: counts the files that fit several names, or share one.
+        ambiguous: receives the files that fit several names, each with the first of them.
     """
+    ambiguous = {} if ambiguous is None else ambiguous
     match: dict[str, str] = {}
     taken: set[str] = set()
     remaining = list(dict.fromkeys(files))
     for parts_of in (_as_it_is, plain_parts, _without_case, _without_marks):
-        claims, remaining = _claims(remaining, listed, parts_of, left_out)
+        claims, remaining = _claims(remaining, listed, parts_of, left_out, ambiguous)
         for name, claimants in claims.items():
             if len(claimants) == 1 and name not in taken:
                 match[claimants[0]] = name
@@ -49,7 +57,11 @@ def match_names(files: Sequence[str], listed: Sequence[str], left_out: Counter[s
 
 
 def _claims(
-    files: Sequence[str], listed: Sequence[str], parts_of: Callable[[str], Parts], left_out: Counter[str]
+    files: Sequence[str],
+    listed: Sequence[str],
+    parts_of: Callable[[str], Parts],
+    left_out: Counter[str],
+    ambiguous: dict[str, list[str]],
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Return for each listed name the files that fit it alone, and the files that fit no name."""
     if not files:
@@ -68,6 +80,7 @@ def _claims(
             claims.setdefault(fitting[0], []).append(file)
         elif fitting:
             left_out[AMBIGUOUS] += 1
+            ambiguous[file] = fitting[:SHOWN]
         else:
             without.append(file)
     return claims, without

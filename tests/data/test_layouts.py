@@ -67,6 +67,29 @@ def test_the_right_one_of_two_subsets_is_taken(tmp_path):
         read_annotations(tmp_path)
 
 
+def test_a_name_that_fits_several_files_is_refused_with_their_names(tmp_path):
+    path = write(tmp_path, "annotations/a.json", "media/one", ["a.jpg", "b.jpg"], ["a.jpg", "b.jpg"])
+    write(tmp_path, "annotations/a.json", "media/two", ["a.jpg", "b.jpg"], ["a.jpg"])
+    first, second = read_annotations(path).images
+    assert first.refused == (
+        "its name fits several files (media/one/a.jpg, media/two/a.jpg); --images FOLDER says which folder is meant"
+    )
+    assert first.path.exists() and (second.path, second.refused) == (tmp_path / "media/one/b.jpg", "")
+    chosen = read_annotations(path, images=tmp_path / "media/one").images
+    assert [(image.path.parent.name, image.refused) for image in chosen] == [("one", "")] * 2
+
+
+def test_an_ambiguous_name_of_a_cub_folder_is_refused(birds, tmp_path):
+    shutil.copytree(birds, tmp_path / "birds")
+    for copy in ("one", "two"):
+        shutil.copytree(tmp_path / "birds/images", tmp_path / "birds" / copy)
+    shutil.rmtree(tmp_path / "birds/images")
+    refused = {image.refused[:28] for image in read_annotations(tmp_path / "birds").images}
+    assert refused == {"its name fits several files "}
+    images = read_annotations(tmp_path / "birds", images=tmp_path / "birds/two").images
+    assert not any(image.refused for image in images)
+
+
 def test_a_manifest_beside_the_labels_is_no_second_annotation_file(tmp_path):
     write(tmp_path, "labels.json", "data")
     (tmp_path / "data.json").write_text("{}")
