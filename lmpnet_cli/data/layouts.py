@@ -7,6 +7,7 @@ is in none of these places is looked for in the whole data set by its name (`mat
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,9 +92,21 @@ def image_files(file: Path, names: Sequence[str], images: Path | None = None, us
 
 def _places(file: Path, root: Path, usual: str) -> list[Path]:
     """Return the folders in which the layouts have the images of an annotation file."""
-    subset = file.stem.rpartition("_")[2]
-    inner = ("", "images", "data", subset, f"images/{subset}", "images/default")
+    subsets = [f"{above}{subset}" for subset in _subsets(file.stem) for above in ("", "images/")]
+    inner = ("", "images", "data", *subsets, "images/default")
     return list(dict.fromkeys([file.parent / usual, file.parent, *(root / name for name in inner)]))
+
+
+def _subsets(stem: str) -> list[str]:
+    """Return what the folder of the images may be called: the end of the name of the annotation file, or a word of it.
+
+    >>> _subsets("keypoints_my_val")
+    ['keypoints_my_val', 'my_val', 'val', 'my', 'keypoints']
+    """
+    words = stem.split("_")
+    ends = ["_".join(words[start:]) for start in range(len(words))]
+    names = dict.fromkeys([*ends, *reversed(re.split(r"[^\w]|_", stem))])
+    return [name for name in names if name and stays_inside(name)]
 
 
 def _in_places(places: Sequence[Path], name: str) -> tuple[Path, Path] | None:

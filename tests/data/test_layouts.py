@@ -41,6 +41,9 @@ LAYOUTS = {
     "CVAT, named subset": ("annotations/person_keypoints_Train.json", "images/Train"),
     "COCO": ("annotations/person_keypoints_train2017.json", "train2017"),
     "COCO, images above": ("annotations/person_keypoints_val2017.json", "images/val2017"),
+    "subset first": ("annotations/val_keypoints.json", "val"),
+    "subset in the middle": ("annotations/birds-Test.v2_keypoints.json", "images/Test"),
+    "subset of two words": ("annotations/person_keypoints_my_set.json", "images/my_set"),
     "FiftyOne": ("labels.json", "data"),
     "Label Studio": ("result.json", "images"),
     "Roboflow": ("_annotations.coco.json", ""),
@@ -65,6 +68,19 @@ def test_the_right_one_of_two_subsets_is_taken(tmp_path):
     assert [image.path.parent.name for image in read_annotations(path).images] == ["val2017", "val2017"]
     with pytest.raises(DatasetError, match=r"It has 2 \.json files \(annotations/person_keypoints_train2017\.json, "):
         read_annotations(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["val_keypoints", "person_keypoints_val", "keypoints-val", "val.coco", "birds_val_2"])
+def test_the_subset_is_any_word_of_the_name(tmp_path, file):
+    write(tmp_path, f"annotations/{file}.json", "train")
+    path = write(tmp_path, f"annotations/{file}.json", "val")
+    assert [image.path.parent for image in read_annotations(path).images] == [tmp_path / "val"] * 2
+
+
+def test_words_of_the_name_do_not_lead_out(tmp_path):
+    write(tmp_path, "a.json", "")
+    path = write(tmp_path / "data", "x_.._...json", "inner", on_disk=[])
+    assert not any(image.path.exists() for image in read_annotations(path, follow_links=True).images)
 
 
 def test_a_name_that_fits_several_files_is_refused_with_their_names(tmp_path):
