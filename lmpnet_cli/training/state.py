@@ -11,10 +11,11 @@ import io
 import json
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import torch
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -30,7 +31,7 @@ from lmpnet_cli.model.lmpnet import LMPNet
 
 BEST, LAST, STATE = "lmpnet.safetensors", "last.safetensors", "last.state"
 RESULTS = (BEST, LAST, STATE, "history.csv", "curves.png", "parts.png", "parts.json", "run.json")
-PHASES = ("network", "replica")
+Phase = Literal["network", "replica"]
 # options of the machine and not of the training: they may change when a run resumes
 _OF_THE_RUN = ("out", "overwrite", "resume", "device", "workers", "data")
 
@@ -60,7 +61,7 @@ class TrainingState:
         self.phase = "network"
         self.epoch = 0
         self.history: list[dict[str, Any]] = []
-        self.best: dict[str, float | None] = dict.fromkeys(PHASES)
+        self.best: dict[str, float | None] = dict.fromkeys(get_args(Phase))
         self._momentum: dict[str, Tensor] = {}
 
     @staticmethod
@@ -105,7 +106,7 @@ class TrainingState:
                 f"{self.out / STATE} does not fit its model ({reason}). Train again with --overwrite."
             ) from error
         self.phase, self.epoch = header.phase, header.epoch
-        self.history = header.history
+        self.history = [asdict(row) for row in header.history]
         self.best = {"network": header.best.network, "replica": header.best.replica}
         self._momentum = {key: value for key, value in tensors.items() if key.startswith("momentum.")}
 
@@ -216,15 +217,31 @@ class _Best(Struct):
     replica: float | None
 
 
+class _Row(Struct):
+    """One row of `history.csv`: numbers only, since a text from another computer may be a formula in a spreadsheet."""
+
+    phase: Phase
+    epoch: int
+    learning_rate: float
+    epsilon: float
+    train_loss: float
+    train_accuracy: float
+    mean_activation: float
+    seconds: float
+    images_per_second: float
+    val_loss: float | None
+    val_accuracy: float | None
+
+
 class _Header(Struct, kw_only=True):
     """What the metadata of `last.state` say."""
 
-    phase: Literal["network", "replica"]
+    phase: Phase
     epoch: Annotated[int, Meta(ge=0)]
     best: _Best
     data: str
     options: dict[str, Any]
-    history: list[dict[str, Any]]
+    history: list[_Row]
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:

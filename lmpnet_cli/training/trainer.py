@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -31,9 +31,7 @@ from lmpnet_cli.training.forecast import Forecaster
 from lmpnet_cli.training.map_checks import check_maps
 from lmpnet_cli.training.schedule import Schedule
 from lmpnet_cli.training.stages import title
-from lmpnet_cli.training.state import TrainingState
-
-Phase = Literal["network", "replica"]
+from lmpnet_cli.training.state import Phase, TrainingState
 
 
 @contextmanager

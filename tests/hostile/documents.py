@@ -90,7 +90,9 @@ class Documents:
         save_checkpoint(self.checkpoint, model.eval(), {"training": {}})
         model = build(spec, replica=True)
         state = TrainingState(folder, TrainConfig(data=(folder / "cub",), out=folder), model, "none", "0" * 64, True)
-        state.history = [{"phase": "network", "epoch": 1, "val_accuracy": None}]
+        columns = ("learning_rate", "epsilon", "mean_activation", "seconds", "images_per_second")
+        quantities = [f"{subset}_{quantity}" for subset in ("train", "val") for quantity in ("loss", "accuracy")]
+        state.history = [{"phase": "network", "epoch": 1} | dict.fromkeys([*columns, *quantities], 0.5)]
         state.write()
         self.state = folder / STATE
         self.model = model

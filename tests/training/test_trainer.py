@@ -1,5 +1,6 @@
 """Both phases, Ctrl-C and resuming."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from runs import TINY, history, same, weights
 from safetensors.torch import save_file
 
 from lmpnet_cli.errors import CheckpointError, OptionError, TrainingError
-from lmpnet_cli.io.checkpoints import load_checkpoint, read_header
+from lmpnet_cli.io.checkpoints import load_checkpoint, read_header, read_metadata
 from lmpnet_cli.progress import Progress
 from lmpnet_cli.training.train import train
 from lmpnet_cli.training.trainer import Trainer, deterministic_cudnn
@@ -157,6 +158,28 @@ def test_resuming_a_finished_training_changes_nothing(few_birds, whole, tmp_path
 def test_nothing_to_resume(few_birds, tmp_path):
     with pytest.raises(TrainingError, match="no training to resume"):
         train(few_birds, out=tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    "change", [{"train_loss": "=HYPERLINK(0)"}, {"phase": "=1+1"}, {"val_loss": [1]}, {"epoch": None}]
+)
+def test_a_history_with_other_cells_than_numbers_is_refused(few_birds, whole, tmp_path, change):
+    state = whole / "last.state"
+    header = json.loads(read_metadata(state)["lmpnet"])
+    header["history"][1] |= change
+    save_file(weights(state), tmp_path / "last.state", metadata={"lmpnet": json.dumps(header)})
+    with pytest.raises(CheckpointError, match=rf"last\.state cannot be read \(.*history\[1\]\.{next(iter(change))}"):
+        train(few_birds, out=tmp_path, resume=True, workers=0)
+
+
+def test_only_the_columns_of_a_history_are_written(few_birds, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    header = json.loads(read_metadata(whole / "last.state")["lmpnet"])
+    header["history"] = [{"=1+1": 1} | row for row in header["history"]]
+    header |= {"phase": "replica", "epoch": 1}
+    save_file(weights(whole / "last.state"), tmp_path / "run/last.state", metadata={"lmpnet": json.dumps(header)})
+    train(few_birds, out=tmp_path / "run", resume=True, workers=0)
+    assert list(history(tmp_path / "run")[0]) == list(history(whole)[0])
 
 
 def test_a_diverged_training_stops_with_advice(few_birds, tmp_path: Path):
