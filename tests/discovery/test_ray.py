@@ -7,7 +7,6 @@ import shutil
 import signal
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -395,10 +394,25 @@ def test_the_command(in_this_process, images, checkpoint, tmp_path):
     assert result.exit_code == 0 and (tmp_path / "all/keypoints.json").exists()
 
 
-def test_junk_folders_of_a_bucket_are_left_out_and_counted(bucket):
+class Told(Progress):
+    """Collects what is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def tell(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def test_what_is_left_out_of_a_bucket_is_counted(bucket):
     system = pytest.importorskip("s3fs").S3FileSystem()
-    for name in ("a.jpg", "@eaDir/a.jpg/SM.jpg", "@eaDir/b.jpg/SM.jpg", "sub/#recycle/c.jpg", "notes.txt"):
+    junk = ("@eaDir/a.jpg/SM.jpg", "@eaDir/b.jpg/SM.jpg", "sub/#recycle/c.jpg")
+    for name in ("a.jpg", *junk, "sub/photo", "photo.dat", ".hidden", ".git/b"):
         system.pipe(f"birds/junk/{name}", b"x")
-    junk = Counter()
-    assert [source.name for source in list_sources([Path(f"{bucket}/junk")], junk=junk)] == ["a.jpg"]
-    assert junk == {"@eaDir": 1, "#recycle": 1}
+    told = Told()
+    assert [source.name for source in list_sources([Path(f"{bucket}/junk")], progress=told)] == ["a.jpg"]
+    assert told.lines == [
+        "Left out: 2 folders with copies, thumbnails or deleted files (1 @eaDir, 1 #recycle).",
+        f"Left out: 2 files of {bucket}/junk without the extension of an image, such as .jpg or .png (for example "
+        "photo.dat).",
+    ]

@@ -6,7 +6,6 @@ to a second worker, because the first was killed, is written again under its own
 """
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import Any
 from lmpnet_cli import errors
 from lmpnet_cli.config import DiscoverConfig, Paths, as_paths, takes_options, url_of
 from lmpnet_cli.data.boxes import boxes_of
-from lmpnet_cli.data.listing import ListedImage, tell_of_junk
+from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.discovery.provenance import Manifest
 from lmpnet_cli.discovery.ray.resources import join, load_ray, place_workers
 from lmpnet_cli.discovery.ray.storage import THREADS, SourceImage, list_sources
@@ -80,9 +79,7 @@ def discover_on_ray(images: Paths, *, progress: Progress | None = None, **option
     ray = load_ray()
     started = time.perf_counter()
 
-    junk: Counter[str] = Counter()
-    sources = list_sources(config.images, config.follow_links, junk)
-    tell_of_junk(junk, progress)
+    sources = list_sources(config.images, config.follow_links, progress)
     if config.boxes is not None:
         names = [source.name for source in sources]
         boxes = boxes_of(names, config.boxes, config.min_confidence or 0, progress)

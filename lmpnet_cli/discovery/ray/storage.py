@@ -17,9 +17,10 @@ import fsspec
 
 from lmpnet_cli.config import url_of
 from lmpnet_cli.data.kinds import EXTENSIONS
-from lmpnet_cli.data.listing import GivenBox, ListedImage, is_junk, list_images
+from lmpnet_cli.data.listing import GivenBox, ListedImage, is_junk, list_images, tell_of_junk
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.io.storage import reason
+from lmpnet_cli.progress import Progress
 
 THREADS = 16  # images that are fetched at the same time
 ATTEMPTS = 3
@@ -34,28 +35,28 @@ class SourceImage(NamedTuple):
 
 
 def list_sources(
-    inputs: Sequence[Path], follow_links: bool = False, junk: Counter[str] | None = None
+    inputs: Sequence[Path], follow_links: bool = False, progress: Progress | None = None
 ) -> list[SourceImage]:
     """Return all images of local folders or of a remote one, sorted by name; names are those of `list_images`.
 
     Args:
-        junk: as for `list_images`.
+        progress: is told of what was left out.
 
     Raises:
         InputError: when there are none, a folder cannot be listed, a local image may not be read, or local and
             remote folders are mixed.
     """
-    junk = Counter() if junk is None else junk
+    progress = progress or Progress()
     urls = [url_of(path) for path in inputs]
     if not any(urls):
-        return _list_local(inputs, follow_links, junk)
+        return _list_local(inputs, follow_links, progress)
     if len(urls) > 1 or urls[0] is None:
         raise InputError("Pass one remote folder at a time, without local ones.")
-    return _list_remote(urls[0], junk)
+    return _list_remote(urls[0], progress)
 
 
-def _list_local(inputs: Sequence[Path], follow_links: bool, junk: Counter[str]) -> list[SourceImage]:
-    files = list_images(inputs, follow_links, junk=junk)
+def _list_local(inputs: Sequence[Path], follow_links: bool, progress: Progress) -> list[SourceImage]:
+    files = list_images(inputs, follow_links, progress=progress)
     refused = [file for file in files if file.refused]
     if refused:
         raise InputError(
@@ -66,7 +67,7 @@ def _list_local(inputs: Sequence[Path], follow_links: bool, junk: Counter[str]) 
     return [SourceImage(str(file.path.absolute()), file.name) for file in files]
 
 
-def _list_remote(url: str, junk: Counter[str]) -> list[SourceImage]:
+def _list_remote(url: str, progress: Progress) -> list[SourceImage]:
     """Return the images of a remote folder; their extensions decide, since each first byte would be a request."""
     try:
         system, root = fsspec.core.url_to_fs(url)
@@ -77,7 +78,7 @@ def _list_remote(url: str, junk: Counter[str]) -> list[SourceImage]:
         ) from error
 
     root = root.rstrip("/")
-    sources = []
+    sources, others = [], list[str]()
     junk_folders: set[tuple[str, str]] = set()  # what is above each, and its name
     for path in found:
         name = posixpath.basename(path) if path == root else path[len(root) + 1 :]
@@ -88,7 +89,15 @@ def _list_remote(url: str, junk: Counter[str]) -> list[SourceImage]:
             junk_folders.add((name.partition(inside_junk)[0], inside_junk))
         elif file.lower().endswith(EXTENSIONS) and not hidden:
             sources.append(SourceImage(path, name))
-    junk.update(folder for _, folder in junk_folders)
+        elif not hidden:
+            others.append(name)
+
+    tell_of_junk(Counter(folder for _, folder in sorted(junk_folders)), progress)
+    if others:
+        progress.tell(
+            f"Left out: {len(others)} files of {url} without the extension of an image, such as .jpg or .png (for "
+            f"example {min(others)})."
+        )
     if not sources:
         raise InputError(
             f"No images in {url} (searched by their extension, such as .jpg or .png). Pass another folder."
