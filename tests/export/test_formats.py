@@ -393,6 +393,20 @@ def test_data_yaml_says_which_keypoints_change_places_on_a_mirrored_image(method
     assert f"\nflip_idx: {flipped}\n" in (tmp_path / "set" / "data.yaml").read_text()
 
 
+@pytest.mark.parametrize("method", ["parts", "lmpnet"])
+def test_one_line_warns_of_sides_without_a_partner(method, found, tmp_path):
+    def rename(document):
+        document["categories"][0] |= {"keypoints": ["left wing", "right leg", "bright spot"]}
+        document["info"]["method"] = method
+
+    source, progress = _changed(found, tmp_path / "named.json", rename), Warnings()
+    convert(source, to="yolo-pose", out=tmp_path / "set", images=found.parent / "photos", progress=progress)
+    about_sides = [message for message in progress.messages if message.startswith("flip_idx: ")]
+    assert len(about_sides) == (method == "parts")
+    for message in about_sides:  # ranks have no side
+        assert "2 of 3 keypoints" in message and "'left wing'" in message and "\n" not in message
+
+
 def test_a_missing_image_is_an_error_that_names_it(found, tmp_path):
     few = tmp_path / "few"
     few.mkdir()

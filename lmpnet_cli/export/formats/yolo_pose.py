@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from lmpnet_cli.export.formats.document import Document
 from lmpnet_cli.export.formats.format import Destination, Format
 from lmpnet_cli.export.formats.image_files import write_images
-from lmpnet_cli.export.formats.left_right import flip_indices
+from lmpnet_cli.export.formats.left_right import flip_indices, sides_without_partner
 from lmpnet_cli.io.files import write_text
 from lmpnet_cli.keypoints import Keypoints
+from lmpnet_cli.progress import Progress
 
 Corner = NDArray[np.float64]
 
@@ -36,7 +37,7 @@ def write(document: Document, destination: Destination) -> list[Path]:
     write_images(out, images, destination.link_images, labels.values(), destination.progress)
     for objects in document.images:
         write_text(out / labels[objects[0].file_name], "".join(map(_label_line, objects)))
-    write_text(out / "data.yaml", _data_yaml(document))
+    write_text(out / "data.yaml", _data_yaml(document, _flip_idx(document, destination.progress)))
     return [out / "data.yaml", out / "labels", out / "images"]
 
 
@@ -91,16 +92,28 @@ def _box(result: Keypoints, size: Corner) -> tuple[Corner, Corner]:
     return low - margin, high + margin
 
 
-def _data_yaml(document: Document) -> str:
+def _flip_idx(document: Document, progress: Progress) -> list[int]:
+    """Return the `flip_idx` of the keypoints, and warn of names that have a side without a partner."""
+    if document.is_ranked:  # a rank has no side, whatever it is called
+        return list(range(len(document.names)))
+
+    flipped = flip_indices(document.names)
+    if alone := sides_without_partner(document.names, flipped):
+        progress.warn(
+            f"flip_idx: {len(alone)} of {len(flipped)} keypoints have a left or right side but no partner, for example "
+            f"{alone[0]!r:.60}. They keep their places when a training mirrors images."
+        )
+    return flipped
+
+
+def _data_yaml(document: Document, flipped: Sequence[int]) -> str:
     """Return the content of `data.yaml`. Without `flip_idx` Ultralytics would not mirror any image in a training."""
-    # a rank has no side, whatever it is called
-    flipped = list(range(len(document.names))) if document.is_ranked else flip_indices(document.names)
     names = ", ".join(map(_yaml_text, document.names))
     return (
         'path: ""  # empty: the folder of this file, wherever it is moved (a dot would be the current folder)\n'
         "train: images\nval: images\n"
         f"kpt_shape: [{len(document.names)}, 3]\n"
-        f"flip_idx: {flipped}\n"
+        f"flip_idx: {list(flipped)}\n"
         f"names:\n  0: {_yaml_text(document.category)}\n"
         f"kpt_names:\n  0: [{names}]\n"
     )
