@@ -200,6 +200,14 @@ def test_another_file_is_refused_by_name(text, tmp_path):
         read_keypoints(path)
 
 
+def test_two_images_of_one_id_are_refused_by_name(document, tmp_path):
+    document["images"][1]["id"] = 1
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(InputError, match=r"the images a b/Ä\.jpg and b\.jpg have the same id 1\)"):
+        read_keypoints(path)
+
+
 def test_a_missing_file_is_refused_by_name(tmp_path):
     with pytest.raises(InputError, match=r"Cannot read .*none\.json: No such file"):
         read_keypoints(tmp_path / "none.json")

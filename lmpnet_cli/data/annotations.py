@@ -17,7 +17,7 @@ from lmpnet_cli.data.datasets import cub_root, read_cub, read_table
 from lmpnet_cli.data.layouts import ImageFile, annotation_file, data_root, image_files
 from lmpnet_cli.data.listing import LEADS_OUT, GivenBox, Inside, ListedImage, bounds
 from lmpnet_cli.errors import DatasetError, InputError
-from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoCategory, CocoImage, Id
+from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoCategory, CocoImage, Id, refuse_shared_ids
 from lmpnet_cli.io.json_input import read_document
 
 MAX_POSITIONS = 50_000_000  # of landmarks, on all images together; CUB has 176,820
@@ -186,7 +186,7 @@ def _read_coco(path: Path, follow_links: bool, every_object: bool, given: Path |
         raise DatasetError(f"{path} {NO_COCO} (no category lists the names of its keypoints). {ADVICE}")
     annotated = [annotation for annotation in file.annotations if annotation.keypoints]
     _refuse_repetition(path, "keypoint", names)
-    _refuse_repetition(path, "image id", (image.id for image in file.images))
+    refuse_shared_ids(path, ((image.id, image.file_name) for image in file.images))
     _refuse_repetition(path, "file_name", (image.file_name for image in file.images))
     _refuse_repetition(path, "annotation id", (each.id for each in annotated if each.id is not None))
 

@@ -19,7 +19,7 @@ from lmpnet_cli.data.datasets import cub_root, read_table
 from lmpnet_cli.data.listing import GivenBox, ListedImage
 from lmpnet_cli.data.names import match_names
 from lmpnet_cli.errors import DatasetError, InputError
-from lmpnet_cli.io.coco_schema import Id, same_id
+from lmpnet_cli.io.coco_schema import Id, refuse_shared_ids, same_id
 from lmpnet_cli.io.json_input import read_document, read_text
 from lmpnet_cli.progress import Progress
 
@@ -59,7 +59,7 @@ def read_boxes(path: Path, names: Sequence[str], min_confidence: float) -> Boxes
 
     Raises:
         InputError: when the file cannot be read.
-        DatasetError: when it has no boxes in a known form, or none for any of these images.
+        DatasetError: when it has no boxes in a known form, gives one id to two images, or has no box for any of these.
     """
     entries = _read(path)
     match = match_names(list(dict.fromkeys(entry.name for entry in entries)), names, Counter())
@@ -139,6 +139,7 @@ def _read(path: Path) -> list[Entry]:
         return _of_annotations(document, {})
     if document.annotations is None:
         return _megadetector(document)
+    refuse_shared_ids(path, ((image.id, image.name) for image in document.images))
     return _of_annotations(document.annotations, {image.id: image.name for image in document.images})
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lmpnet_cli.data.names import match_names
 from lmpnet_cli.errors import DatasetError
-from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoImage, predicted_class
+from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoImage, predicted_class, refuse_shared_ids
 from lmpnet_cli.io.json_input import SchemaError, check, dict_in, read_document
 
 
@@ -83,11 +83,14 @@ def read_predictions(path: Path, listed: Sequence[tuple[str, str]], scored: Coll
 
     Raises:
         InputError: when the file cannot be read.
-        DatasetError: when it is not a COCO file, or has no keypoints for any of the images.
+        DatasetError: when it is not a COCO file, gives one id to two images, or has no keypoints for any of the images.
     """
     advice = "Pass the keypoints.json of `lmpnet discover`, a COCO annotation file, or a COCO result list."
     document = read_document(path, _DOCUMENT, "contains no COCO keypoints", advice)
     results_only = isinstance(document, list)
+    if not results_only:
+        refuse_shared_ids(path, ((image.id, image.file_name) for image in document.images))
+
     left_out: Counter[str] = Counter()
     entries = _result_entries(document, listed) if results_only else _file_entries(document, listed, left_out)
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from lmpnet_cli.data.names import match_names
 from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.export.formats import Document
-from lmpnet_cli.io.coco_schema import Id
+from lmpnet_cli.io.coco_schema import Id, refuse_shared_ids
 from lmpnet_cli.io.json_input import read_document
 from lmpnet_cli.progress import Progress
 
@@ -80,9 +80,7 @@ def _image_ids(truth: Path, names: Sequence[str], images: Sequence[_Image]) -> d
         if ids.setdefault(image.file_name, image.id) != image.id:
             twice.add(image.file_name)
 
-    repeated = [image_id for image_id, count in Counter(image.id for image in images).items() if count > 1]
-    if repeated:
-        raise DatasetError(f"{truth} gives the id {repeated[0]!r:.60} to several images. Each must be unique.")
+    refuse_shared_ids(truth, ((image.id, image.file_name) for image in images))
     match = match_names(names, list(ids), Counter())
     if ambiguous := twice.intersection(match.values()):
         raise DatasetError(f"{truth} lists {min(ambiguous)} twice, with different ids. Remove one of them.")

@@ -10,7 +10,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from lmpnet_cli.errors import InputError
-from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoImage, predicted_class
+from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoImage, predicted_class, shared_id
 from lmpnet_cli.io.json_input import SchemaError, check, dict_in, read_json
 from lmpnet_cli.keypoints import NO_OBJECT, Box, Keypoints, by_image
 
@@ -169,6 +169,9 @@ def parse_coco(document: Any) -> list[Keypoints]:
         SchemaError: when it is not such a document, or an annotation does not fit its image.
     """
     file = check(document, ResultFile)
+    if fault := shared_id((image.id, image.file_name) for image in file.images):
+        raise SchemaError(fault)
+
     images = {image.id: image for image in file.images}
     rank = {image_id: position for position, image_id in enumerate(images)}
     orphan = next((each for each in file.annotations if each.image_id not in images), None)

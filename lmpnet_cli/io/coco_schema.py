@@ -6,10 +6,13 @@ Only fields that are read are listed. Ids may be numbers or strings, since annot
 
 import math
 import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
+from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.io.json_input import SchemaError, check
 
 Id = int | float | str
@@ -26,6 +29,30 @@ def same_id(value: Id) -> Id:
         found = _WHOLE.fullmatch(value)
         return int(found[1]) if found else value
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def shared_id(images: Iterable[tuple[Id | None, str]]) -> str:
+    """Return which two images have the same id, as a sentence without its stop; empty where none have.
+
+    A keypoint of such an id could belong to either image. An image that is listed twice is only one.
+
+    Args:
+        images: id and file name of each; an image without an id has no annotations.
+    """
+    name_of: dict[Id, str] = {}
+    for image_id, name in images:
+        if image_id is None:
+            continue
+        first = name_of.setdefault(image_id, name)
+        if first != name:
+            return f"the images {first:.60} and {name:.60} have the same id {image_id!r:.40}"
+    return ""
+
+
+def refuse_shared_ids(path: Path, images: Iterable[tuple[Id | None, str]]) -> None:
+    """Raise `DatasetError` where two images of a file have the same id (see `shared_id`)."""
+    if fault := shared_id(images):
+        raise DatasetError(f"{path}: {fault}. Give each image an id of its own.")
 
 
 class CocoImage(Struct, kw_only=True):

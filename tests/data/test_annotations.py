@@ -155,7 +155,7 @@ def change(at, value):
         (change(["annotations", 0, "bbox"], [1, 2]), "not a COCO keypoint annotation file"),
         (change(["annotations", 0, "bbox"], list("abcd")), "not a COCO keypoint annotation file"),
         (change(["annotations"], []), "contains no annotations"),
-        (change(["images", 1, "id"], 7), "image id 7 occurs more than once"),
+        (change(["images", 1, "id"], 7), r"the images .*\.jpg and .*\.jpg have the same id 7\. Give each"),
         (change(["images", 1, "file_name"], "b.jpg"), "file_name b.jpg occurs more than once"),
         (change(["annotations", 1, "id"], 1), "annotation id 1 occurs more than once"),
         (change(["images", 0, "file_name"], "../b.jpg"), r"names .\.\./b\.jpg., which is located outside"),

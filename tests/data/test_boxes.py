@@ -109,6 +109,11 @@ def test_boxes_of_other_images_are_counted_and_named(tmp_path):
     [
         ("b.json", "{", "no boxes that lmpnet can read"),
         ("b.json", '{"images": 3}', "no boxes that lmpnet can read"),
+        (
+            "b.json",
+            '{"images": [{"id": 1, "file_name": "a/one.jpg"}, {"id": "1", "file_name": "b.jpg"}], "annotations": []}',
+            r"b\.json: the images a/one\.jpg and b\.jpg have the same id 1\. Give each image an id of its own",
+        ),
         ("b.csv", "file,x,y,width,height\n", "it has no column file_name"),
         ("b.csv", b"file_name,x,y,width,height\n\xff,1,2,3,4\n", "it is not Unicode text"),
     ],

@@ -134,6 +134,21 @@ def test_a_file_without_usable_keypoints_is_one_clear_error(tmp_path, content, m
         read(write(tmp_path / "p.json", content))
 
 
+@pytest.mark.parametrize("ids", [(10, 10), (10, "10.0")])
+def test_two_images_of_one_id_are_refused_by_name(tmp_path, ids):
+    """Its keypoints would all be credited to the last one."""
+    given = document("a.heron/x.jpg", "a.heron/y.jpg")
+    for image, image_id in zip(given["images"], ids, strict=True):
+        image["id"] = image_id
+    given["annotations"][1]["image_id"] = 10
+    with pytest.raises(
+        DatasetError, match=r"p\.json: the images a\.heron/x\.jpg and a\.heron/y\.jpg have the same id 10\."
+    ):
+        read(write(tmp_path / "p.json", given))
+    given["images"][1]["file_name"] = "a.heron/x.jpg"  # one image, listed twice
+    assert set(read(write(tmp_path / "p.json", given)).of) == {"a.heron/x.jpg"}
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match="Cannot read"):
         read(tmp_path / "none.json")

@@ -183,7 +183,7 @@ def test_ids_that_do_not_fit_are_shown(tmp_path):
 
 def test_two_spellings_of_one_id_are_a_repetition(tmp_path):
     path = write(tmp_path, "ann.json", "", ids=(1, "1.0"), of=(1, 1))
-    with pytest.raises(DatasetError, match="image id 1 occurs more than once"):
+    with pytest.raises(DatasetError, match=r"the images a\.jpg and b\.jpg have the same id 1"):
         read_annotations(path)
 
 

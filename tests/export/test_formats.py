@@ -586,6 +586,7 @@ def test_deeplabcut_has_room_for_one_animal(crowded, tmp_path):
     [
         (lambda d: d.pop("categories"), "is not a COCO keypoint"),
         (lambda d: d["images"].append(d["images"][0] | {"id": 99}), "lists an image twice"),
+        (lambda d: d["images"][1].update(id=1), r"x\.json: the images a, b\.jpg and b/ü ünd\.png have the same id 1"),
         (lambda d: d["categories"].append(d["categories"][0]), "Only one category"),
         (lambda d: d["categories"][0].update(keypoints=["a", "a", "b"]), "the same name"),
         (lambda d: d["categories"][0].update(keypoints=["a", "b"], skeleton=[]), "another number"),

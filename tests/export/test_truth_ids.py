@@ -115,6 +115,11 @@ def test_a_truth_file_of_other_images_is_one_error(found, tmp_path):
     write_json(truth, {"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "a.jpg"}]})
     with pytest.raises(DatasetError, match=r"lists a\.jpg twice, with different ids"):
         convert(found, to="coco-results", out=tmp_path / "x", ids_of=truth)
+    write_json(truth, {"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b/c.png"}]})
+    with pytest.raises(
+        DatasetError, match=r"truth\.json: the images a\.jpg and b/c\.png have the same id 1\. Give each"
+    ):
+        convert(found, to="coco-results", out=tmp_path / "x", ids_of=truth)
     write_json(truth, [])
     with pytest.raises(DatasetError, match=r"truth\.json is not a COCO annotation file .*scored against"):
         convert(found, to="coco-results", out=tmp_path / "x", ids_of=truth)

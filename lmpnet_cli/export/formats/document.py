@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.io.coco import ResultImage, parse_coco, to_coco
-from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoCategory, Id
+from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoCategory, Id, refuse_shared_ids
 from lmpnet_cli.io.json_input import SchemaError, check, dict_in
 from lmpnet_cli.io.json_input import read_document as read_schema
 from lmpnet_cli.keypoints import Keypoints, by_image, keypoint_names
@@ -90,6 +90,7 @@ def read_document(path: Path) -> Document:
     raw = read_schema(path, Any, NO_COCO, ADVICE)
     try:
         file = check(raw, _File)
+        refuse_shared_ids(path, ((image.id, image.file_name) for image in file.images))
         objects = parse_coco(raw)
         skeleton = tuple(check(file.categories[0].skeleton or [], list[tuple[int, int]]))
     except SchemaError as error:
