@@ -142,11 +142,17 @@ def test_images_of_a_project_stay_where_they_are(tmp_path):
     options = {"to": "dlc", "out": project, "images": project / "labeled-data"}
     convert(tmp_path / "found", labels="lmpnet", **options)
     new = {path.name for path in project.rglob("*") if path not in before}
-    assert new <= {"CollectedData_lmpnet.csv", "CollectedData_lmpnet.h5"}
+    assert new <= {"CollectedData_lmpnet.csv", "CollectedData_lmpnet.h5", ".exported-files.json"}
     assert {path: path.lstat().st_ino for path in before} == before and mine.read_text() == "set by hand"
     with pytest.raises(OutputError, match=r"already holds labeled-data/video1/CollectedData_Me\.csv"):
         convert(tmp_path / "found", labels="Me", **options)
     assert mine.read_text() == "set by hand"
+    with pytest.raises(OutputError, match=r"CollectedData_Me\.csv already exists, and no earlier export wrote it"):
+        convert(tmp_path / "found", labels="Me", overwrite=True, **options)
+    assert mine.read_text() == "set by hand"
+    mine.unlink()
+    convert(tmp_path / "found", labels="Me", **options)
+    mine.write_text("corrected by hand")
     convert(tmp_path / "found", labels="Me", overwrite=True, **options)
     assert mine.read_text().startswith("scorer,,,Me")
 
@@ -163,7 +169,8 @@ def test_a_second_export_leaves_the_labels_of_other_sets(found, tmp_path):
     convert(few, to="dlc", labels="Me", out=out, overwrite=True)
     assert (out / "labeled-data" / "video1" / "a.jpg").read_bytes() == b"pixels of video1/a.jpg"
     listed = json.loads((out / ".exported-files.json").read_text())["files"]
-    assert len(listed) == 4 and all(name.startswith("labeled-data/") for name in listed)
+    assert len([name for name in listed if not name.endswith((".csv", ".h5"))]) == 4
+    assert all(name.startswith("labeled-data/") for name in listed)
 
 
 def test_images_are_linked_on_request(found, tmp_path):

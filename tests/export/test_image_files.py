@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -130,7 +131,58 @@ def test_a_second_export_replaces_and_removes_what_the_first_one_made(found, pho
 
     convert(make_result(tmp_path / "one", photos, NAMES[:1]), to="yolo-pose", out=out, overwrite=True)
     assert not (out / "images" / "b").exists() and not (out / "labels" / "b").exists()
-    assert set(json.loads((out / LIST).read_text())["files"]) == {"images/a.jpg", "labels/a.txt"}
+    assert set(json.loads((out / LIST).read_text())["files"]) == {"data.yaml", "images/a.jpg", "labels/a.txt"}
+
+
+@pytest.mark.parametrize(
+    ("to", "name"),
+    [
+        ("yolo-pose", "data.yaml"),
+        ("yolo-pose", "labels/b/c.txt"),
+        ("fiftyone", "labels.json"),
+        ("cvat", "annotations.zip"),
+        ("cvat", "labels.json"),
+        ("label-studio", "tasks.json"),
+        ("label-studio", "labeling-config.xml"),
+    ],
+)
+def test_a_label_file_that_no_export_wrote_is_not_replaced(to, name, found, tmp_path):
+    out = tmp_path / "set"
+    mine = out / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("set by hand")
+    message = re.escape(f"{mine} already exists, and no earlier export wrote it. Move it, or choose another --out.")
+    with pytest.raises(OutputError, match=f"^{message}$"):
+        convert(found, to=to, out=out, overwrite=True)
+    assert content(out) == {name: b"set by hand"}  # nothing was written
+
+    mine.unlink()
+    convert(found, to=to, out=out, overwrite=True)
+    written = mine.read_bytes()
+    mine.write_text("changed")
+    convert(found, to=to, out=out, overwrite=True)
+    assert mine.read_bytes() == written
+
+
+def test_exports_of_several_formats_in_one_folder_leave_each_other_alone(found, photos, tmp_path):
+    """Tables of labels, too: they may have been corrected by hand."""
+    out = tmp_path / "set"
+    few = make_result(tmp_path / "few", photos, NAMES[:1])
+    convert(found, to="dlc", labels="Me", out=out)
+    labels = content(out / "labeled-data")
+    convert(found, to="fiftyone", out=out, overwrite=True)
+    for source in (found, few):
+        convert(source, to="yolo-pose", out=out, overwrite=True)
+        assert content(out / "labeled-data") == labels and set(content(out / "data")) == set(NAMES)
+    convert(few, to="fiftyone", out=out, overwrite=True)  # still knows its files
+    assert set(content(out / "data")) == set(NAMES[:1]) == set(content(out / "images"))
+
+
+def test_a_link_of_the_user_is_in_the_way_as_well(found, tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "data.yaml").symlink_to(tmp_path / "missing.yaml")
+    with pytest.raises(OutputError, match=r"data\.yaml already exists, and no earlier export wrote it"):
+        convert(found, to="yolo-pose", out=tmp_path / "set", overwrite=True)
 
 
 @pytest.mark.parametrize("to", WITH_IMAGES)
@@ -239,12 +291,12 @@ def test_a_list_from_elsewhere_removes_nothing_outside_the_export(photos, tmp_pa
 
 
 def test_a_kill_leaves_no_half_image(photos, tmp_path, monkeypatch):
-    images, out = make_photos(photos), tmp_path / "set"
+    images, out = {f"images/{name}": path for name, path in make_photos(photos).items()}, tmp_path / "set"
 
     def stop(source, target):
         Path(target).write_bytes(b"half")
         if Path(source).name == "c.png":
-            (out / "b" / ".lmpnet-1-2.png").write_bytes(b"half")  # what `kill -9` leaves
+            (out / "images" / "b" / ".lmpnet-1-2.png").write_bytes(b"half")  # what `kill -9` leaves
             raise KeyboardInterrupt
         return shutil.copyfile(source, target)
 
@@ -254,8 +306,8 @@ def test_a_kill_leaves_no_half_image(photos, tmp_path, monkeypatch):
     assert [path.name for path in out.rglob("*.*") if path.is_file() and path.name[0] != "."] == ["a.jpg"]
 
     monkeypatch.undo()
-    write_images(out, {"b/c.png": images["b/c.png"]})  # the killed run had listed a.jpg
-    assert set(images_in(out)) == {"b/c.png"}
+    write_images(out, {"images/b/c.png": images["images/b/c.png"]})  # the killed run had listed a.jpg
+    assert set(images_in(out)) == {"images/b/c.png"}
 
 
 def test_a_full_disk_is_one_clear_error(found, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from lmpnet_cli.drawing.colors import web_color
 from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.export.formats.document import Document, as_coco, for_xml
 from lmpnet_cli.export.formats.format import Destination, Format
+from lmpnet_cli.export.formats.image_files import claim_files
 from lmpnet_cli.io.files import write_atomically, write_json
 
 ANNOTATION_FILE = "annotations/person_keypoints_default.json"  # CVAT expects this name for any category
@@ -37,6 +38,7 @@ def write(document: Document, destination: Destination) -> list[Path]:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
             file.writestr(ANNOTATION_FILE, json.dumps(coco, allow_nan=False))
 
+    claim_files(destination.path, [archive.name, labels.name])
     write_atomically(archive, pack)
     write_json(labels, [_label(document)])
     return [archive, labels]

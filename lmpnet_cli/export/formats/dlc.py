@@ -42,7 +42,8 @@ def write_labels(document: Document, destination: Destination) -> list[Path]:
     check_one_animal(document)
     places = _places(document, destination)
     images = {place: destination.images[file_name] for file_name, place in places.items()}
-    write_images(destination.path, images, destination.link_images, progress=destination.progress, remove=False)
+    tables = label_files(document, destination)
+    write_images(destination.path, images, destination.link_images, tables, destination.progress, remove=False)
 
     sets: dict[str, list[Keypoints]] = {}
     for result in document.results:
@@ -56,7 +57,7 @@ def write_labels(document: Document, destination: Destination) -> list[Path]:
 
 
 def label_files(document: Document, destination: Destination) -> list[str]:
-    """Return the tables of labels that would be written, whose labels may have been set by hand."""
+    """Return the tables of labels that would be written; those of an earlier export may have been corrected by hand."""
     folders = {PurePosixPath(place).parent for place in _places(document, destination).values()}
     tables = sorted((folder / _table_name(destination)).as_posix() for folder in folders)
     return [f"{table.removesuffix('.csv')}{suffix}" for table in tables for suffix in (".csv", ".h5")]

@@ -17,7 +17,7 @@ def write(document: Document, destination: Destination) -> list[Path]:
     names = [objects[0].file_name for objects in document.images]
     images = {f"{data.name}/{name}": destination.images[name] for name in names}
 
-    write_images(destination.path, images, destination.link_images, progress=destination.progress)
+    write_images(destination.path, images, destination.link_images, [labels.name], destination.progress)
     write_json(labels, as_coco(document))
     return [labels, data]
 

@@ -1,4 +1,4 @@
-"""Put the images of an export beside its labels: copies, or symbolic links where the user asks for them.
+"""Claim the files of an export, and put its images beside its labels: copies, or symbolic links on request.
 
 Programs may write into the images that they read: Ultralytics, for example, repairs damaged JPEG files in place. With
 copies the originals stay as they are.
@@ -36,11 +36,26 @@ class _List(Struct):
     files: list[str]
 
 
+def claim_files(folder: Path, files: Collection[str]) -> None:
+    """List the files that an export is about to write, so that a later one may replace and remove them.
+
+    Args:
+        folder: of the export.
+        files: their paths relative to `folder`.
+
+    Raises:
+        OutputError: when one of them exists and no export made it, or the list cannot be written.
+    """
+    earlier = _read_list(folder)
+    _refuse_to_replace(folder, files, earlier)
+    _write_list(folder, earlier.union(files))
+
+
 def write_images(
     folder: Path,
     images: Mapping[str, Path],
     link: bool = False,
-    further_files: Iterable[str] = (),
+    further_files: Collection[str] = (),
     progress: Progress | None = None,
     remove: bool = True,
 ) -> None:
@@ -53,9 +68,9 @@ def write_images(
         folder: of the export.
         images: the original of each image, by its path relative to `folder`.
         link: make symbolic links in place of copies; copies all the same where the system allows no links.
-        further_files: other files of this export, such as labels, so that a later export can remove them.
+        further_files: other files that this export is about to write, such as labels.
         progress: receives the number of finished images.
-        remove: remove the files of an earlier export that do not belong to this one; else they stay.
+        remove: remove the files of an earlier export in the same format that do not belong to this one; else they stay.
 
     Raises:
         InputError: when an original cannot be read.
@@ -63,6 +78,7 @@ def write_images(
     """
     progress = progress or Progress()
     earlier = _read_list(folder)
+    _refuse_to_replace(folder, further_files, earlier)
     originals = _Originals(images.values())
     try:
         new = {
@@ -76,8 +92,10 @@ def write_images(
     # a run that is killed from here on leaves no file that is not in the list
     listed = {*new, *further_files}
     _write_list(folder, earlier | listed)
+    kept = earlier
     if remove:
-        _remove_outdated(folder, earlier, listed | set(images), originals)
+        kept = _of_other_formats(earlier, listed.union(images))
+        _remove_outdated(folder, earlier - kept, listed.union(images), originals)
     _remove_unfinished(folder, listed)
 
     progress.start("link images" if link else "copy images", len(images))
@@ -85,7 +103,13 @@ def write_images(
         if name in new:
             _place(image, folder / name, link)
         progress.advance(1)
-    _write_list(folder, listed if remove else earlier | listed)
+    _write_list(folder, kept | listed)
+
+
+def _of_other_formats(earlier: Collection[str], files: Iterable[str]) -> set[str]:
+    """Return the files of earlier exports that are not in a folder into which this export writes."""
+    folders = {name.split("/")[0] for name in files}
+    return {name for name in earlier if name.split("/")[0] not in folders}
 
 
 def _read_list(folder: Path) -> set[str]:
@@ -95,6 +119,15 @@ def _read_list(folder: Path) -> set[str]:
     except (OSError, SchemaError):
         return set()
     return {name for name in names if _stays_inside(folder, name)}
+
+
+def _refuse_to_replace(folder: Path, files: Iterable[str], earlier: Collection[str]) -> None:
+    """Raise `OutputError` where one of the files exists and no earlier export made it."""
+    for name in files:
+        if name not in earlier and os.path.lexists(folder / name):
+            raise OutputError(
+                f"{folder / name} already exists, and no earlier export wrote it. Move it, or choose another --out."
+            )
 
 
 def _stays_inside(folder: Path, name: str) -> bool:

@@ -13,6 +13,7 @@ from xml.sax.saxutils import quoteattr
 from lmpnet_cli.drawing.colors import web_color
 from lmpnet_cli.export.formats.document import Document, for_xml, mean_score
 from lmpnet_cli.export.formats.format import Destination, Format
+from lmpnet_cli.export.formats.image_files import claim_files
 from lmpnet_cli.io.files import write_json, write_text
 from lmpnet_cli.keypoints import Keypoints
 
@@ -25,6 +26,7 @@ def write(document: Document, destination: Destination) -> list[Path]:
     tasks, config = destination.path / "tasks.json", destination.path / "labeling-config.xml"
     prefix = _image_prefix(destination)
     document = for_xml(document)
+    claim_files(destination.path, [tasks.name, config.name])
     write_json(tasks, [_task(document, number, objects, prefix) for number, objects in enumerate(document.images, 1)])
     write_text(config, _config(document))
     return [tasks, config]

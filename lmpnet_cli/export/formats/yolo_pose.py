@@ -34,7 +34,7 @@ def write(document: Document, destination: Destination) -> list[Path]:
     labels = {file_name: f"labels/{_label_name(PurePosixPath(name))}" for file_name, name in names.items()}
 
     # a training reads every image and label in the folders, so those of an earlier export must go
-    write_images(out, images, destination.link_images, labels.values(), destination.progress)
+    write_images(out, images, destination.link_images, ["data.yaml", *labels.values()], destination.progress)
     for objects in document.images:
         write_text(out / labels[objects[0].file_name], "".join(map(_label_line, objects)))
     write_text(out / "data.yaml", _data_yaml(document, _flip_idx(document, destination.progress)))
