@@ -11,6 +11,7 @@ FormatName = Literal["coco-results", "csv", "dlc", "label-studio", "cvat", "fift
 FORMATS: tuple[str, ...] = get_args(FormatName)
 OF_FILES = ("label-studio", "fiftyone", "yolo-pose")  # formats that refer to image files
 WITH_IMAGES = ("fiftyone", "yolo-pose")  # formats that contain the images
+ONE_OBJECT = ("dlc",)  # formats that have room for one object per image
 
 
 class ResultsConfig(LinksOption, OutputConfig):

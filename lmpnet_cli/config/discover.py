@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from lmpnet_cli.config.convert import OF_FILES, WITH_IMAGES, ExportedImagesOption, FormatName
+from lmpnet_cli.config.convert import OF_FILES, ONE_OBJECT, WITH_IMAGES, ExportedImagesOption, FormatName
 from lmpnet_cli.config.lmpnet import ReadingConfig, erasing_distance
 from lmpnet_cli.config.method import KeypointConfig
 from lmpnet_cli.config.options import INPUT, OUTPUT, RAY, REQUIRED, RUN, argument, option, options_of, url_of
@@ -120,6 +120,7 @@ class DiscoverConfig(ExportedImagesOption, ReportOption, KeypointConfig):
                 f"--link-images needs an export that contains images: --export {' or --export '.join(WITH_IMAGES)}."
             )
 
+        self.check_room(self.objects, self.max_objects)
         _ = self.shard_numbers  # checks its form
         if self.video is not None:
             self._check_video(self.video)
@@ -132,6 +133,16 @@ class DiscoverConfig(ExportedImagesOption, ReportOption, KeypointConfig):
             self._check_ray()
         elif url := next(filter(None, map(url_of, self.images)), None):
             raise OptionError(f"{url} is not a local path: only --backend ray reads remote folders.")
+
+    def check_room(self, objects: str | None, max_objects: int | None) -> None:
+        """Raise `OptionError` where several objects of an image are looked for, and an export has room for only one."""
+        crowded = [name for name in self.export if name in ONE_OBJECT]
+        if crowded and objects == "all" and max_objects != 1:
+            looked_for = "--boxes" if self.boxes else "--objects all"
+            raise OptionError(
+                f"--export {crowded[0]} has room for one object per image, and {looked_for} looks for several. Add "
+                f"--objects one, or remove --export {crowded[0]}."
+            )
 
     def _may_be_remote(self) -> bool:
         return self.backend == "ray"

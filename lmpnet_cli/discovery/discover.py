@@ -129,6 +129,8 @@ def _discover(
         files = with_boxes(files, config.boxes, config.min_confidence or 0, progress)
 
     predictor = open_predictor(config, model)
+    found_by = predictor.options()
+    config.check_room(found_by.get("objects"), found_by.get("max_objects"))  # an ONNX model decides them itself
     shard: Shard | None = None
     if config.shard_numbers:
         files, shard = take_shard(files, config.shard_numbers, settings(predictor, config))

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from lmpnet_cli.cli import app
 from lmpnet_cli.config import CONVERT_FORMATS, DiscoverConfig
-from lmpnet_cli.config.convert import WITH_IMAGES
+from lmpnet_cli.config.convert import ONE_OBJECT, WITH_IMAGES
 from lmpnet_cli.errors import DatasetError, InputError, OptionError, OutputError
 from lmpnet_cli.export import formats
 from lmpnet_cli.export.convert import convert
@@ -579,6 +579,40 @@ def test_every_object_of_an_image_is_written(crowded, found, tmp_path):
 def test_deeplabcut_has_room_for_one_animal(crowded, tmp_path):
     with pytest.raises(DatasetError, match=r"has 2 objects, but this table of DeepLabCut .* --objects one"):
         FORMATS["dlc"].write(read_document(crowded), Destination(tmp_path / "x.csv"))
+
+
+@pytest.mark.parametrize(
+    ("given", "looks"), [({"objects": "all"}, "--objects all"), ({"boxes": Path("boxes.json")}, "--boxes")]
+)
+def test_options_that_find_several_objects_and_a_format_for_one_are_refused_before_any_work(given, looks, tmp_path):
+    given = {"images": ("none",), "out": tmp_path / "out", "method": "parts"} | given
+    for export in CONVERT_FORMATS:
+        if export in ONE_OBJECT:
+            with pytest.raises(
+                OptionError, match=f"^--export {export} has room for one object per image, and {looks} "
+            ):
+                DiscoverConfig(**given, export=("csv", export))
+            DiscoverConfig(**given | {"objects": "one"}, export=export)
+            DiscoverConfig(**given | {"objects": "all"}, max_objects=1, export=export)
+        else:
+            DiscoverConfig(**given, export=export)
+
+
+def test_the_command_refuses_them_as_wrong_usage(tmp_path):
+    command = ["discover", str(tmp_path), "--objects", "all", "--export", "dlc", "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2 and "--export dlc has room for one object" in " ".join(result.stderr.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_formats_for_one_object_refuse_a_crowded_image(crowded, found, tmp_path):
+    refused = set()
+    for to in CONVERT_FORMATS:
+        try:
+            convert(crowded, to=to, out=tmp_path / to, images=found.parent / "photos")
+        except DatasetError as error:
+            refused |= {to} if "room for one animal" in str(error) else set()
+    assert refused == set(ONE_OBJECT)
 
 
 @pytest.mark.parametrize(

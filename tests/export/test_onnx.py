@@ -68,6 +68,9 @@ def test_the_first_look_is_a_file_beside_the_model(exported, named, birds, tmp_p
 
     both = export_onnx(tmp_path / "all.onnx", checkpoint=named, method="parts", objects="all", max_objects=3)
     assert both.files[1] == tmp_path / "all.first-look.onnx"
+    with pytest.raises(OptionError, match="--export dlc has room for one object per image"):  # before any work
+        discover(birds / "images", checkpoint=both.path, out=tmp_path / "out", export="dlc", **OPTIONS)
+    assert not (tmp_path / "out").exists()
     expected = discover(birds / "images", checkpoint=named, method="parts", objects="all", max_objects=3, **OPTIONS)
     found = discover(birds / "images", checkpoint=tmp_path / "all.onnx", **OPTIONS)
     assert [each.window for each in found.keypoints] == [each.window for each in expected.keypoints]
