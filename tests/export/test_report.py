@@ -246,6 +246,26 @@ def test_gallery_pages_sorts_filters_and_toggles(gallery_page, visit):
     assert re.fullmatch(r"(beak|<b>tail</b>): score [01]\.\d\d, x [0-9.]+, y [0-9.]+", tip)
 
 
+def test_the_windows_of_objects_can_be_hidden(tmp_path, gallery_page, visit):
+    windows = ((10.0, 5.0, 30.0, 20.0), (0.0, 0.0, 60.0, 40.0))  # the second one is the whole image
+    xy, scores = np.full((1, 2), 20.0), np.ones(1)
+    results = [Keypoints(f"{i}.png", 60, 40, xy, scores, window=window) for i, window in enumerate(windows)]
+    for result in results:
+        Image.new("RGB", (60, 40)).save(tmp_path / result.file_name)
+    write_json(tmp_path / "keypoints.json", to_coco(results, {"method": "parts", "objects": "one"}, ["beak"]))
+    page = visit(report(tmp_path, images=tmp_path).path)
+    first, second = page.locator("#cards .card").all()
+    assert second.locator(".window").count() == 0
+    drawn = first.locator(".window").first
+    assert [float(drawn.get_attribute(key)) for key in ("x", "y", "width", "height")] == list(windows[0])
+    page.get_by_role("button", name="Windows").click()
+    assert page.locator(".window").count() == 0
+    page.locator("h1").click()
+    page.keyboard.press("w")
+    assert page.locator(".window").count() == 2  # a dark and a light line
+    assert visit(gallery_page).get_by_role("button", name="Windows").count() == 0
+
+
 def test_many_keypoints_are_dots_without_numbers(tmp_path, visit):
     xy = np.random.default_rng(1).uniform(0, 39, (60, 2))
     results = [Keypoints(f"{count}.png", 60, 40, xy[:count], np.linspace(1, 0.5, count)) for count in (60, 20)]

@@ -5,7 +5,7 @@ from typing import Any
 
 from lmpnet_cli.drawing.colors import web_color
 from lmpnet_cli.export.formats.document import Document, mean_score
-from lmpnet_cli.keypoints import Keypoints
+from lmpnet_cli.keypoints import NO_OBJECT, Keypoints
 
 
 def thumbnail_id(position: int) -> str:
@@ -45,9 +45,17 @@ def _image_data(result: Keypoints, image_id: str, classes: bool) -> dict[str, An
         "label": result.class_name if classes else None,
         "probability": result.class_score if classes else None,
         "points": points,
+        "window": _window(result),
         "found": int(result.found.sum()),
         "score": round(mean_score(result), 4) if result.found.any() else None,
     }
+
+
+def _window(result: Keypoints) -> list[float] | None:
+    """Return the window of the object; None where there is none, or it is the whole image."""
+    if result.window in (None, NO_OBJECT, (0, 0, result.width, result.height)):
+        return None
+    return [round(each, 2) for each in result.window or ()]
 
 
 def gallery_facts(document: Document, skipped: int) -> list[str]:

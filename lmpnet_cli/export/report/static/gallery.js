@@ -3,6 +3,7 @@
 if (DATA.gallery) {
   const { names, colors, images } = DATA.gallery;
   const shown = names.map(() => true);
+  let windows = true; // whether the windows of the objects are drawn
   let filtered = images; // the images that pass the filters, sorted
   let viewerImages = []; // the images that the viewer goes through
   let viewerIndex = 0; // index of the image that it shows
@@ -20,6 +21,12 @@ if (DATA.gallery) {
     const href = imageUrl(image.id);
     const svg = element("svg", { viewBox: `0 0 ${image.width} ${image.height}`, role: "img", "aria-label": image.file });
     if (href) svg.append(element("image", { href, width: image.width, height: image.height, preserveAspectRatio: "none" }));
+    if (windows && image.window) {
+      const [x, y, width, height] = image.window;
+      for (const [stroke, share] of [["#000", 0.25], ["#fff", 0.12]]) {
+        svg.append(element("rect", { class: "window", x, y, width, height, fill: "none", stroke, "stroke-width": radius * share }));
+      }
+    }
     for (let index = names.length - 1; index >= 0; index--) {
       if (!image.points[index] || !shown[index]) continue;
       const [x, y] = image.points[index];
@@ -110,6 +117,16 @@ if (DATA.gallery) {
   const toggle = (index) => {
     shown[index] = !shown[index];
     byId("legend").children[index].setAttribute("aria-pressed", shown[index]);
+    redraw();
+  };
+
+  const toggleWindows = () => {
+    windows = !windows;
+    byId("windows").setAttribute("aria-pressed", windows);
+    redraw();
+  };
+
+  const redraw = () => {
     if (current === "gallery") cards();
     if (byId("viewer").open) view(viewerIndex);
   };
@@ -129,6 +146,8 @@ if (DATA.gallery) {
       ),
     ),
   );
+  byId("windows").hidden = !images.some((image) => image.window);
+  byId("windows").addEventListener("click", toggleWindows);
   const counts = new Map();
   for (const image of images) if (image.label !== null) counts.set(image.label, (counts.get(image.label) || 0) + 1);
   byId("class").append(
@@ -202,6 +221,7 @@ if (DATA.gallery) {
     if (byId("viewer").open && event.key === "ArrowRight") view(viewerIndex + 1);
     else if (byId("viewer").open && event.key === "ArrowLeft") view(viewerIndex - 1);
     else if (/^[1-9]$/.test(event.key) && names.length >= Number(event.key)) toggle(Number(event.key) - 1);
+    else if (event.key === "w" && !byId("windows").hidden) toggleWindows();
   };
   keys.keypoints = (event) => {
     if (byId("viewer").open) keys.gallery(event);
