@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from PIL import Image, ImageFile, ImageOps
 
 from lmpnet_cli.config import MAX_PIXELS
 from lmpnet_cli.data.grey import brightest, grey_to_rgb, is_deep, white_of, zero_is_white
-from lmpnet_cli.data.incomplete import NOTE, complete, ends_early
+from lmpnet_cli.data.incomplete import NOTE, ZEROS, ends_early, ends_grey, is_jpeg, remaining
 from lmpnet_cli.data.kinds import HEIC, RAW, START, TIFF, Kind, kind_called, kind_of
 from lmpnet_cli.data.listing import UnreadableImage
 
@@ -79,12 +79,24 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS, at_least: int | None = 
         UnreadableImage: with the reason.
     """
     with _open(path, max_pixels) as image:
-        try:
+        if not is_jpeg(image):
             return _decode(image, at_least, path)
+
+        zeros = _check_scans(image)
+        try:
+            decoded = _decode(image, at_least)
+            runs_out = ends_grey(image)
         except OSError as error:
-            if not ends_early(image, error):
+            if not ends_early(error):
                 raise
-        decoded = _decode(complete(path.read_bytes(), at_least), at_least)
+            decoded, runs_out = None, True
+        if decoded and not (zeros or runs_out or "progressive" in image.info):
+            return decoded
+
+        rest, share = remaining(path.read_bytes(), at_least, runs_out)
+        if decoded and share == 1:
+            return decoded
+        decoded = _decode(rest, at_least)
         return replace(decoded, notes=(*decoded.notes, NOTE))
 
 
@@ -130,8 +142,6 @@ def _open(path: Path, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
             image = _identify(file, path)
             if image.width * image.height > max_pixels:
                 raise UnreadableImage(f"{image.width} x {image.height} pixels, more than --max-pixels {max_pixels}")
-            if image.format in ("JPEG", "MPO"):
-                _check_scans(file)
             yield image
     except UnreadableImage:
         raise
@@ -196,18 +206,20 @@ def _open_heif(file: IO[bytes], _: str) -> ImageFile.ImageFile:
     return opened
 
 
-def _check_scans(file: IO[bytes]) -> None:
-    """Refuse a JPEG file of very many scans."""
-    position = file.tell()
-    file.seek(0)
-    scans, last = 0, b""
+def _check_scans(image: ImageFile.ImageFile) -> bool:
+    """Refuse a JPEG file of very many scans, and return whether there are many zeros among its pixels."""
+    file = cast(IO[bytes], image.fp)
+    position = file.tell()  # behind the header, which may contain thumbnails and zeros
+    scans, zeros, last = 1, False, b""
     while block := file.read(_BLOCK_BYTES):
-        scans += (last + block).count(b"\xff\xda")  # does not occur in the data of a scan
-        last = block[-1:]
+        scans += (last[-1:] + block).count(b"\xff\xda")  # does not occur in the data of a scan
+        zeros = zeros or ZEROS in last + block
+        last = block[1 - len(ZEROS) :]
     file.seek(position)
 
     if scans > MAX_SCANS:
         raise UnreadableImage(f"a JPEG file of {scans} scans, which would take very long")
+    return zeros
 
 
 def _orientation(image: Image.Image) -> int:

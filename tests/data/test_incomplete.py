@@ -22,11 +22,13 @@ KINDS = {
     "rotated": {"exif": b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"},
     "grey": {},
 }
+MODES = {"grey": "L", "cmyk": "CMYK"}
 
 
 def jpeg(kind: str) -> bytes:
     buffer = io.BytesIO()
-    (PHOTOGRAPH.convert("L") if kind == "grey" else PHOTOGRAPH).save(buffer, "JPEG", quality=90, **KINDS[kind])
+    options = {"optimize": True} if kind == "optimized" else KINDS.get(kind, {})
+    PHOTOGRAPH.convert(MODES.get(kind, "RGB")).save(buffer, "JPEG", quality=90, **options)
     return buffer.getvalue()
 
 
@@ -64,6 +66,77 @@ def test_only_files_with_nearly_all_rows_are_read(tmp_path, kind):
 
 def test_bytes_behind_the_end_do_no_harm(tmp_path):
     (tmp_path / "a.jpg").write_bytes(jpeg("baseline") + bytes(64))
+    assert read_image(tmp_path / "a.jpg").notes == ()
+
+
+END = b"\xff\xd9"
+
+
+def damaged(kind: str, how: str, share: float) -> bytes:
+    """Return a JPEG file whose pixels end early without an error of the decoder."""
+    data = jpeg(kind)
+    start = data.index(b"\xff\xda")
+    cut = start + int(share * (len(data) - start))
+    return {
+        "end marker": data[:cut] + END,
+        "zeros at the end": data[:cut] + bytes(len(data) - cut),
+        "zeros and end marker": data[:cut] + bytes(len(data) - cut - 2) + END,
+        "zeros in the middle": data[: cut - 4096] + bytes(4096) + data[cut:],
+    }[how]
+
+
+HOWS = ("end marker", "zeros at the end", "zeros and end marker", "zeros in the middle")
+
+
+@pytest.mark.parametrize("at_least", [None, 100])
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("kind", [*KINDS, "cmyk", "optimized"])
+def test_data_that_run_out_before_the_end_of_the_file_are_noticed(tmp_path, kind, how, at_least):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(damaged(kind, how, 0.5))
+    what = "the file ends early" if how == "end marker" else "the file contains zeros in place of data"
+    with pytest.raises(UnreadableImage, match=rf"{what}: only \d+% of its rows are there"):
+        read_image(path, at_least=at_least)
+
+
+@pytest.mark.parametrize("how", HOWS[:3])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "progressive"])
+def test_nearly_all_rows_are_read_with_a_note(tmp_path, kind, how):
+    (tmp_path / "a.jpg").write_bytes(damaged(kind, how, 0.97))
+    (tmp_path / "whole.jpg").write_bytes(jpeg(kind))
+    decoded, whole = read_image(tmp_path / "a.jpg"), read_image(tmp_path / "whole.jpg")
+    assert decoded.notes == (NOTE,)
+    assert (decoded.rgb == whole.rgb).all(axis=2).mean() > LEAST
+
+
+def drawing(colour: object) -> Image.Image:
+    image = Image.new("RGB", (2000, 2400), colour)
+    image.paste(PHOTOGRAPH, (0, 0))
+    return image
+
+
+@pytest.mark.parametrize("at_least", [None, 100])
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}, {"restart_marker_rows": 9}])
+@pytest.mark.parametrize("colour", ["white", "black", (128, 128, 128), (90, 30, 200)])
+@pytest.mark.parametrize("make", [drawing, lambda colour: Image.new("RGB", (2001, 2401), colour)])
+def test_areas_of_one_colour_are_whole(tmp_path, make, colour, options, at_least):
+    """Optimized files store them as thousands of zeros, and grey ones look like missing rows."""
+    make(colour).save(tmp_path / "a.jpg", **options)
+    decoded = read_image(tmp_path / "a.jpg", at_least=at_least)
+    assert decoded.notes == ()
+    if at_least is None:
+        with Image.open(tmp_path / "a.jpg") as image:
+            np.testing.assert_array_equal(decoded.rgb, np.asarray(image))
+
+
+def test_zeros_before_the_end_marker_are_padding(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(jpeg("baseline")[:-2] + bytes(3000) + END)
+    assert read_image(tmp_path / "a.jpg").notes == ()
+
+
+def test_a_progressive_file_without_its_last_scans_is_whole_but_coarse(tmp_path):
+    data = jpeg("progressive")
+    (tmp_path / "a.jpg").write_bytes(data[: data.rindex(b"\xff\xda")] + END)
     assert read_image(tmp_path / "a.jpg").notes == ()
 
 
