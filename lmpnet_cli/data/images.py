@@ -34,6 +34,7 @@ _BESIDE = 8  # images beside one whose range of grey is unknown that are read to
 _DIM = 64  # of 255; 16-bit colour below it is likely to have fewer bits, of which Pillow has dropped the lowest
 _MAX_PAGES = 1000  # pages that are counted, at most
 _DNG_VERSION, _SUBFILE_TYPE = 50706, 254  # tags of TIFF files
+_COPY_OR_MASK = 5  # bits of the latter
 _UPRIGHT = 1  # EXIF orientation of an image that is stored upright; 2 to 8 are rotated or mirrored
 _SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 _ORIENTATION_TAG = 0x0112
@@ -287,13 +288,13 @@ def _pages_note(image: Image.Image) -> str:
 
 
 def _pages(image: Image.Image) -> int:
-    """Return the number of pages of a decoded TIFF file, without smaller copies of other pages."""
+    """Return the number of pages of a decoded TIFF file, without smaller copies and masks of other pages."""
     pages = 0
     try:
         for number in range(_MAX_PAGES):
             image.seek(number)
             tags: Any = getattr(image, "tag_v2", {})
-            pages += not (int(tags.get(_SUBFILE_TYPE, 0)) & 1)
+            pages += not (int(tags.get(_SUBFILE_TYPE, 0)) & _COPY_OR_MASK)
     except Exception:  # the end of the file, or a damaged page that is not read
         return pages
     return pages

@@ -154,9 +154,10 @@ def test_pages_and_frames_that_are_not_read_are_named(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif").rgb, np.asarray(pages[0]))
 
 
-def test_smaller_copies_of_a_page_are_no_pages(tmp_path):
+@pytest.mark.parametrize("kind", [1, 4])
+def test_smaller_copies_and_masks_of_a_page_are_no_pages(tmp_path, kind):
     small = PHOTOGRAPH.resize((64, 64))
-    small.encoderinfo = {"tiffinfo": {254: 1}}
+    small.encoderinfo = {"tiffinfo": {254: kind}}
     PHOTOGRAPH.save(tmp_path / "a.tif", save_all=True, append_images=[small])
     assert read_image(tmp_path / "a.tif").notes == ()
 
