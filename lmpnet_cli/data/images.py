@@ -1,7 +1,8 @@
 """Decode image files safely, whoever made them, and turn them into network input.
 
 Whatever is wrong with an image, `read_image` raises one `UnreadableImage` with the reason, and callers skip the image
-with a warning. The number of pixels bounds the cost of an image: at most `BYTES_PER_PIXEL` of memory for each.
+with a warning. The number of pixels bounds the cost of an image: at most `BYTES_PER_PIXEL` of memory for each (TIFF
+files that OpenCV reads may take more for each, but not for the whole image).
 """
 
 import os
@@ -9,7 +10,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -18,10 +19,19 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
 from lmpnet_cli.config import MAX_PIXELS
-from lmpnet_cli.data.grey import brightest, grey_to_rgb, is_deep, white_of, zero_is_white
+from lmpnet_cli.data.grey import (
+    Values,
+    brightest,
+    range_of,
+    stated_white,
+    to_bytes,
+    values_of,
+    zero_is_white,
+)
 from lmpnet_cli.data.incomplete import NOTE, ZEROS, ends_early, ends_grey, is_jpeg, remaining
 from lmpnet_cli.data.kinds import HEIC, RAW, START, TIFF, Kind, kind_called, kind_of
 from lmpnet_cli.data.listing import UnreadableImage
+from lmpnet_cli.data.tiff import Tiff
 
 Rgb = NDArray[np.uint8]  # (h, w, 3) pixels
 
@@ -143,6 +153,11 @@ def _open(path: Path, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
             image = _identify(file, path)
             if image.width * image.height > max_pixels:
                 raise UnreadableImage(f"{image.width} x {image.height} pixels, more than --max-pixels {max_pixels}")
+            if isinstance(image, Tiff) and image.memory > BYTES_PER_PIXEL * max_pixels:
+                raise UnreadableImage(
+                    f"{image.width} x {image.height} pixels of {image.layout.bits * image.layout.samples} bits, which "
+                    f"take more memory than --max-pixels {max_pixels} allows"
+                )
             yield image
     except UnreadableImage:
         raise
@@ -172,9 +187,12 @@ def _identify(file: IO[bytes], path: Path) -> ImageFile.ImageFile:
     if not kind.decoder:
         raise UnreadableImage(f"a file of the kind {kind.name}, which lmpnet does not read: {kind.advice}")
 
-    image = _decoder(kind)(file, str(path))
-    if kind == TIFF and _DNG_VERSION in getattr(image, "tag_v2", ()):
+    if kind != TIFF:
+        return _decoder(kind)(file, str(path))
+    image = Tiff(file, str(path))
+    if _DNG_VERSION in image.tag_v2:
         raise UnreadableImage(f"a file of the kind {RAW.name}, which lmpnet does not read: {RAW.advice}")
+    image.check()
     return image
 
 
@@ -244,24 +262,36 @@ def _decode(image: Image.Image, at_least: int | None, path: Path | None = None) 
     deep_colour = image.mode.startswith("RGB") and any(";16" in str(tile) for tile in getattr(image, "tile", ()))
     width, height = _upright_size(image)
     rotated = _orientation(image) in range(2, 9)
-    white, note = white_of(image, lambda: _brightest_beside(path)) if is_deep(image) else (0.0, "")
 
-    inverted = zero_is_white(image)
+    pixels, note = image, ""
+    values = values_of(image)
+    if values is not None:
+        pixels, note = _with_8_bits(image, values, path)
+        if rotated:
+            pixels.info["exif"] = image.getexif().tobytes()
 
-    pixels = image
     if at_least:
         image.draft("RGB", (at_least, at_least))
-        pixels = _reduced(image, at_least)
+        pixels = _reduced(pixels, at_least)
     if rotated:
         pixels = ImageOps.exif_transpose(pixels)
-    rgb = np.ascontiguousarray(grey_to_rgb(pixels, white, inverted) if is_deep(pixels) else _to_rgb(pixels))
+    rgb = np.ascontiguousarray(_to_rgb(pixels))
     if deep_colour and rgb.max(initial=0) < _DIM:
         note = "16-bit colour of which only small values are used, so the image is dark; save it with 8 bits"
     return DecodedImage(rgb, width, height, tuple(filter(None, (note, _pages_note(image)))))
 
 
+def _with_8_bits(image: Image.Image, values: Values, path: Path | None) -> tuple[Image.Image, str]:
+    """Return an image whose values have more than 8 bits as one of 8, with a note where its range is a guess."""
+    tags = getattr(image, "tag_v2", {})
+    beside = partial(_brightest_beside, path)
+    black, white, note = range_of(values, stated_white(tags), beside)
+    pixels = to_bytes(values, black, white)
+    return Image.fromarray(255 - pixels if zero_is_white(tags) else pixels), note
+
+
 def _brightest_beside(path: Path | None) -> float:
-    """Return the largest grey value in some images of the same folder and suffix."""
+    """Return the largest value in some images of the same folder and suffix."""
     return 0.0 if path is None else _brightest_in(path.parent, path.suffix)
 
 
@@ -273,9 +303,10 @@ def _brightest_in(folder: Path, suffix: str) -> float:
     for index in evenly(len(names), _BESIDE) if names else ():
         try:
             with _open(folder / names[index], MAX_PIXELS) as image:
-                largest = max(largest, brightest(image) if is_deep(image) else 0.0)
+                values = values_of(image)
         except UnreadableImage:
             continue
+        largest = max(largest, 0.0 if values is None else brightest(values))
     return largest
 
 
@@ -303,8 +334,8 @@ def _pages(image: Image.Image) -> int:
 def _reduced(image: Image.Image, at_least: int) -> Image.Image:
     """Divide both sides by the whole number that leaves the shorter one `at_least` pixels.
 
-    `ImageOps.contain` and `Image.thumbnail` cannot do this: they need the final size, cannot reduce 16-bit and paletted
-    images, and do not limit the longer side.
+    `ImageOps.contain` and `Image.thumbnail` cannot do this: they need the final size, cannot reduce paletted images,
+    and do not limit the longer side.
     """
     factor = max(1, min(image.size) // at_least)
     longest = max(factor, max(image.size) // (_MAX_ASPECT * at_least))
@@ -314,8 +345,6 @@ def _reduced(image: Image.Image, at_least: int) -> Image.Image:
 
     if image.mode in ("1", "P", "PA"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    elif image.mode.startswith("I;16"):
-        image = image.convert("I")
     return image.reduce(factors)
 
 

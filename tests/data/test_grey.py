@@ -1,5 +1,6 @@
-"""Grey of more than 8 bits looks like the same picture of 8 bits, and a dark one stays dark."""
+"""Pixels of more than 8 bits look like the same picture of 8 bits, and a dark one stays dark."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -92,7 +93,7 @@ def test_measured_quantities_are_read_relative_to_their_largest_value(tmp_path):
     Image.fromarray(np.float32(RAMP) / 100 + 0.001).save(tmp_path / "a.tif")
     decoded = read_image(tmp_path / "a.tif")
     np.testing.assert_allclose(decoded.rgb[..., 0], RAMP, atol=1)
-    assert decoded.notes == ("floating-point grey, read relative to its brightest pixel",)
+    assert decoded.notes == ("floating-point grey, read relative to its brightest pixels",)
     Image.fromarray((RAMP * 1000).astype(np.int32)).save(tmp_path / "b.tif")
     decoded = read_image(tmp_path / "b.tif")
     np.testing.assert_allclose(decoded.rgb[..., 0], RAMP, atol=1)
@@ -100,9 +101,17 @@ def test_measured_quantities_are_read_relative_to_their_largest_value(tmp_path):
 
 
 def test_dim_16_bit_colour_is_pointed_out(tmp_path):
-    cv2 = pytest.importorskip("cv2")
     colour = np.random.default_rng(0).integers(0, 4096, (20, 20, 3)).astype(np.uint16)
     cv2.imwrite(str(tmp_path / "dim.png"), colour)
     cv2.imwrite(str(tmp_path / "full.png"), colour * 16)
     assert "16-bit colour" in read_image(tmp_path / "dim.png").notes[0]
     assert read_image(tmp_path / "full.png").notes == ()
+
+
+def test_the_orientation_of_deep_images_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(tmp_path / "a.png", 4095, np.uint16)
+    with Image.open(tmp_path / "a.png") as image:
+        image.save(tmp_path / "b.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png").rgb, np.rot90(read_image(tmp_path / "a.png").rgb, -1))
