@@ -1,8 +1,9 @@
 """Pixels of more than 8 bits: which value is white, and the pixels as bytes.
 
 Cameras store 10, 12 or 14 bits in files of 16, and programs store bytes in files of 32. Where the file does not say
-which value is white, it is guessed: the smallest of the usual ones that no pixel exceeds, neither of this image nor of
-the images beside it, which are likely to come from the same camera. So a dark image among brighter ones stays dark.
+which value is white, it is guessed: the smallest of the usual ones that hardly any pixel exceeds, neither of this image
+nor of the images beside it, which are likely to come from the same camera. So a dark image among brighter ones stays
+dark. The brightest 0.01 % of the pixels do not count, since sensors have defective pixels.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)  # of 8, 10, 12, 14 and 16 bits
+IGNORED = 1e-4  # share of the pixels
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE_VALUE = 258, 262, 281  # tags of TIFF files
+_SAMPLE = 2**22  # values, about
 _ROWS = 256  # that are converted at a time, so that memory stays small
 
 Values = NDArray[Any]  # (h, w) or (h, w, 3)
@@ -33,16 +36,26 @@ def values_of(image: Image.Image) -> Values | None:
     return np.asarray(image) if values is None else values
 
 
+def sample(values: Values) -> Values:
+    """Return rows of an image that tell how bright it is, evenly spaced."""
+    return values[:: max(1, values.size // _SAMPLE)]
+
+
 def brightest(values: Values) -> float:
-    """Return the largest finite value; 0 where there is none above it."""
-    if values.dtype.kind != "f":
-        return float(max(0, values.max(initial=0)))
-    return float(np.max(values, initial=0.0, where=np.isfinite(values)))
+    """Return the largest finite value but for `IGNORED` pixels; 0 where there is none above it."""
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
+    if not finite.size:
+        return 0.0
+    rank = finite.size - 1 - int(IGNORED * finite.size)
+    return float(max(0, np.partition(finite, rank)[rank]))
 
 
 def darkest(values: Values) -> float:
-    """Return the smallest value of signed whole numbers, else 0; 0 where none is below it."""
-    return float(values.min(initial=0)) if values.dtype.kind == "i" else 0.0
+    """Return the smallest value but for `IGNORED` pixels of signed whole numbers, else 0; 0 where none is below it."""
+    if values.dtype.kind != "i" or not values.size:
+        return 0.0
+    rank = int(IGNORED * values.size)
+    return float(min(0, np.partition(values.ravel(), rank)[rank]))
 
 
 def range_of(values: Values, stated: float | None, brightest_beside: Callable[[], float]) -> tuple[float, float, str]:

@@ -23,6 +23,7 @@ from lmpnet_cli.data.grey import (
     Values,
     brightest,
     range_of,
+    sample,
     stated_white,
     to_bytes,
     values_of,
@@ -284,30 +285,40 @@ def _decode(image: Image.Image, at_least: int | None, path: Path | None = None) 
 def _with_8_bits(image: Image.Image, values: Values, path: Path | None) -> tuple[Image.Image, str]:
     """Return an image whose values have more than 8 bits as one of 8, with a note where its range is a guess."""
     tags = getattr(image, "tag_v2", {})
-    beside = partial(_brightest_beside, path)
-    black, white, note = range_of(values, stated_white(tags), beside)
+    beside = partial(_brightest_beside, path, _type_of(values))
+    black, white, note = range_of(sample(values), stated_white(tags), beside)
     pixels = to_bytes(values, black, white)
     return Image.fromarray(255 - pixels if zero_is_white(tags) else pixels), note
 
 
-def _brightest_beside(path: Path | None) -> float:
-    """Return the largest value in some images of the same folder and suffix."""
-    return 0.0 if path is None else _brightest_in(path.parent, path.suffix)
+def _type_of(values: Values) -> str:
+    return f"{values.dtype.name} {values.ndim}"
+
+
+def _brightest_beside(path: Path | None, kind: str) -> float:
+    """Return the largest value in some images of the same folder, suffix and type of pixels."""
+    return 0.0 if path is None else _brightest_in(path.parent, path.suffix, kind)
 
 
 @lru_cache(maxsize=256)
-def _brightest_in(folder: Path, suffix: str) -> float:
+def _brightest_in(folder: Path, suffix: str, kind: str) -> float:
     with os.scandir(folder) as entries:
         names = sorted(each.name for each in entries if Path(each.name).suffix == suffix and not each.is_symlink())
     largest = 0.0
     for index in evenly(len(names), _BESIDE) if names else ():
         try:
             with _open(folder / names[index], MAX_PIXELS) as image:
-                values = values_of(image)
+                other, bright = _brightness(image)
         except UnreadableImage:
             continue
-        largest = max(largest, 0.0 if values is None else brightest(values))
+        largest = max(largest, bright if other == kind else 0)
     return largest
+
+
+def _brightness(image: Image.Image) -> tuple[str, float]:
+    """Return the type of the pixels of an image of more than 8 bits and its largest value; of 8 bits, none and 0."""
+    values = values_of(image)
+    return ("", 0) if values is None else (_type_of(values), brightest(sample(values)))
 
 
 def _pages_note(image: Image.Image) -> str:

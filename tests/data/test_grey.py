@@ -115,3 +115,31 @@ def test_the_orientation_of_deep_images_is_applied(tmp_path):
     with Image.open(tmp_path / "a.png") as image:
         image.save(tmp_path / "b.png", exif=exif)
     np.testing.assert_array_equal(read_image(tmp_path / "b.png").rgb, np.rot90(read_image(tmp_path / "a.png").rgb, -1))
+
+
+@pytest.mark.parametrize("value", [20_000, 65_535])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_defective_pixels_do_not_decide_what_is_white(tmp_path, suffix, value):
+    pixels = np.random.default_rng(0).integers(0, 4096, (300, 400)).astype(np.uint16)
+    expected = (pixels / 4095 * 255).round()
+    pixels[150, 200] = value
+    expected[150, 200] = 255
+    Image.fromarray(pixels).save(tmp_path / f"a.{suffix}")
+    decoded = read_image(tmp_path / f"a.{suffix}")
+    np.testing.assert_allclose(decoded.rgb[..., 0], expected, atol=1)
+    assert decoded.notes == ("grey whose values are far below 65535, read with 4095 as white",)
+
+
+def test_the_lamps_of_a_night_picture_are_no_defective_pixels(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 200, (300, 400)).astype(np.uint16)
+    pixels[100:105, 200:205] = 4095  # 0.02 %
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    decoded = read_image(tmp_path / "a.png")
+    assert decoded.rgb[:90].max() < 15 and "with 4095 as white" in decoded.notes[0]
+
+
+def test_images_beside_it_count_only_if_their_pixels_have_the_same_type(tmp_path):
+    path = save(tmp_path / "a.tif", 4095, np.uint16)
+    save(tmp_path / "int.tif", 60_000, np.int32)
+    Image.fromarray(np.float32(RAMP) * 1000).save(tmp_path / "float.tif")
+    assert "with 4095 as white" in read_image(path).notes[0]
