@@ -20,6 +20,7 @@ from PIL import Image, ImageFile, ImageOps
 
 from lmpnet_cli.config import MAX_PIXELS
 from lmpnet_cli.data.grey import (
+    IGNORED,
     Values,
     brightest,
     range_of,
@@ -32,7 +33,7 @@ from lmpnet_cli.data.grey import (
 from lmpnet_cli.data.incomplete import NOTE, ZEROS, ends_early, ends_grey, is_jpeg, remaining
 from lmpnet_cli.data.kinds import HEIC, RAW, START, TIFF, Kind, kind_called, kind_of
 from lmpnet_cli.data.listing import UnreadableImage
-from lmpnet_cli.data.tiff import Tiff
+from lmpnet_cli.data.tiff import Tiff, decode
 
 Rgb = NDArray[np.uint8]  # (h, w, 3) pixels
 
@@ -43,6 +44,7 @@ _BLOCK_BYTES = 2**20
 _MAX_ASPECT = 16  # longer images, such as panoramas, are reduced to this many times the required shorter side
 _BESIDE = 8  # images beside one whose range of grey is unknown that are read to guess it
 _DIM = 64  # of 255; 16-bit colour below it is likely to have fewer bits, of which Pillow has dropped the lowest
+_DIM_NOTE = "16-bit colour of which only small values are used, so the image is dark; save it with 8 bits"
 _MAX_PAGES = 1000  # pages that are counted, at most
 _DNG_VERSION, _SUBFILE_TYPE = 50706, 254  # tags of TIFF files
 _COPY_OR_MASK = 5  # bits of the latter
@@ -260,12 +262,14 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
 
 def _decode(image: Image.Image, at_least: int | None, path: Path | None = None) -> DecodedImage:
     """Decode an opened image; `path` is its file, where it has one."""
-    deep_colour = image.mode.startswith("RGB") and any(";16" in str(tile) for tile in getattr(image, "tile", ()))
+    deep_colour = _is_deep_colour(image)
     width, height = _upright_size(image)
     rotated = _orientation(image) in range(2, 9)
 
     pixels, note = image, ""
     values = values_of(image)
+    if deep_colour and _upper_bits(image) < _DIM:
+        values, note = _deep_colour(image, path), _DIM_NOTE
     if values is not None:
         pixels, note = _with_8_bits(image, values, path)
         if rotated:
@@ -277,8 +281,6 @@ def _decode(image: Image.Image, at_least: int | None, path: Path | None = None) 
     if rotated:
         pixels = ImageOps.exif_transpose(pixels)
     rgb = np.ascontiguousarray(_to_rgb(pixels))
-    if deep_colour and rgb.max(initial=0) < _DIM:
-        note = "16-bit colour of which only small values are used, so the image is dark; save it with 8 bits"
     return DecodedImage(rgb, width, height, tuple(filter(None, (note, _pages_note(image)))))
 
 
@@ -289,6 +291,27 @@ def _with_8_bits(image: Image.Image, values: Values, path: Path | None) -> tuple
     black, white, note = range_of(sample(values), stated_white(tags), beside)
     pixels = to_bytes(values, black, white)
     return Image.fromarray(255 - pixels if zero_is_white(tags) else pixels), note
+
+
+def _is_deep_colour(image: Image.Image) -> bool:
+    """Return whether Pillow will read only the upper 8 of 16 bits of an image that is not decoded yet."""
+    return image.mode.startswith("RGB") and any(";16" in str(tile) for tile in getattr(image, "tile", ()))
+
+
+def _upper_bits(image: Image.Image) -> int:
+    """Return the largest value of a colour image of 8 bits but for `IGNORED` pixels."""
+    counts = np.reshape(image.histogram(), (-1, 256))[:3].sum(axis=0)
+    as_bright = counts[::-1].cumsum()[::-1]
+    return int(np.flatnonzero(as_bright > IGNORED * as_bright[0])[-1])
+
+
+def _deep_colour(image: Image.Image, path: Path | None) -> Values | None:
+    """Return all bits of an image of 16-bit colour; None where OpenCV does not give the same pixels as Pillow."""
+    in_planes = isinstance(image, Tiff) and image.layout.in_planes
+    if path is None or in_planes or image.has_transparency_data:
+        return None
+    values = decode(path.read_bytes())
+    return values if values is not None and values.shape == (image.height, image.width, 3) else None
 
 
 def _type_of(values: Values) -> str:
@@ -317,6 +340,9 @@ def _brightest_in(folder: Path, suffix: str, kind: str) -> float:
 
 def _brightness(image: Image.Image) -> tuple[str, float]:
     """Return the type of the pixels of an image of more than 8 bits and its largest value; of 8 bits, none and 0."""
+    if _is_deep_colour(image):
+        image.load()
+        return "uint16 3", 256 * _upper_bits(image) + 255
     values = values_of(image)
     return ("", 0) if values is None else (_type_of(values), brightest(sample(values)))
 

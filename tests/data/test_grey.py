@@ -100,12 +100,40 @@ def test_measured_quantities_are_read_relative_to_their_largest_value(tmp_path):
     assert "more than 16 bits" in decoded.notes[0]
 
 
-def test_dim_16_bit_colour_is_pointed_out(tmp_path):
-    colour = np.random.default_rng(0).integers(0, 4096, (20, 20, 3)).astype(np.uint16)
-    cv2.imwrite(str(tmp_path / "dim.png"), colour)
-    cv2.imwrite(str(tmp_path / "full.png"), colour * 16)
-    assert "16-bit colour" in read_image(tmp_path / "dim.png").notes[0]
-    assert read_image(tmp_path / "full.png").notes == ()
+def colour(most):
+    return np.random.default_rng(0).integers(0, most + 1, (20, 30, 3)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("at_least", [None, 5])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_colour_of_few_bits_in_16_is_read_in_its_own_range(tmp_path, suffix, bits, at_least):
+    white = 2**bits - 1
+    cv2.imwrite(str(tmp_path / f"a.{suffix}"), colour(white)[..., ::-1])
+    Image.fromarray((colour(white) / white * 255).round().astype(np.uint8)).save(tmp_path / "b.png")
+    decoded = read_image(tmp_path / f"a.{suffix}", at_least=at_least)
+    np.testing.assert_allclose(decoded.rgb, read_image(tmp_path / "b.png", at_least=at_least).rgb, atol=1)
+    assert decoded.notes == (f"colour whose values are far below 65535, read with {white} as white",)
+
+
+def test_colour_of_16_bits_needs_no_note(tmp_path):
+    cv2.imwrite(str(tmp_path / "full.png"), colour(65535)[..., ::-1])
+    decoded = read_image(tmp_path / "full.png")
+    np.testing.assert_array_equal(decoded.rgb, colour(65535) >> 8)
+    assert decoded.notes == ()
+
+
+def test_dark_colour_beside_brighter_images_of_the_camera_stays_dark(tmp_path):
+    cv2.imwrite(str(tmp_path / "night.png"), colour(200)[..., ::-1])
+    cv2.imwrite(str(tmp_path / "day.png"), colour(4095)[..., ::-1])
+    assert "with 4095 as white" in read_image(tmp_path / "night.png").notes[0]
+
+
+def test_dim_16_bit_colour_with_transparency_is_pointed_out(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.dstack([colour(4095), np.full((20, 30), 65535, np.uint16)]))
+    assert read_image(tmp_path / "a.png").notes == (
+        "16-bit colour of which only small values are used, so the image is dark; save it with 8 bits",
+    )
 
 
 def test_the_orientation_of_deep_images_is_applied(tmp_path):
@@ -142,4 +170,5 @@ def test_images_beside_it_count_only_if_their_pixels_have_the_same_type(tmp_path
     path = save(tmp_path / "a.tif", 4095, np.uint16)
     save(tmp_path / "int.tif", 60_000, np.int32)
     Image.fromarray(np.float32(RAMP) * 1000).save(tmp_path / "float.tif")
+    cv2.imwrite(str(tmp_path / "colour.tif"), colour(65535))
     assert "with 4095 as white" in read_image(path).notes[0]
