@@ -15,7 +15,9 @@ from lmpnet_cli.config.options import Options, argument
 class InfoConfig(Options):
     """Options of `lmpnet info`."""
 
-    model: Path | None = argument(None, "Checkpoint, or ONNX model of `lmpnet export`.", shown="the bundled model")
+    model: Path | None = argument(
+        None, "Checkpoint or its folder, or ONNX model of `lmpnet export`.", shown="the bundled model"
+    )
 
 
 @takes(InfoConfig)
@@ -24,7 +26,7 @@ def info(config: InfoConfig, terminal: Terminal) -> None:
 
     \b
     lmpnet info
-    lmpnet info runs/herons/lmpnet.safetensors
+    lmpnet info runs/herons
     lmpnet info model.onnx --json
     """
     from lmpnet_cli.inference.inspect import info as run

@@ -20,7 +20,7 @@ def discover(config: DiscoverConfig, terminal: Terminal) -> None:
     lmpnet discover photos/ --shard 1/4 --out shards/1
     lmpnet discover photos/ -c model.onnx
     lmpnet discover s3://bucket/photos --backend ray --out s3://bucket/keypoints
-    lmpnet discover photos/ heron.jpg -c runs/herons/lmpnet.safetensors --out herons
+    lmpnet discover photos/ heron.jpg -c runs/herons --out herons
     """
     if config.backend == "ray":
         _discover_on_ray(config, terminal)
@@ -88,7 +88,7 @@ def match(config: MatchConfig, terminal: Terminal) -> None:
 
     \b
     lmpnet match heron.jpg egret.jpg
-    lmpnet match photos/ -c results/parts/lmpnet.safetensors --columns 3
+    lmpnet match photos/ -c results/parts --columns 3
     """
     from lmpnet_cli.discovery.match import match as run
 

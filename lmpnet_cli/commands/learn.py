@@ -6,7 +6,7 @@ import typer
 
 from lmpnet_cli.commands.console import Terminal, document_of, print_line
 from lmpnet_cli.commands.parameters import takes
-from lmpnet_cli.config import PartsConfig, TrainConfig, default_out
+from lmpnet_cli.config import CHECKPOINT, PartsConfig, TrainConfig, default_out
 
 
 @takes(TrainConfig, out=default_out("train"))
@@ -24,19 +24,18 @@ def train(config: TrainConfig, terminal: Terminal) -> None:
     result = terminal.run(run, config, unfinished=config.out and config.out / STATE)
 
     document = document_of(result)
-    checkpoint = result.out / "lmpnet.safetensors"
     facts = {
         "epochs": result.epochs,
         "validation accuracy": document["accuracy"],
         "replica accuracy": document["replica_accuracy"],
-        "next": f"lmpnet discover IMAGES -c {checkpoint}" if result.epochs else None,
+        "next": f"lmpnet discover IMAGES -c {result.out}" if result.epochs else None,
     }
-    files = ("lmpnet.safetensors", "last.safetensors", "history.csv", "curves.png", "parts.png")
+    files = (CHECKPOINT, "last.safetensors", "history.csv", "curves.png", "parts.png")
     terminal.summarize("train", config, result, facts, files)
 
     if not result.complete:
         again = shlex.join(["lmpnet", "train", *map(str, config.data), "--out", str(result.out), "--resume"])
-        state = f"{checkpoint} can be used as it is" if result.epochs else "No epoch is complete"
+        state = f"{result.out / CHECKPOINT} can be used as it is" if result.epochs else "No epoch is complete"
         print_line(f"Interrupted. {state}; to continue: {again}")
         raise typer.Exit(130)
 
@@ -47,8 +46,8 @@ def parts(config: PartsConfig, terminal: Terminal) -> None:
 
     \b
     lmpnet parts photos/ --k 3
-    lmpnet parts -c results/parts/lmpnet.safetensors --names beak,crown,wing --out named
-    lmpnet parts -c named/lmpnet.safetensors --drop wing --out fewer
+    lmpnet parts -c results/parts --names beak,crown,wing --out named
+    lmpnet parts -c named --drop wing --out fewer
     """
     from lmpnet_cli.parts.learn_parts import learn_parts as run
 
@@ -56,12 +55,12 @@ def parts(config: PartsConfig, terminal: Terminal) -> None:
 
     spec, out = result.spec, config.out or default_out("parts")
     count = spec.learned_from.get("images")
-    naming = f"look at {out}/parts.png, then: lmpnet parts -c {out}/lmpnet.safetensors --names ... --out named"
+    naming = f"look at {out}/parts.png, then: lmpnet parts -c {out} --names ... --out named"
     facts = {
         "learned from": count and f"{count} images",
         "parts": f"{spec.k}: {', '.join(spec.names)}, visible from a score of {spec.threshold:g}",
-        "next": naming if result.document else f"lmpnet discover IMAGES -c {out}/lmpnet.safetensors",
+        "next": naming if result.document else f"lmpnet discover IMAGES -c {out}",
     }
     document = {"k": spec.k, "names": spec.names, "threshold": spec.threshold, "out": out, "seconds": result.seconds}
-    files = ("lmpnet.safetensors", "parts.png", "parts.json")
+    files = (CHECKPOINT, "parts.png", "parts.json")
     terminal.summarize("parts", config, result, facts, files, document | {"skipped": len(result.skipped)})

@@ -18,7 +18,7 @@ def evaluate(config: EvaluateConfig, terminal: Terminal) -> None:
     \b
     lmpnet eval --thr 3
     lmpnet eval data/CUB_200_2011 --thr 1 --thr 2 --thr 3
-    lmpnet eval photos/annotations.json -c runs/herons/lmpnet.safetensors
+    lmpnet eval photos/annotations.json -c runs/herons
     lmpnet eval data/CUB_200_2011 --method saliency --coarse-stride 16 --panels
     lmpnet eval photos/annotations.json --predictions results/discover/keypoints.json
     """

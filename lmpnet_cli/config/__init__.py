@@ -9,14 +9,15 @@ from lmpnet_cli.config.discover import FIXED_IN_ONNX, ONNX_SUFFIX, VIDEOS, Disco
 from lmpnet_cli.config.evaluate import EvaluateConfig, SaliencyHistogramConfig
 from lmpnet_cli.config.export import ExportConfig
 from lmpnet_cli.config.method import KeypointConfig, Method
-from lmpnet_cli.config.options import Paths, as_paths, takes_options, url_of
+from lmpnet_cli.config.options import Paths, as_paths, file_in, takes_options, url_of
 from lmpnet_cli.config.parts import MatchConfig, PartsConfig
-from lmpnet_cli.config.run import MAX_PIXELS, ModelConfig, RunConfig, default_out
+from lmpnet_cli.config.run import CHECKPOINT, MAX_PIXELS, ModelConfig, RunConfig, default_out
 from lmpnet_cli.config.saliency import SaliencyConfig
 from lmpnet_cli.config.train import TrainConfig
 from lmpnet_cli.config.visualize import VisualizeConfig
 
 __all__ = [
+    "CHECKPOINT",
     "CONVERT_FORMATS",
     "FIXED_IN_ONNX",
     "MAX_PIXELS",
@@ -41,6 +42,7 @@ __all__ = [
     "VisualizeConfig",
     "as_paths",
     "default_out",
+    "file_in",
     "takes_options",
     "url_of",
 ]

@@ -35,7 +35,7 @@ class ExportedImagesOption(Options):
 class ConvertConfig(ExportedImagesOption, ResultsConfig):
     """Options of `lmpnet convert`."""
 
-    keypoints: Path = argument(REQUIRED, "keypoints.json, or the folder that contains it.")
+    keypoints: Path = argument(REQUIRED, "keypoints.json, or the folder that contains it.", file="keypoints.json")
     to: FormatName = option(REQUIRED, "Format to write.", OUTPUT)
     out: Path | None = same_as(OutputConfig, "out", help="File or folder to write.", shown="results/convert/FORMAT")
     image_prefix: str | None = option(None, "URL prefix of the images in Label Studio.", OUTPUT, shown="local files")
@@ -77,11 +77,6 @@ class ConvertConfig(ExportedImagesOption, ResultsConfig):
                 f"--labels {self.labels} cannot be part of a file name: pass the scorer of your DeepLabCut project, "
                 "without slashes, control characters and a leading dot."
             )
-
-    @property
-    def document(self) -> Path:
-        """Return the path of keypoints.json, also where `keypoints` is its folder."""
-        return self.keypoints / "keypoints.json" if self.keypoints.is_dir() else self.keypoints
 
 
 def _is_plain(name: str) -> bool:

@@ -43,6 +43,7 @@ class Option:
     filled_in: bool = False  # the dataclass default is None, "not given", and `default` replaces it where it is used
     decides: bool = False  # keypoints depend on the value
     positional: bool = False  # the value is given by its position, without --NAME
+    file: str | None = None  # name of the file that is meant where the value is a folder
 
     @property
     def range(self) -> str:
@@ -202,14 +203,14 @@ def _converted(declared: Field[Any], value: Any) -> Any:
         texts = value.split(",") if isinstance(value, str) else value
         return tuple(text.strip() for text in texts)
     if item is Path:
-        return as_paths(value)
+        return tuple(_converted_item(flag, described, item, path) for path in as_paths(value))
     values = [value] if isinstance(value, str | Real) else value
     return tuple(_converted_item(flag, described, item, each) for each in values)
 
 
 def _converted_item(flag: str, described: Option, item: Any, value: Any) -> Any:
     if item is Path:
-        return Path(value)
+        return file_in(value, described.file) if described.file else Path(value)
     if get_origin(item) is Literal and value not in get_args(item):
         raise OptionError(f"{flag} {value} is unknown: choose one of {', '.join(get_args(item))}.")
     return _number(flag, described, item, value) if item in (int, float) else value
@@ -231,6 +232,18 @@ def url_of(path: Path) -> str | None:
     """
     found = re.fullmatch(r"([a-z][a-z0-9+.-]+):/+(.*)", path.as_posix())
     return f"{found[1]}://{found[2]}" if found else None
+
+
+def file_in(path: str | Path, name: str) -> Path:
+    """Return the file `name` in a folder; any other path stays as it is.
+
+    A folder that cannot be read counts as a file, so that reading it says what is wrong.
+    """
+    path = Path(path)
+    try:
+        return path / name if path.is_dir() else path
+    except OSError:
+        return path
 
 
 def as_paths(paths: Paths) -> tuple[Path, ...]:

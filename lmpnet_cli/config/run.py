@@ -8,6 +8,7 @@ from lmpnet_cli.errors import OptionError
 
 # 134 million pixels, more than most cameras produce; decoding an image of this size takes 0.6 GB, rarely 3.5 GB
 MAX_PIXELS = 2**27
+CHECKPOINT = "lmpnet.safetensors"  # in the output folders of `train` and `parts`
 
 
 class OutputConfig(Options):
@@ -66,7 +67,11 @@ class CheckpointConfig(Options):
     """Options of every command that loads a checkpoint."""
 
     checkpoint: Path | None = option(
-        None, "Checkpoint of `train` or `parts`.", shown="the bundled bird model", short="-c"
+        None,
+        "Checkpoint of `train` or `parts`, or the folder that contains it.",
+        shown="the bundled bird model",
+        short="-c",
+        file=CHECKPOINT,
     )
     size: int | None = option(
         None, "Side of the square network input in pixels.", shown="as in training", low=32, high=2048, decides=True

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from lmpnet_cli.config.lmpnet import MAX_RADIUS
 from lmpnet_cli.config.method import DEFAULT_KEYPOINTS, MAX_KEYPOINTS
 from lmpnet_cli.config.options import INPUT, NETWORK, OUTPUT, RECIPE, REQUIRED, RUN, argument, option, same_as, written
-from lmpnet_cli.config.run import RunConfig
+from lmpnet_cli.config.run import CHECKPOINT, RunConfig
 from lmpnet_cli.errors import OptionError
 
 # defaults of the options that differ between recipes; replica_epochs None means as many as epochs
@@ -83,6 +83,7 @@ class TrainConfig(RunConfig):
         "Keep the network of this checkpoint: train a replica for it, and learn its --parts.",
         NETWORK,
         shown="none",
+        file=CHECKPOINT,
     )
     pooling: Literal["leaky_max", "max", "average"] = option(
         "leaky_max", "Pooling: leaky_max (equation 3), max (equation 2) or average (equation 1).", NETWORK

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from lmpnet_cli.config.options import OUTPUT, argument, option
-from lmpnet_cli.config.run import ModelConfig, ReportOption
+from lmpnet_cli.config.run import CHECKPOINT, ModelConfig, ReportOption
 
 
 class VisualizeConfig(ReportOption, ModelConfig):
@@ -19,4 +19,4 @@ class VisualizeConfig(ReportOption, ModelConfig):
         "none", "Show whole images (none), or the window around the most prominent object of each, as discover does."
     )
     layer: str | None = option(None, "Show an earlier layer, such as layer2.", shown="the one keypoints come from")
-    compare: tuple[Path, ...] = option((), "Another checkpoint, for comparison.png; can be repeated.")
+    compare: tuple[Path, ...] = option((), "Another checkpoint, for comparison.png; can be repeated.", file=CHECKPOINT)

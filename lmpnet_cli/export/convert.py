@@ -54,7 +54,7 @@ def convert(
     """
     config = ConvertConfig(keypoints=Path(keypoints), to=to, **options)
     progress = progress or Progress()
-    document = read_document(config.document)
+    document = read_document(config.keypoints)
     if config.ids_of is not None:
         document = with_ids_of(config.ids_of, document, progress)
     format = _format(to, config.labels)
@@ -66,7 +66,7 @@ def convert(
     destination = Destination(
         path,
         images,
-        inputs=config.images or inputs_of(config.document.parent),
+        inputs=config.images or inputs_of(config.keypoints.parent),
         image_prefix=config.image_prefix,
         link_images=config.link_images,
         scorer=config.labels,
@@ -109,7 +109,7 @@ def _format(to: str, scorer: str | None) -> Format:
 
 def _find_images(document: Document, config: ConvertConfig) -> dict[str, Path]:
     names = [objects[0].file_name for objects in document.images]
-    images = find_images(names, config.document.parent, config.images, config.follow_links)
+    images = find_images(names, config.keypoints.parent, config.images, config.follow_links)
     if missing := [name for name in names if name not in images]:
         raise InputError(
             f"Images missing: {len(missing)} of {len(names)}, for example {missing[0]}. {config.to} needs all of them: "
@@ -147,7 +147,7 @@ def _output_path(to: str, format: Format, out: Path) -> Path:
 def _check_inputs_stay(config: ConvertConfig, format: Format, path: Path) -> None:
     """Raise `OptionError` where the output would replace a file that is read, also with --overwrite."""
     written = {real(path), *(real(path / name) for name in format.json_files)}
-    for given in (config.document, config.ids_of):
+    for given in (config.keypoints, config.ids_of):
         if given is not None and real(given) in written:
             raise OptionError(f"{given} is read, and the output in {path} would replace it. Choose another --out.")
 

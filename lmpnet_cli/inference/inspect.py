@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors import safe_open
 
-from lmpnet_cli.config import ONNX_SUFFIX
+from lmpnet_cli.config import CHECKPOINT, ONNX_SUFFIX, file_in
 from lmpnet_cli.errors import CheckpointError
 from lmpnet_cli.io.bundled import bundled_checkpoint
 from lmpnet_cli.io.checkpoints import parse_spec, read_header
@@ -19,7 +19,7 @@ def info(model: str | Path | None = None) -> dict[str, Any]:
     """Return what the file says about itself.
 
     Args:
-        model: a checkpoint or an ONNX model of `lmpnet export`; None takes the bundled model.
+        model: a checkpoint or its folder, or an ONNX model of `lmpnet export`; None takes the bundled model.
 
     Returns:
         `file`, `bytes`, `sha256`, `kind` (checkpoint or onnx), `parameters` of each part of a checkpoint, and the
@@ -28,7 +28,7 @@ def info(model: str | Path | None = None) -> dict[str, Any]:
     Raises:
         CheckpointError: when the file is missing, damaged or foreign.
     """
-    path = bundled_checkpoint() if model is None else Path(model)
+    path = bundled_checkpoint() if model is None else file_in(model, CHECKPOINT)
     if path.suffix == ONNX_SUFFIX:
         record: dict[str, Any] = {"kind": "onnx", **asdict(read_onnx_header(path))}
     else:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lmpnet_cli.config import CHECKPOINT, file_in
 from lmpnet_cli.errors import CheckpointError, LmpnetError, OutputError
 from lmpnet_cli.io.bundled import bundled_checkpoint
 from lmpnet_cli.io.coco import FORMAT_VERSION
@@ -202,7 +203,7 @@ def load_checkpoint(path: str | Path | None = None, device: str = "cpu") -> LMPN
     """Build the model that a checkpoint describes and load its weights.
 
     Args:
-        path: None uses the bundled model.
+        path: the file, or the output folder of `train` or `parts`; None uses the bundled model.
         device: auto, cpu, cuda, cuda:N or mps.
 
     Returns:
@@ -213,7 +214,7 @@ def load_checkpoint(path: str | Path | None = None, device: str = "cpu") -> LMPN
         DeviceError: when the device is not available.
     """
     target = resolve_device(device)
-    path = bundled_checkpoint() if path is None else Path(path)
+    path = bundled_checkpoint() if path is None else file_in(path, CHECKPOINT)
     header = read_header(path)
 
     try:

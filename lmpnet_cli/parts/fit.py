@@ -144,7 +144,7 @@ def _warn_of_parts_beside_the_object(fitted: FittedParts, config: PartsConfig, p
     if not beside:
         return
     shares = ", ".join(f"{part['name']} {part['on_object']:.0%}" for part in parts if part["name"] in beside)
-    drop = f"remove them with lmpnet parts -c {config.out or 'OUT'}/lmpnet.safetensors --drop {','.join(beside)}"
+    drop = f"remove them with lmpnet parts -c {config.out or 'OUT'} --drop {','.join(beside)}"
     fewer = f", or learn fewer parts (--k {len(parts) - len(beside)})" if len(beside) < len(parts) else ""
     progress.warn(
         f"Parts that are often beside the object ({shares} of the images on it): look at parts.png, then {drop}{fewer}."

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lmpnet_cli.config import PartsConfig, Paths, as_paths, takes_options
+from lmpnet_cli.config import CHECKPOINT, PartsConfig, Paths, as_paths, takes_options
 from lmpnet_cli.data.datasets import training_images
 from lmpnet_cli.data.listing import tell_of_junk
 from lmpnet_cli.drawing.files import save_png
@@ -20,7 +20,7 @@ from lmpnet_cli.model.part_head import PartHead, PartHeadSpec
 from lmpnet_cli.parts.fit import FittedParts, fit_parts
 from lmpnet_cli.progress import Progress
 
-CHECKPOINT, GALLERY, DOCUMENT = "lmpnet.safetensors", "parts.png", "parts.json"
+GALLERY, DOCUMENT = "parts.png", "parts.json"
 RESULTS = (CHECKPOINT, GALLERY, DOCUMENT, "run.json")
 
 

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lmpnet_cli.config import TrainConfig
+from lmpnet_cli.config import CHECKPOINT, TrainConfig
 from lmpnet_cli.drawing.charts import draw_curves
 from lmpnet_cli.drawing.files import save_png
 from lmpnet_cli.errors import CheckpointError, OptionError, TrainingError
@@ -29,7 +29,7 @@ from lmpnet_cli.io.files import write_text
 from lmpnet_cli.io.json_input import SchemaError, check, parse_json
 from lmpnet_cli.model.lmpnet import LMPNet
 
-BEST, LAST, STATE = "lmpnet.safetensors", "last.safetensors", "last.state"
+BEST, LAST, STATE = CHECKPOINT, "last.safetensors", "last.state"
 RESULTS = (BEST, LAST, STATE, "history.csv", "curves.png", "parts.png", "parts.json", "run.json")
 Phase = Literal["network", "replica"]
 # options of the machine and not of the training: they may change when a run resumes

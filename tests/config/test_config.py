@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lmpnet_cli.config import (
+    ConvertConfig,
     DiscoverConfig,
     EvaluateConfig,
     ExportConfig,
@@ -191,6 +192,18 @@ def test_every_path_may_be_text(config):
     if config is EvaluateConfig:
         both = config(data="birds", predictions="points.json")
         assert (both.data, both.predictions) == (Path("birds"), Path("points.json"))
+
+
+def test_a_folder_stands_for_the_file_in_it(tmp_path):
+    file = tmp_path / "lmpnet.safetensors"
+    assert DiscoverConfig(images="a", checkpoint=tmp_path).options()["checkpoint"] == file.as_posix()
+    assert VisualizeConfig(compare=[tmp_path, "b.safetensors"]).compare == (file, Path("b.safetensors"))
+    assert TrainConfig(data="a", network_from=tmp_path).network_from == file
+    assert TrainConfig(data=tmp_path).data == (tmp_path,)
+    assert ConvertConfig(keypoints=tmp_path, to="csv").keypoints == tmp_path / "keypoints.json"
+
+    (tmp_path / "model.onnx").mkdir()  # an ONNX model is always a file
+    assert not DiscoverConfig(images="a", checkpoint=tmp_path / "model.onnx").onnx_model
 
 
 @pytest.mark.parametrize("config", EVERY)

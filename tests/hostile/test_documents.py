@@ -155,6 +155,7 @@ def test_pickles_in_disguise_are_not_opened(tmp_path):
 
 def test_pipes_and_folders_are_no_checkpoints(tmp_path):
     os.mkfifo(tmp_path / "pipe.safetensors")
+    (tmp_path / "lmpnet.safetensors").mkdir()
     for path in (tmp_path / "pipe.safetensors", tmp_path):
         with pytest.raises(CheckpointError, match="not a regular file"):
             load_checkpoint(path)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from lmpnet_cli.errors import CheckpointError, DeviceError
+from lmpnet_cli.inference.inspect import info
 from lmpnet_cli.io.checkpoints import load_checkpoint, read_header, save_checkpoint
 from lmpnet_cli.io.files import file_sha256
 from lmpnet_cli.model.backbone import BackboneSpec
@@ -99,10 +101,16 @@ def test_bad_files_give_one_clear_message(saved, tmp_path):
     torch.save({"weight": torch.zeros(3)}, pickled)
     with pytest.raises(CheckpointError, match="not a readable safetensors"):
         load_checkpoint(pickled)
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    with pytest.raises(CheckpointError):
-        load_checkpoint(folder)
+
+
+def test_a_folder_stands_for_the_checkpoint_in_it(saved, tmp_path):
+    shutil.copy(saved, tmp_path / "lmpnet.safetensors")
+    assert load_checkpoint(tmp_path).spec == load_checkpoint(saved).spec
+    assert info(tmp_path)["file"] == str(tmp_path / "lmpnet.safetensors")
+    (tmp_path / "empty").mkdir()
+    for read in (load_checkpoint, info):
+        with pytest.raises(CheckpointError, match=r"empty/lmpnet\.safetensors not found"):
+            read(tmp_path / "empty")
 
 
 def test_a_newer_format_is_named(saved):

@@ -141,7 +141,7 @@ def test_parts_beside_the_object_are_named_in_a_warning(birds, checkpoint, tmp_p
     out = tmp_path / "out"
     learn_parts(birds, checkpoint=checkpoint, names="a,b,c", images=12, out=out, progress=progress, **OPTIONS)
     (message,) = told
-    assert "(b 30%, c 79% of the images on it)" in message and f"-c {out}/lmpnet.safetensors --drop b,c" in message
+    assert "(b 30%, c 79% of the images on it)" in message and f"-c {out} --drop b,c" in message
     shares = [part["on_object"] for part in json.loads((out / "parts.json").read_text())["keypoints"]]
     assert shares == [0.95, 0.3, 0.79]
 
