@@ -33,6 +33,7 @@ def convert(config: ConvertConfig, terminal: Terminal) -> None:
     lmpnet convert results/discover --to csv -o keypoints.csv
     lmpnet convert results/discover/keypoints.json --to cvat -o for-cvat
     lmpnet convert results/discover --to yolo-pose --images photos/
+    lmpnet convert results/discover --to csv --names beak,crown,wing,breast,belly
     lmpnet convert results/discover --to dlc --labels Me -o for-deeplabcut
     """
     from lmpnet_cli.export.convert import convert as run

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal, get_args
 
+from lmpnet_cli.config.names import NamesOption
 from lmpnet_cli.config.options import INPUT, OUTPUT, REQUIRED, Options, argument, option, same_as
 from lmpnet_cli.config.run import LinksOption, OutputConfig
 from lmpnet_cli.errors import InputError, OptionError
@@ -32,7 +33,7 @@ class ExportedImagesOption(Options):
     )
 
 
-class ConvertConfig(ExportedImagesOption, ResultsConfig):
+class ConvertConfig(NamesOption, ExportedImagesOption, ResultsConfig):
     """Options of `lmpnet convert`."""
 
     keypoints: Path = argument(REQUIRED, "keypoints.json, or the folder that contains it.", file="keypoints.json")
@@ -64,7 +65,9 @@ class ConvertConfig(ExportedImagesOption, ResultsConfig):
         super()._check()
         if self.to != "label-studio":
             self._refuse(f"--to {self.to}", "image_prefix")
-        if self.to != "coco-results":
+        if self.to == "coco-results":
+            self._refuse("--to coco-results, which has no names", "names")
+        else:
             self._refuse(f"--to {self.to}", "ids_of")
         if self.to != "csv":
             self._refuse(f"--to {self.to}", "excel")
@@ -84,7 +87,7 @@ def _is_plain(name: str) -> bool:
     return bool(name.strip()) and name.isprintable() and name[0] != "." and not set("/\\").intersection(name)
 
 
-class ReportConfig(ResultsConfig):
+class ReportConfig(NamesOption, ResultsConfig):
     """Options of `lmpnet report`."""
 
     result: Path = argument(REQUIRED, "Folder with results of discover, viz-filters, eval or merge.")

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from lmpnet_cli.config.method import DEFAULT_KEYPOINTS, MAX_KEYPOINTS
-from lmpnet_cli.config.options import INPUT, OUTPUT, REQUIRED, argument, option, same_as
+from lmpnet_cli.config.names import NamesOption
+from lmpnet_cli.config.options import INPUT, METHOD, OUTPUT, REQUIRED, argument, option, same_as
 from lmpnet_cli.config.run import ModelConfig
 from lmpnet_cli.errors import InputError, OptionError
 
 
-class PartsConfig(ModelConfig):
+class PartsConfig(NamesOption, ModelConfig):
     """Options of `lmpnet parts`. Without `data` nothing is learned: the existing parts lose those of `drop` and get the
     `names`."""
 
@@ -21,8 +22,12 @@ class PartsConfig(ModelConfig):
     k: int | None = option(
         None, "Number of parts.", shown=f"the number of names, or {DEFAULT_KEYPOINTS}", low=1, high=MAX_KEYPOINTS
     )
-    names: tuple[str, ...] | None = option(
-        None, "Names of the parts, separated by commas; without DATA, rename the existing parts.", shown="kp1, kp2, ..."
+    names: tuple[str, ...] | None = same_as(
+        NamesOption,
+        "names",
+        help="Names of the parts, separated by commas; without DATA, rename the existing parts.",
+        shown="kp1, kp2, ...",
+        panel=METHOD,
     )
     drop: tuple[str, ...] | None = option(
         None, "Names of existing parts to remove, separated by commas; not with DATA.", shown="none"
@@ -40,12 +45,9 @@ class PartsConfig(ModelConfig):
         if self.data is not None:
             self._refuse("DATA", "drop")
         if self.names is not None:
-            self._set("names", tuple(name.strip() for name in self.names))
-            self._check_names(self.names)
+            self._check_number(self.names)
 
-    def _check_names(self, names: tuple[str, ...]) -> None:
-        if not names or not all(names) or len(set(names)) < len(names):
-            raise OptionError(f"--names {','.join(names)}: give each part its own name, separated by commas.")
+    def _check_number(self, names: tuple[str, ...]) -> None:
         if len(names) != (self.k or len(names)):
             raise OptionError(f"--names gives {len(names)} names, but --k is {self.k}: they must be equal.")
         if len(names) > MAX_KEYPOINTS:

@@ -11,6 +11,7 @@ from lmpnet_cli.data.run_images import find_images, inputs_of
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
 from lmpnet_cli.export.formats import FORMATS, Destination, Document, Format, read_document
 from lmpnet_cli.export.formats.image_files import LIST
+from lmpnet_cli.export.naming import with_names
 from lmpnet_cli.export.truth_ids import with_ids_of
 from lmpnet_cli.io.output_folder import LOCK, lock_output
 from lmpnet_cli.progress import Progress
@@ -54,7 +55,7 @@ def convert(
     """
     config = ConvertConfig(keypoints=Path(keypoints), to=to, **options)
     progress = progress or Progress()
-    document = read_document(config.keypoints)
+    document = with_names(read_document(config.keypoints), config)
     if config.ids_of is not None:
         document = with_ids_of(config.ids_of, document, progress)
     format = _format(to, config.labels)

@@ -85,13 +85,7 @@ def _change(config: PartsConfig, source: Path, started: float) -> PartsResult:
 
     part_head = _without(config, source, spec) if config.drop else None
     spec = spec if part_head is None else part_head.spec
-    names = config.names or spec.names
-    if len(names) != spec.k:
-        raise OptionError(
-            f"--names has {len(names)} names, but there are {spec.k} parts ({', '.join(spec.names)}). Give one name "
-            "per part."
-        )
-
+    names = config.names_for(spec.names)
     spec = replace(spec, names=names)
     if config.out:
         attach_heads(source, config.out / CHECKPOINT, spec, part_head)

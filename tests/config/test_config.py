@@ -303,7 +303,7 @@ def test_a_changed_copy_of_a_training_keeps_the_values_of_its_recipe():
         (EvaluateConfig, {"stability": True, "parts": False}, "^--no-parts cannot be combined with --stability"),
         (EvaluateConfig, {"stability": True, "predictions": "x"}, "^--predictions cannot be combined with --stability"),
         (EvaluateConfig, {"stability": True, "method": "saliency"}, "^--method saliency cannot be combined with"),
-        (PartsConfig, {"names": "beak,,wing"}, "^--names beak,,wing: give each part its own name"),
+        (PartsConfig, {"names": "beak,,wing"}, "^--names beak,,wing: give each keypoint its own name"),
         (PartsConfig, {"names": "beak,wing", "k": 3}, "^--names gives 2 names, but --k is 3: they must be equal"),
         (PartsConfig, {"names": ["p" * count for count in range(1, 102)]}, "gives 101 names; at most 100 are allowed"),
         (PartsConfig, {"names": "beak, wing", "k": 2}, None),

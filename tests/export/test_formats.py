@@ -524,6 +524,8 @@ def test_options_of_other_formats_and_remote_outputs_are_refused(found):
     for to in set(CONVERT_FORMATS).difference({"coco-results"}):
         with pytest.raises(OptionError, match=f"--ids-of cannot be combined with --to {to}"):
             convert(found, to=to, ids_of="truth.json")
+    with pytest.raises(OptionError, match="--names cannot be combined with --to coco-results, which has no names"):
+        convert(found, to="coco-results", names="a,b,c")
     with pytest.raises(OptionError, match="--out must be a local path, not s3://bucket/x"):
         convert(found, to="csv", out="s3://bucket/x")
 

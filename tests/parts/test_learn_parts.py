@@ -127,7 +127,7 @@ def test_parts_that_cannot_be_dropped_are_refused(named, birds):
         learn_parts(checkpoint=named, drop="foot")
     with pytest.raises(OptionError, match=r"--drop names all 3 parts\. Keep"):
         learn_parts(checkpoint=named, drop="head,wing,tail")
-    with pytest.raises(OptionError, match="--names has 3 names, but there are 2 parts"):
+    with pytest.raises(OptionError, match="--names has 3 names, but there are 2 keypoints"):
         learn_parts(checkpoint=named, drop="wing", names="a,b,c")
     with pytest.raises(OptionError, match="--drop"):
         learn_parts(birds, drop="wing")
@@ -147,7 +147,7 @@ def test_parts_beside_the_object_are_named_in_a_warning(birds, checkpoint, tmp_p
 
 
 def test_names_that_do_not_fit_are_refused(named, checkpoint, birds):
-    with pytest.raises(OptionError, match=r"--names has 2 names, but there are 3 parts"):
+    with pytest.raises(OptionError, match=r"--names has 2 names, but there are 3 keypoints"):
         learn_parts(checkpoint=named, names="a,b")
     with pytest.raises(CheckpointError, match="contains no parts"):
         learn_parts(checkpoint=checkpoint, names="a,b")

@@ -18,6 +18,7 @@ from lmpnet_cli.data.images import evenly, read_image
 from lmpnet_cli.data.listing import UnreadableImage, real
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
 from lmpnet_cli.export.formats import read_document
+from lmpnet_cli.export.naming import with_names
 from lmpnet_cli.export.report.embedded_images import EmbeddedImages
 from lmpnet_cli.export.report.filter_atlas import IMAGE_ID, FilterDocument, atlas_data
 from lmpnet_cli.export.report.gallery import gallery_data, gallery_facts
@@ -121,6 +122,8 @@ def _write_report(config: ReportConfig, progress: Progress) -> ReportResult:
     if "keypoints.json" in documents:
         info = dict_in(documents["keypoints.json"].get("info"))
         _add_gallery(content, folder, config, _shows_classes(config, info))
+    elif config.names is not None:
+        raise OptionError(f"--names needs keypoints, but {folder} contains no keypoints.json. Remove the option.")
     if "filters.json" in documents:
         _add_filters(content, folder)
     if "metrics.json" in documents:
@@ -186,7 +189,7 @@ def _shows_classes(config: ReportConfig, info: dict[str, Any]) -> bool:
 
 
 def _add_gallery(content: _Content, folder: Path, config: ReportConfig, classes: bool) -> None:
-    document = read_document(folder / "keypoints.json")
+    document = with_names(read_document(folder / "keypoints.json"), config)
     chosen = evenly(len(document.results), config.limit)
     content.gallery = gallery_data(document, chosen, classes)
     content.facts += gallery_facts(document, len(content.skipped))
