@@ -32,6 +32,7 @@ def convert(config: ConvertConfig, terminal: Terminal) -> None:
     \b
     lmpnet convert results/discover --to csv -o keypoints.csv
     lmpnet convert results/discover/keypoints.json --to cvat -o for-cvat
+    lmpnet convert results/discover --to cvat --category bird --skeleton beak-crown,crown-wing
     lmpnet convert results/discover --to yolo-pose --images photos/
     lmpnet convert results/discover --to csv --names beak,crown,wing,breast,belly
     lmpnet convert results/discover --to dlc --labels Me -o for-deeplabcut

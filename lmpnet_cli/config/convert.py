@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal, get_args
 
-from lmpnet_cli.config.names import NamesOption
+from lmpnet_cli.config.names import SkeletonOption
 from lmpnet_cli.config.options import INPUT, OUTPUT, REQUIRED, Options, argument, option, same_as
 from lmpnet_cli.config.run import LinksOption, OutputConfig
 from lmpnet_cli.errors import InputError, OptionError
@@ -12,6 +12,8 @@ FormatName = Literal["coco-results", "csv", "dlc", "label-studio", "cvat", "fift
 FORMATS: tuple[str, ...] = get_args(FormatName)
 OF_FILES = ("label-studio", "fiftyone", "yolo-pose")  # formats that refer to image files
 WITH_IMAGES = ("fiftyone", "yolo-pose")  # formats that contain the images
+WITH_SKELETON = ("cvat", "fiftyone")  # formats that contain which keypoints are joined
+WITH_CATEGORY = (*WITH_SKELETON, "yolo-pose")  # formats that contain what the object is called
 ONE_OBJECT = ("dlc",)  # formats that have room for one object per image
 
 
@@ -33,12 +35,13 @@ class ExportedImagesOption(Options):
     )
 
 
-class ConvertConfig(NamesOption, ExportedImagesOption, ResultsConfig):
+class ConvertConfig(SkeletonOption, ExportedImagesOption, ResultsConfig):
     """Options of `lmpnet convert`."""
 
     keypoints: Path = argument(REQUIRED, "keypoints.json, or the folder that contains it.", file="keypoints.json")
     to: FormatName = option(REQUIRED, "Format to write.", OUTPUT)
     out: Path | None = same_as(OutputConfig, "out", help="File or folder to write.", shown="results/convert/FORMAT")
+    category: str | None = option(None, "Name of the object, such as bird.", OUTPUT, shown="as in the results")
     image_prefix: str | None = option(None, "URL prefix of the images in Label Studio.", OUTPUT, shown="local files")
 
     ids_of: Path | None = option(
@@ -69,12 +72,18 @@ class ConvertConfig(NamesOption, ExportedImagesOption, ResultsConfig):
             self._refuse("--to coco-results, which has no names", "names")
         else:
             self._refuse(f"--to {self.to}", "ids_of")
+        if self.to not in WITH_SKELETON:
+            self._refuse(f"--to {self.to}", "skeleton")
+        if self.to not in WITH_CATEGORY:
+            self._refuse(f"--to {self.to}", "category")
         if self.to != "csv":
             self._refuse(f"--to {self.to}", "excel")
         if self.to != "dlc":
             self._refuse(f"--to {self.to}", "labels")
         if self.to not in WITH_IMAGES and self.labels is None:
             self._refuse(f"--to {self.to}" + " without --labels" * (self.to == "dlc"), "link_images")
+        if self.category is not None and not self.category.strip():
+            raise OptionError("--category needs a name, such as bird.")
         if self.labels is not None and not _is_plain(self.labels):
             raise OptionError(
                 f"--labels {self.labels} cannot be part of a file name: pass the scorer of your DeepLabCut project, "
@@ -87,7 +96,7 @@ def _is_plain(name: str) -> bool:
     return bool(name.strip()) and name.isprintable() and name[0] != "." and not set("/\\").intersection(name)
 
 
-class ReportConfig(NamesOption, ResultsConfig):
+class ReportConfig(SkeletonOption, ResultsConfig):
     """Options of `lmpnet report`."""
 
     result: Path = argument(REQUIRED, "Folder with results of discover, viz-filters, eval or merge.")

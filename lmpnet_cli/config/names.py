@@ -1,8 +1,8 @@
-"""What a user says about keypoints and no run finds out: their names."""
+"""What a user knows about keypoints and no run finds out: their names, and which of them are joined."""
 
 from collections.abc import Sequence
 
-from lmpnet_cli.config.options import OUTPUT, Options, option
+from lmpnet_cli.config.options import OUTPUT, Options, flag_of, option
 from lmpnet_cli.errors import OptionError
 
 
@@ -32,3 +32,19 @@ class NamesOption(Options):
                 "Give one name per keypoint."
             )
         return self.names
+
+
+class SkeletonOption(NamesOption):
+    """The options of the commands that show keypoints under other names, or joined by lines."""
+
+    skeleton: tuple[str, ...] | None = option(
+        None,
+        "Pairs of keypoints to join by a line, by name or number, such as beak-crown,crown-wing or 1-2,2-4.",
+        OUTPUT,
+        shown="as in the results",
+    )
+
+    @property
+    def needing_parts(self) -> list[str]:
+        """Return the options that were given and have a meaning only where index i is the same part in every image."""
+        return [flag_of(name) for name in ("names", "skeleton") if getattr(self, name) is not None]

@@ -56,6 +56,8 @@ def convert(
     config = ConvertConfig(keypoints=Path(keypoints), to=to, **options)
     progress = progress or Progress()
     document = with_names(read_document(config.keypoints), config)
+    if config.category is not None:
+        document = replace(document, category=config.category.strip())
     if config.ids_of is not None:
         document = with_ids_of(config.ids_of, document, progress)
     format = _format(to, config.labels)

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from lmpnet_cli.cli import app
 from lmpnet_cli.config import CONVERT_FORMATS, DiscoverConfig
-from lmpnet_cli.config.convert import ONE_OBJECT, WITH_IMAGES
+from lmpnet_cli.config.convert import ONE_OBJECT, WITH_CATEGORY, WITH_IMAGES, WITH_SKELETON
 from lmpnet_cli.errors import DatasetError, InputError, OptionError, OutputError
 from lmpnet_cli.export import formats
 from lmpnet_cli.export.convert import convert
@@ -524,6 +524,12 @@ def test_options_of_other_formats_and_remote_outputs_are_refused(found):
     for to in set(CONVERT_FORMATS).difference({"coco-results"}):
         with pytest.raises(OptionError, match=f"--ids-of cannot be combined with --to {to}"):
             convert(found, to=to, ids_of="truth.json")
+    for to in set(CONVERT_FORMATS).difference(WITH_SKELETON):
+        with pytest.raises(OptionError, match=f"--skeleton cannot be combined with --to {to}"):
+            convert(found, to=to, skeleton="1-2")
+    for to in set(CONVERT_FORMATS).difference(WITH_CATEGORY):
+        with pytest.raises(OptionError, match=f"--category cannot be combined with --to {to}"):
+            convert(found, to=to, category="bird")
     with pytest.raises(OptionError, match="--names cannot be combined with --to coco-results, which has no names"):
         convert(found, to="coco-results", names="a,b,c")
     with pytest.raises(OptionError, match="--out must be a local path, not s3://bucket/x"):

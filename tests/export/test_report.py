@@ -266,6 +266,29 @@ def test_the_windows_of_objects_can_be_hidden(tmp_path, gallery_page, visit):
     assert visit(gallery_page).get_by_role("button", name="Windows").count() == 0
 
 
+def test_the_skeleton_joins_the_keypoints_that_are_found_and_shown(tmp_path, visit):
+    xy = np.array([[[10.0, 10], [20, 30], [50, 20]], [[10.0, 10], [np.nan, np.nan], [50, 20]]])
+    results = [Keypoints(f"{i}.png", 60, 40, points, points[:, 0] * 0 + 1) for i, points in enumerate(xy)]
+    for result in results:
+        Image.new("RGB", (60, 40)).save(tmp_path / result.file_name)
+    document = to_coco(results, {"method": "parts"}, ["beak", "crown", "wing"])
+    write_json(tmp_path / "keypoints.json", document)
+    page = visit(report(tmp_path, images=tmp_path, skeleton="beak-crown,1-3", out=tmp_path / "page.html").path)
+    first, second = (card.locator(".edge") for card in page.locator("#cards .card").all())
+    assert (first.count(), second.count()) == (4, 2)  # a dark and a light line each
+    assert [float(first.first.get_attribute(key)) for key in ("x1", "y1", "x2", "y2")] == [10.5, 10.5, 20.5, 30.5]
+    assert first.first.bounding_box()["width"] > 20
+    assert page.locator("#cards .point ~ .edge").count() == 0  # lines are below the points
+    page.get_by_title("Show or hide (2)").click()
+    assert (first.count(), second.count()) == (2, 2)
+    follow(page, "Keypoints")
+    assert page.locator("#patches .point").count() and page.locator("#patches .edge").count() == 0
+
+    document["categories"][0]["skeleton"] = [[2, 3]]
+    write_json(tmp_path / "keypoints.json", document)
+    assert visit(report(tmp_path, images=tmp_path).path).locator("#cards .edge").count() == 2
+
+
 def test_many_keypoints_are_dots_without_numbers(tmp_path, visit):
     xy = np.random.default_rng(1).uniform(0, 39, (60, 2))
     results = [Keypoints(f"{count}.png", 60, 40, xy[:count], np.linspace(1, 0.5, count)) for count in (60, 20)]

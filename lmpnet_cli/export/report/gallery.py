@@ -24,6 +24,7 @@ def gallery_data(document: Document, chosen: Sequence[int], classes: bool = True
         "ranked": document.is_ranked,
         "names": list(document.names),
         "colors": [web_color(index) for index in range(len(document.names))],
+        "skeleton": [[start - 1, end - 1] for start, end in document.skeleton],
         "images": [
             _image_data(document.results[index], thumbnail_id(position), classes)
             for position, index in enumerate(chosen)

@@ -122,8 +122,8 @@ def _write_report(config: ReportConfig, progress: Progress) -> ReportResult:
     if "keypoints.json" in documents:
         info = dict_in(documents["keypoints.json"].get("info"))
         _add_gallery(content, folder, config, _shows_classes(config, info))
-    elif config.names is not None:
-        raise OptionError(f"--names needs keypoints, but {folder} contains no keypoints.json. Remove the option.")
+    elif given := config.needing_parts:
+        raise OptionError(f"{given[0]} needs keypoints, but {folder} contains no keypoints.json. Remove the option.")
     if "filters.json" in documents:
         _add_filters(content, folder)
     if "metrics.json" in documents:

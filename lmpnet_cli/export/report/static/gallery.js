@@ -1,7 +1,7 @@
 "use strict";
 // The gallery of images with their keypoints, the viewer of one image, and a page for each keypoint.
 if (DATA.gallery) {
-  const { names, colors, images } = DATA.gallery;
+  const { names, colors, skeleton, images } = DATA.gallery;
   const shown = names.map(() => true);
   let windows = true; // whether the windows of the objects are drawn
   let filtered = images; // the images that pass the filters, sorted
@@ -25,6 +25,13 @@ if (DATA.gallery) {
       const [x, y, width, height] = image.window;
       for (const [stroke, share] of [["#000", 0.25], ["#fff", 0.12]]) {
         svg.append(element("rect", { class: "window", x, y, width, height, fill: "none", stroke, "stroke-width": radius * share }));
+      }
+    }
+    for (const ends of skeleton) {
+      if (!ends.every((index) => image.points[index] && shown[index])) continue;
+      const [[x1, y1], [x2, y2]] = ends.map((index) => image.points[index].map((value) => value + 0.5));
+      for (const [stroke, share] of [["#000", 0.25], ["#fff", 0.12]]) {
+        svg.append(element("line", { class: "edge", x1, y1, x2, y2, stroke, "stroke-width": radius * share }));
       }
     }
     for (let index = names.length - 1; index >= 0; index--) {
@@ -192,7 +199,7 @@ if (DATA.gallery) {
         const half = 0.16 * Math.max(image.width, image.height);
         const svg = draw(image, 0.016, true);
         svg.setAttribute("viewBox", `${x + 0.5 - half} ${y + 0.5 - half} ${2 * half} ${2 * half}`);
-        for (const mark of svg.querySelectorAll(".point")) if (Number(mark.dataset.keypoint) !== index) mark.remove();
+        for (const mark of svg.querySelectorAll(".point, .edge")) if (Number(mark.dataset.keypoint) !== index) mark.remove();
         // show a ring in place of the disc, so that the part below it is visible
         for (const number of svg.querySelectorAll(".point text")) number.remove();
         for (const ring of svg.querySelectorAll(".point circle")) {

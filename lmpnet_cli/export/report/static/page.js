@@ -10,7 +10,7 @@ function byId(id) {
 
 // Text is always set as text, so that a file name can never become markup.
 function element(name, attributes = {}, ...children) {
-  const svg = ["svg", "image", "circle", "rect", "text", "g", "title"].includes(name);
+  const svg = ["svg", "image", "circle", "rect", "line", "text", "g", "title"].includes(name);
   const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
     if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
