@@ -97,6 +97,17 @@ def test_images_beyond_the_limit_are_chosen_evenly(found, tmp_path):
     assert "shows 10 of 130 images" in text
 
 
+def test_a_limit_keeps_all_objects_of_an_image(tmp_path):
+    Image.new("RGB", (60, 40)).save(tmp_path / "0.png")
+    xy, window = np.full((1, 2), 20.0), (10.0, 5.0, 30.0, 20.0)
+    results = [Keypoints(f"{i}.png", 60, 40, xy, np.ones(1), window=window) for i in range(5) for _ in range(3)]
+    write_json(tmp_path / "keypoints.json", to_coco(results, {"method": "parts", "objects": "all"}, ["beak"]))
+    text = report(tmp_path, images=tmp_path, limit=2).path.read_text()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
+    assert [image["file"] for image in data["gallery"]["images"]] == ["0.png"] * 3 + ["4.png"] * 3
+    assert "shows 2 of 5 images" in text
+
+
 def test_a_report_without_any_image_is_not_written(found, tmp_path):
     shutil.copy(found / "keypoints.json", tmp_path)
     with pytest.raises(InputError, match=r"does not record where its images are.* --images"):

@@ -7,6 +7,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from lmpnet_cli.config import MAX_PIXELS, ReportConfig, takes_options
 from lmpnet_cli.data.images import evenly, read_image
 from lmpnet_cli.data.listing import UnreadableImage, real
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
-from lmpnet_cli.export.formats import read_document
+from lmpnet_cli.export.formats import Document, read_document
 from lmpnet_cli.export.naming import with_names
 from lmpnet_cli.export.report.embedded_images import EmbeddedImages
 from lmpnet_cli.export.report.filter_atlas import IMAGE_ID, FilterDocument, atlas_data
@@ -190,14 +191,21 @@ def _shows_classes(config: ReportConfig, info: dict[str, Any]) -> bool:
 
 def _add_gallery(content: _Content, folder: Path, config: ReportConfig, classes: bool) -> None:
     document = with_names(read_document(folder / "keypoints.json"), config)
-    chosen = evenly(len(document.results), config.limit)
+    chosen = _choose(document, config.limit)
     content.gallery = gallery_data(document, chosen, classes)
     content.facts += gallery_facts(document, len(content.skipped))
     content.images.add_gallery(document, chosen)
     if len(chosen) < len(document.results):
         content.limit_note = (
-            f"This report shows {len(chosen)} of {len(document.results)} images, chosen evenly by name (--limit)."
+            f"This report shows {config.limit} of {len(document.images)} images, chosen evenly by name (--limit)."
         )
+
+
+def _choose(document: Document, limit: int) -> list[int]:
+    """Return the indices of the results of at most `limit` images: corrections need all objects of an image."""
+    counts = [len(objects) for objects in document.images]
+    first = [0, *accumulate(counts)]
+    return [index for image in evenly(len(counts), limit) for index in range(first[image], first[image + 1])]
 
 
 def _add_filters(content: _Content, folder: Path) -> None:
