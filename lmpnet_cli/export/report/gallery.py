@@ -1,8 +1,11 @@
-"""Prepare keypoints for the gallery of a report."""
+"""Prepare keypoints for the gallery of a report, in which they can be corrected."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
+from lmpnet_cli import __version__
 from lmpnet_cli.drawing.colors import web_color
 from lmpnet_cli.export.formats.document import Document, mean_score
 from lmpnet_cli.keypoints import NO_OBJECT, Keypoints
@@ -20,15 +23,29 @@ def gallery_data(document: Document, chosen: Sequence[int], classes: bool = True
         chosen: indices of the results that are shown.
         classes: show predicted classes.
     """
+    images = [
+        _image_data(document.results[index], thumbnail_id(position), classes) for position, index in enumerate(chosen)
+    ]
     return {
         "ranked": document.is_ranked,
         "names": list(document.names),
         "colors": [web_color(index) for index in range(len(document.names))],
-        "skeleton": [[start - 1, end - 1] for start, end in document.skeleton],
-        "images": [
-            _image_data(document.results[index], thumbnail_id(position), classes)
-            for position, index in enumerate(chosen)
-        ],
+        "category": document.category,
+        "skeleton": document.skeleton,
+        "images": images,
+        "info": _corrections_info(document),
+        "checksum": hashlib.sha256(json.dumps([document.names, images]).encode("ascii")).hexdigest(),
+    }
+
+
+def _corrections_info(document: Document) -> dict[str, Any]:
+    """Return `info` of the corrections that are saved in the report; with `objects`, each `bbox` is a window."""
+    has_windows = any(result.window for result in document.results)
+    return {
+        "description": f"corrections made in the report of lmpnet {__version__}",
+        "lmpnet_version": __version__,
+        "method": document.method,
+        "objects": "all" if has_windows else "none",
     }
 
 
@@ -47,14 +64,14 @@ def _image_data(result: Keypoints, image_id: str, classes: bool) -> dict[str, An
         "probability": result.class_score if classes else None,
         "points": points,
         "window": _window(result),
-        "found": int(result.found.sum()),
+        "empty": result.empty,
         "score": round(mean_score(result), 4) if result.found.any() else None,
     }
 
 
 def _window(result: Keypoints) -> list[float] | None:
-    """Return the window of the object; None where there is none, or it is the whole image."""
-    if result.window in (None, NO_OBJECT, (0, 0, result.width, result.height)):
+    """Return the window of the object; None where there is none."""
+    if result.window in (None, NO_OBJECT):
         return None
     return [round(each, 2) for each in result.window or ()]
 

@@ -1,37 +1,53 @@
 "use strict";
-// The gallery of images with their keypoints, the viewer of one image, and a page for each keypoint.
+// The gallery of images with their keypoints, and a page for each keypoint.
 if (DATA.gallery) {
   const { names, colors, skeleton, images } = DATA.gallery;
+  const corrections = makeCorrections(DATA.gallery);
   const shown = names.map(() => true);
   let windows = true; // whether the windows of the objects are drawn
   let filtered = images; // the images that pass the filters, sorted
-  let viewerImages = []; // the images that the viewer goes through
-  let viewerIndex = 0; // index of the image that it shows
+  let outdated = false; // whether corrections were made since the section was drawn
   let patchIndex = null; // index of the keypoint whose patches were drawn last
 
+  const found = (image) => image.points.filter(Boolean).length;
   const describe = (image, index) => {
     const [x, y, score] = image.points[index];
-    return `${names[index]}: score ${score.toFixed(2)}, x ${x.toFixed(1)}, y ${y.toFixed(1)}`;
+    return `${names[index]}: ${corrections.change(image, index) || `score ${score.toFixed(2)}`}, x ${x.toFixed(1)}, y ${y.toFixed(1)}`;
   };
 
+  // The window of the object, or null where it is the whole image.
+  const frameOf = ({ window, width, height }) => (String(window) === String([0, 0, width, height]) ? null : window);
+
+  // The radius of a point, in pixels of the image. More than 20 keypoints are dots without numbers, as on overlays.
+  const radiusOf = (image, size, numbered) => size * (numbered ? 1 : 0.35) * Math.max(image.width, (image.height * 4) / 3); // cards have a ratio of 4 to 3
+
   // Draws an image in the coordinates of its own pixels; the centre of pixel x is at x + 0.5.
-  // More than 20 keypoints are dots without numbers, as on overlays.
-  const draw = (image, size, numbered = image.found <= 20) => {
-    const radius = size * (numbered ? 1 : 0.35) * Math.max(image.width, (image.height * 4) / 3); // cards have a ratio of 4 to 3
+  const draw = (image, size, numbered = found(image) <= 20) => {
     const href = imageUrl(image.id);
     const svg = element("svg", { viewBox: `0 0 ${image.width} ${image.height}`, role: "img", "aria-label": image.file });
     if (href) svg.append(element("image", { href, width: image.width, height: image.height, preserveAspectRatio: "none" }));
-    if (windows && image.window) {
-      const [x, y, width, height] = image.window;
+    const frame = windows && frameOf(image);
+    if (frame) {
+      const [x, y, width, height] = frame;
+      const radius = radiusOf(image, size, numbered);
       for (const [stroke, share] of [["#000", 0.25], ["#fff", 0.12]]) {
         svg.append(element("rect", { class: "window", x, y, width, height, fill: "none", stroke, "stroke-width": radius * share }));
       }
     }
-    for (const ends of skeleton) {
+    svg.append(element("g", { class: "points" }, ...drawPoints(image, size, numbered)));
+    return svg;
+  };
+
+  // Lines come first and the first keypoint last, above the others.
+  const drawPoints = (image, size, numbered) => {
+    const radius = radiusOf(image, size, numbered);
+    const marks = [];
+    for (const numbers of skeleton) {
+      const ends = numbers.map((number) => number - 1);
       if (!ends.every((index) => image.points[index] && shown[index])) continue;
       const [[x1, y1], [x2, y2]] = ends.map((index) => image.points[index].map((value) => value + 0.5));
       for (const [stroke, share] of [["#000", 0.25], ["#fff", 0.12]]) {
-        svg.append(element("line", { class: "edge", x1, y1, x2, y2, stroke, "stroke-width": radius * share }));
+        marks.push(element("line", { class: "edge", x1, y1, x2, y2, stroke, "stroke-width": radius * share }));
       }
     }
     for (let index = names.length - 1; index >= 0; index--) {
@@ -39,17 +55,17 @@ if (DATA.gallery) {
       const [x, y] = image.points[index];
       const mark = element(
         "g",
-        { class: "point", "data-keypoint": index },
+        { class: "point", "data-keypoint": index, transform: `translate(${x + 0.5} ${y + 0.5})` },
         element("title", {}, describe(image, index)),
-        element("circle", { cx: x + 0.5, cy: y + 0.5, r: radius, fill: colors[index], stroke: "#000", "stroke-width": radius / 7 }),
+        element("circle", { r: radius, fill: colors[index], stroke: "#000", "stroke-width": radius / 7 }),
       );
       if (numbered) {
-        const place = { x: x + 0.5, y: y + 0.5, "font-size": radius * 1.25, "text-anchor": "middle", "dominant-baseline": "central" };
+        const place = { "font-size": radius * 1.25, "text-anchor": "middle", "dominant-baseline": "central" };
         mark.append(element("text", { ...place, fill: "#000" }, String(index + 1)));
       }
-      svg.append(mark);
+      marks.push(mark);
     }
-    return svg;
+    return marks;
   };
 
   const score = (image) => (image.score === null ? "no keypoints" : `mean score ${image.score.toFixed(2)}`);
@@ -59,7 +75,7 @@ if (DATA.gallery) {
     name: () => 0,
     low: (a, b) => (a.score ?? -1) - (b.score ?? -1),
     high: (a, b) => (b.score ?? -1) - (a.score ?? -1),
-    few: (a, b) => a.found - b.found,
+    few: (a, b) => found(a) - found(b),
   };
 
   const cards = () => {
@@ -72,54 +88,36 @@ if (DATA.gallery) {
       ...page.map((image) =>
         element(
           "button",
-          { type: "button", class: "card", onclick: () => view(filtered.indexOf(image), filtered) },
+          { type: "button", class: "card", onclick: () => viewer.show(filtered.indexOf(image), filtered) },
           draw(image, 0.03),
+          badge(image),
           element("span", {}, image.file),
-          element("span", { class: "quiet" }, `${score(image)}, ${image.found} of ${names.length} keypoints. ${label(image)}`),
+          element("span", { class: "quiet" }, `${score(image)}, ${found(image)} of ${names.length} keypoints. ${label(image)}`),
         ),
       ),
     );
   };
 
-  const view = (index, list = viewerImages) => {
-    viewerImages = list;
-    viewerIndex = Math.max(0, Math.min(viewerImages.length - 1, index));
-    const image = viewerImages[viewerIndex];
-    const viewer = byId("viewer");
-    const rows = names.map((name, index) =>
-      element(
-        "tr",
-        {},
-        element("th", { scope: "row" }, name),
-        element("td", {}, image.points[index] ? image.points[index][2].toFixed(2) : "not found"),
-        element("td", {}, image.points[index] ? `${image.points[index][0].toFixed(1)}, ${image.points[index][1].toFixed(1)}` : ""),
-      ),
-    );
-    const head = element("tr", {}, ...["Keypoint", "Score", "x, y"].map((text) => element("th", { scope: "col" }, text)));
-    viewer.replaceChildren(
-      element(
-        "div",
-        { class: "paging" },
-        element("button", { type: "button", disabled: viewerIndex === 0, title: "Previous (left arrow)", onclick: () => view(viewerIndex - 1) }, "‹"),
-        element("button", { type: "button", disabled: viewerIndex === viewerImages.length - 1, title: "Next (right arrow)", onclick: () => view(viewerIndex + 1) }, "›"),
-        element("span", {}, `${viewerIndex + 1} of ${viewerImages.length}`),
-        element("button", { type: "button", title: "Close (Escape)", onclick: () => viewer.close() }, "Close"),
-      ),
-      element(
-        "div",
-        { class: "view" },
-        draw(image, 0.016),
-        element(
-          "div",
-          {},
-          element("h2", {}, image.file),
-          element("p", { class: "quiet" }, `${image.width} x ${image.height} pixels. ${label(image)}`),
-          element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)),
-        ),
-      ),
-    );
-    if (!viewer.open) viewer.showModal();
+  const badge = (image) => {
+    const state = corrections.state(image.file);
+    return state ? element("b", { class: `state ${state}` }, state) : null;
   };
+
+  const viewer = makeViewer({
+    names,
+    draw,
+    drawPoints,
+    label,
+    corrections,
+    changed: () => {
+      outdated = true;
+      countCorrections();
+    },
+    closed: () => {
+      if (outdated) route();
+      outdated = false;
+    },
+  });
 
   const toggle = (index) => {
     shown[index] = !shown[index];
@@ -135,7 +133,7 @@ if (DATA.gallery) {
 
   const redraw = () => {
     if (current === "gallery") cards();
-    if (byId("viewer").open) view(viewerIndex);
+    if (viewer.isOpen()) viewer.show();
   };
 
   const dot = (index) => {
@@ -153,7 +151,7 @@ if (DATA.gallery) {
       ),
     ),
   );
-  byId("windows").hidden = !images.some((image) => image.window);
+  byId("windows").hidden = !images.some(frameOf);
   byId("windows").addEventListener("click", toggleWindows);
   const counts = new Map();
   for (const image of images) if (image.label !== null) counts.set(image.label, (counts.get(image.label) || 0) + 1);
@@ -167,6 +165,14 @@ if (DATA.gallery) {
       cards();
     });
   }
+
+  const countCorrections = () => {
+    const count = corrections.count();
+    byId("save").disabled = count === 0;
+    byId("save").textContent = count ? `Save corrections (${count})` : "Save corrections";
+  };
+  byId("save").addEventListener("click", corrections.save);
+  countCorrections();
 
   // Draws the patch around one keypoint in every image, highest score first.
   const patches = (detail) => {
@@ -211,12 +217,12 @@ if (DATA.gallery) {
             each.setAttribute("stroke-width", width);
           }
         }
-        const open = () => view(having.indexOf(image), having);
+        const open = () => viewer.show(having.indexOf(image), having);
         return element(
           "button",
           { type: "button", class: "card", title: `${image.file}\n${describe(image, index)}`, onclick: open },
           svg,
-          element("span", {}, value.toFixed(2)),
+          element("span", {}, corrections.change(image, index) || value.toFixed(2)),
         );
       }),
     );
@@ -225,12 +231,11 @@ if (DATA.gallery) {
   sections.gallery = cards;
   sections.keypoints = patches;
   keys.gallery = (event) => {
-    if (byId("viewer").open && event.key === "ArrowRight") view(viewerIndex + 1);
-    else if (byId("viewer").open && event.key === "ArrowLeft") view(viewerIndex - 1);
-    else if (/^[1-9]$/.test(event.key) && names.length >= Number(event.key)) toggle(Number(event.key) - 1);
+    if (/^[1-9]$/.test(event.key) && names.length >= Number(event.key)) toggle(Number(event.key) - 1);
     else if (event.key === "w" && !byId("windows").hidden) toggleWindows();
+    else if (viewer.isOpen()) viewer.key(event);
   };
   keys.keypoints = (event) => {
-    if (byId("viewer").open) keys.gallery(event);
+    if (viewer.isOpen()) keys.gallery(event);
   };
 }
