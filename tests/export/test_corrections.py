@@ -1,4 +1,4 @@
-"""Corrections in a report: points and states, with the mouse and the keyboard, and the file that is saved."""
+"""Corrections in a report: points, states and filters, with the mouse and the keyboard, and the file that is saved."""
 
 import json
 from pathlib import Path
@@ -89,6 +89,10 @@ def badges(page):
         for card in page.locator("#cards .card").all()
         if card.locator(".state").count()
     }
+
+
+def names(page):
+    return page.locator("#cards .card > span:not(.quiet)").all_inner_texts()
 
 
 def saved(page) -> dict:
@@ -190,6 +194,32 @@ def test_images_are_good_or_bad(page_file, visit):
     close(page)
     assert badges(page) == {"a/1.png": "bad", "a/2.png": "good"}
     assert page.locator("#save").inner_text() == "Save corrections (2)"
+
+
+def test_the_gallery_is_filtered_by_folder_and_state(page_file, visit):
+    page = visit(page_file)
+    page.select_option("#folder", label="b")
+    assert names(page) == ["b/3.png", "b/4.png"]
+    open_image(page, "b/4.png")
+    page.keyboard.press("g")
+    close(page)
+    page.select_option("#state", "done")
+    assert names(page) == ["b/4.png"]
+    page.select_option("#folder", "")
+    page.select_option("#state", "open")
+    assert names(page) == ["a/1.png", "a/2.png", "b/3.png"]
+    open_image(page, "a/2.png")
+    page.keyboard.press("b")
+    close(page)
+    assert names(page) == ["a/1.png", "b/3.png"]
+    page.select_option("#state", "bad")
+    assert names(page) == ["a/2.png"]
+
+
+def test_one_folder_needs_no_filter(tmp_path, visit):
+    result = Keypoints("1.png", 200, 120, np.full((2, 2), 20.0), np.ones(2))
+    page = visit(write_results(tmp_path, [result], {}))
+    assert not page.locator("#folder").is_visible() and page.locator("#state").is_visible()
 
 
 def test_corrections_survive_a_reload_and_closing_warns(page_file, visit):

@@ -78,10 +78,27 @@ if (DATA.gallery) {
     few: (a, b) => found(a) - found(b),
   };
 
+  const states = {
+    all: () => true,
+    done: (state) => ["corrected", "good"].includes(state),
+    bad: (state) => state === "bad",
+    open: (state) => !state,
+  };
+
+  const folderOf = ({ file }) => file.slice(0, Math.max(0, file.lastIndexOf("/")));
+
   const cards = () => {
     const wanted = byId("class").value;
+    const folder = byId("folder").value;
+    const isWanted = states[byId("state").value];
     const text = byId("find").value.toLowerCase();
-    filtered = images.filter((image) => (!wanted || image.label === wanted.slice(1)) && image.file.toLowerCase().includes(text));
+    filtered = images.filter(
+      (image) =>
+        (!wanted || image.label === wanted.slice(1)) &&
+        (!folder || folderOf(image) === folder.slice(1)) &&
+        isWanted(corrections.state(image.file)) &&
+        image.file.toLowerCase().includes(text),
+    );
     filtered.sort(orders[byId("sort").value]);
     const page = paged("gallery", filtered, 48, cards);
     byId("cards").replaceChildren(
@@ -159,7 +176,13 @@ if (DATA.gallery) {
     element("option", { value: "" }, `all (${images.length})`),
     ...[...counts].sort().map(([name, count]) => element("option", { value: `=${name}` }, `${name} (${count})`)),
   );
-  for (const [id, event] of [["class", "change"], ["sort", "change"], ["find", "input"]]) {
+  const folders = [...new Set(images.map(folderOf))].sort();
+  byId("folder").closest("label").hidden = folders.length < 2;
+  byId("folder").append(
+    element("option", { value: "" }, "all"),
+    ...folders.map((folder) => element("option", { value: `=${folder}` }, folder || "(not in a folder)")),
+  );
+  for (const [id, event] of [["class", "change"], ["folder", "change"], ["state", "change"], ["sort", "change"], ["find", "input"]]) {
     byId(id).addEventListener(event, () => {
       pages.gallery = 0;
       cards();
