@@ -92,9 +92,18 @@ function makeCorrections({ images, names, category, skeleton, info, checksum }) 
     return [...low, ...high.map((value, axis) => Math.round(100 * (value - low[axis])) / 100)];
   };
 
+  // A window for points on an image in which no object was found: their extent with a margin, inside the image.
+  const windowAround = (points, { width, height }) => {
+    const [x, y, w, h] = extent(points);
+    const margin = Math.max(0.25 * Math.max(w, h), 0.05 * Math.max(width, height));
+    const [left, top] = [Math.max(0, x - margin), Math.max(0, y - margin)];
+    const [right, bottom] = [Math.min(width, x + w + margin), Math.min(height, y + h + margin)];
+    return [left, top, right - left, bottom - top].map((value) => Math.round(100 * value) / 100);
+  };
+
   const annotation = (image) => {
     const points = image.points.filter(Boolean).map(coordinates);
-    const bbox = image.window || extent(points);
+    const bbox = image.window || (image.empty ? windowAround(points, image) : extent(points));
     return {
       category_id: 1,
       keypoints: image.points.flatMap((point) => (point ? [...coordinates(point), 2] : [0, 0, 0])),
