@@ -30,6 +30,12 @@ class DiscoverConfig(ExportedImagesOption, ReportOption, KeypointConfig):
     every: int | None = option(
         1, "Process every N-th frame of a video.", INPUT, low=1, high=10**6, filled_in=True, decides=True
     )
+    corrections: Path | None = option(
+        None,
+        "Keep the keypoints of the images in this file, the corrections.json of a report, and skip those marked bad.",
+        INPUT,
+        decides=True,
+    )
     overlays: bool = option(True, "Draw the keypoints over each image, into overlays/.", OUTPUT)
     export: tuple[FormatName, ...] = option((), "Also write this format into exports/; can be repeated.", OUTPUT)
     resume: bool = option(False, "Resume the interrupted run in --out, with the same images and options.", OUTPUT)
@@ -121,6 +127,7 @@ class DiscoverConfig(ExportedImagesOption, ReportOption, KeypointConfig):
             )
 
         self.check_room(self.objects, self.max_objects)
+        self.check_parts(self.method)
         _ = self.shard_numbers  # checks its form
         if self.video is not None:
             self._check_video(self.video)
@@ -144,13 +151,21 @@ class DiscoverConfig(ExportedImagesOption, ReportOption, KeypointConfig):
                 f"--objects one, or remove --export {crowded[0]}."
             )
 
+    def check_parts(self, method: str | None) -> None:
+        """Raise `OptionError` where there are corrections, and keypoint i is a rank in each image, not a part."""
+        if self.corrections is not None and method in ("lmpnet", "saliency"):
+            raise OptionError(
+                f"--corrections cannot be combined with --method {method}, whose keypoints are ranks in each image: "
+                "use --method parts."
+            )
+
     def _may_be_remote(self) -> bool:
         return self.backend == "ray"
 
     def _check_video(self, video: Path) -> None:
         if len(self.images) > 1:
             raise OptionError(f"{video} is a video: pass it alone, and run `lmpnet discover` once for each video.")
-        self._refuse("a video", "shard", "resume", "boxes", backend="ray")
+        self._refuse("a video", "shard", "resume", "boxes", "corrections", backend="ray")
         if files := [name for name in self.export if name in OF_FILES]:
             raise OptionError(
                 f"--export {files[0]} needs image files, and the frames of a video have none. Extract the frames "
@@ -158,7 +173,7 @@ class DiscoverConfig(ExportedImagesOption, ReportOption, KeypointConfig):
             )
 
     def _check_ray(self) -> None:
-        self._refuse("--backend ray", "shard", method="saliency")
+        self._refuse("--backend ray", "shard", "corrections", method="saliency")
         if self.device.startswith("cuda:"):  # a worker sees only its own GPU
             self._refuse("--backend ray", device=self.device)
         if self.overwrite:

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from lmpnet_cli.config import DiscoverConfig, Paths, as_paths, takes_options
 from lmpnet_cli.data.boxes import with_boxes
+from lmpnet_cli.data.corrections import Corrections, read_corrections
 from lmpnet_cli.data.listing import ListedImage, absolute, list_images, real
 from lmpnet_cli.data.loader import OVERLAY_SIDE, ImageInMemory, LoadedImage, MemoryImage, list_memory_images
 from lmpnet_cli.data.video import Video
@@ -113,7 +114,7 @@ def discover(
 
 def _check_in_memory(config: DiscoverConfig) -> None:
     """Raise OptionError for options that need image files."""
-    given = {"resume": config.resume, "report": config.report, "export": config.export}
+    given = {name: getattr(config, name) for name in ("resume", "report", "export", "corrections")}
     for name, value in given.items():
         if value:
             raise OptionError(f"{name} needs image files: save the images in a folder, or remove {name}.")
@@ -131,6 +132,11 @@ def _discover(
     predictor = open_predictor(config, model)
     found_by = predictor.options()
     config.check_room(found_by.get("objects"), found_by.get("max_objects"))  # an ONNX model decides them itself
+    config.check_parts(predictor.method)
+    corrections: Corrections | None = None
+    if config.corrections is not None:
+        corrections = read_corrections(config.corrections, files, predictor.names, progress)
+        files = corrections.without_bad(files)
     shard: Shard | None = None
     if config.shard_numbers:
         files, shard = take_shard(files, config.shard_numbers, settings(predictor, config))
@@ -140,7 +146,7 @@ def _discover(
     progress.start("discover", len(files))
     progress.advance(len(files) - len(queue.of_missing(files)))
     with _open_drawings(config, files, queue) as drawings:
-        _compute(config, predictor, files, queue, drawings, progress)
+        _compute(predictor, files, corrections, queue, drawings, progress)
         drawings.commit()
 
     seconds = time.perf_counter() - started
@@ -254,9 +260,9 @@ def _open_drawings(config: DiscoverConfig, files: Sequence[ListedImage], queue: 
 
 
 def _compute(
-    config: DiscoverConfig,
     predictor: Predictor,
     files: Sequence[ListedImage],
+    corrections: Corrections | None,
     queue: ChunkQueue,
     drawings: _Drawings,
     progress: Progress,
@@ -277,6 +283,8 @@ def _compute(
                 found = [
                     replace(each, frame=image.frame, time=image.time) for image, each in zip(loaded, found, strict=True)
                 ]
+            if corrections:
+                found = corrections.applied(found)
             drawings.add(loaded, found, predictions)
             if takes_turns(predictor.device):
                 drawings.settle()

@@ -36,6 +36,7 @@ def describe(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:
         "distance": predictor.options().get("distance"),
         "objects": predictor.options().get("objects", "none"),
         **_boxes(config),
+        **_corrections(config),
         **predictor.record(),
         "classes": list(predictor.classes),
         "seed": config.seed,
@@ -48,6 +49,12 @@ def _boxes(config: DiscoverConfig) -> dict[str, Any]:
         return {}
     path = config.boxes / "bounding_boxes.txt" if config.boxes.is_dir() else config.boxes
     return {"boxes": {"name": config.boxes.name, "sha256": file_sha256(path) if path.is_file() else None}}
+
+
+def _corrections(config: DiscoverConfig) -> dict[str, Any]:
+    """Return name and checksum of the file of corrections, where there is one."""
+    path = config.corrections
+    return {} if path is None else {"corrections": {"name": path.name, "sha256": file_sha256(path)}}
 
 
 def settings(predictor: Predictor, config: DiscoverConfig) -> dict[str, Any]:
