@@ -45,9 +45,16 @@ def open_image(page, name):
     page.locator("#viewer h2", has_text=name).wait_for()
 
 
-def close(page):
-    page.get_by_role("button", name="Close").click()
-    page.locator("#viewer").wait_for(state="hidden")
+def close(page, key=None):
+    """Close the viewer by its button or a key, and wait until the section behind it is drawn again."""
+    page.evaluate(
+        "() => { window.whenClosed = new Promise((done) => byId('viewer').addEventListener('close', () => done(), { once: true })) }"
+    )
+    if key:
+        page.keyboard.press(key)
+    else:
+        page.get_by_role("button", name="Close").click()
+    page.evaluate("window.whenClosed")
 
 
 def point(page, index):
@@ -153,7 +160,7 @@ def test_a_point_is_moved_and_hidden_by_keys(page_file, visit):
     assert point(page, 1).count() == 0 and "hidden" in row(page, 1).inner_text() and state(page) == ["corrected"]
     page.keyboard.press("PageUp")
     assert page.locator("#viewer h2").inner_text() == "a/1.png"
-    page.keyboard.press("Escape")
+    close(page, "Escape")
     assert not page.locator("#viewer").is_visible()
     assert badges(page) == {"a/1.png": "corrected", "a/2.png": "corrected"}
     assert "1 of 2" in page.locator("#cards .card", has_text="a/2.png").inner_text()
