@@ -42,9 +42,10 @@ function makeViewer({ names, draw, drawPoints, label, corrections, changed, clos
         ? "Drag a point to move it. Click a point, then use the arrow keys (Shift: 10 pixels) or Delete."
         : `Click on the image to place ${names[adding]}, or press Escape.`;
 
-    const row_ = /^row-\d+/.exec(focus || "");
-    const again = focus && (dialog.querySelector(`[data-focus="${focus}"]`) || (row_ && rows.querySelector(`[data-focus^="${row_[0]}-"]`)));
-    if (again) again.focus({ preventScroll: true });
+    if (!focus) return;
+    const find = (condition) => dialog.querySelector(`[data-focus${condition}]`);
+    const again = find(`="${focus}"`) || find(`^="${focus.replace(/[A-Z]\w+$/, "")}"`); // or another button of its row
+    again?.focus({ preventScroll: true });
   };
 
   const correct = (name, index, ...rest) => {
