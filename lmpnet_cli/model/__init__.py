@@ -9,9 +9,10 @@ Tensors and modules only: no files and no printing. Read the files in this order
 5. `backbone` and `lmpnet`: the network, its replica and the model that every command calls (figure 2).
 6. `fusion`: the proposals of both networks to keypoints (section 3.3).
 7. `entropy`: how sparse a map is (section 4, figure 6).
-8. `part_head`: the same keypoint in every image (not in the paper).
-9. `objects`: where the objects are, for the first look (not in the paper).
-10. `onnx_module`: the whole model as traceable modules.
+8. `part_head`: the same keypoint in every image (not in the paper), from `cell_features`.
+9. `landmark_head`: named landmarks that a user has annotated on a few images (not in the paper).
+10. `objects`: where the objects are, for the first look (not in the paper).
+11. `onnx_module`: the whole model as traceable modules.
 
 `reading` holds what the paper leaves open between maps and keypoints, and `pretrained` fetches the weights of timm.
 """

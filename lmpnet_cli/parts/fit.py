@@ -20,11 +20,12 @@ from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.coco import skipped_entries
 from lmpnet_cli.io.runtime import fast_bfloat16, resolve_device, seeded
 from lmpnet_cli.keypoints import keypoint_names
+from lmpnet_cli.model.cell_features import CellFeatures
+from lmpnet_cli.model.feature_pca import FeaturePCA
 from lmpnet_cli.model.objects import ObjectHead
 from lmpnet_cli.model.part_head import PartHead, PartHeadSpec
 from lmpnet_cli.parts.affine import random_affines, warp
 from lmpnet_cli.parts.gallery import PartExample, draw_part_gallery
-from lmpnet_cli.parts.initialization import FeaturePCA
 from lmpnet_cli.parts.learning import Recipe, TrainingFeatures, learn_weights, share_on_object
 from lmpnet_cli.parts.object_head import fit_object_head
 from lmpnet_cli.parts.selection import MIN_ON_OBJECT
@@ -209,12 +210,12 @@ def gather_features(runner: ModelRunner, images: Sequence[ListedImage], seed: in
             pca.update(runner.run(pixels).maps)
             if len(files) < PCA_IMAGES:
                 continue
-            reducer = _reducer(pca, channels)
+            reducer = pca.reducer(channels, PartHeadSpec.directions)
         views += [_views(runner, reducer, *batch) for batch in waiting]
         waiting = []
 
     if reducer is None:
-        reducer = _reducer(pca, channels)
+        reducer = pca.reducer(channels, PartHeadSpec.directions)
         views += [_views(runner, reducer, *batch) for batch in waiting]
 
     original, flipped, warped = (torch.cat(parts) for parts in zip(*views, strict=True))
@@ -238,18 +239,7 @@ def _relative(image: LoadedImage) -> Extent:
     return x / image.width, y / image.height, (x + width) / image.width, (y + height) / image.height
 
 
-def _reducer(pca: FeaturePCA, channels: int) -> PartHead:
-    """Return a part head without parts, which only projects maps to their principal components."""
-    count = min(PartHeadSpec.directions, channels, pca.count)
-    centre, projection = pca.components(count)
-    level = torch.cat([pca.activation_statistics(), torch.zeros(1)])  # the object threshold is not known yet
-
-    reducer = PartHead(PartHeadSpec((), channels, count))
-    reducer.load_state_dict({"centre": centre, "projection": projection, "level": level}, strict=False)
-    return reducer
-
-
-def _views(runner: ModelRunner, reducer: PartHead, pixels: Tensor, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _views(runner: ModelRunner, reducer: CellFeatures, pixels: Tensor, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the reduced features of a batch, of the flipped batch and of the warped batch."""
 
     def features(images: Tensor) -> Tensor:

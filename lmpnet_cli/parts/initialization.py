@@ -1,8 +1,7 @@
 """The starting point of part learning.
 
-1. Principal components of the centred features.
-2. The object is where the filters are active: above a threshold about half-way below Otsu's.
-3. k-means over the context features of the object's cells, and over those of all other cells.
+1. The object is where the filters are active: above a threshold about half-way below Otsu's.
+2. k-means over the context features of the object's cells, and over those of all other cells.
 """
 
 from warnings import catch_warnings, simplefilter
@@ -14,52 +13,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from lmpnet_cli.model.part_head import activation, centred_features
-
-OUTER_FENCE = 3.0  # interquartile ranges below the lower quartile: Tukey's outer fence
-MIN_DEVIATION = 1e-3  # of the activation; anything less is rounding
 BELOW_OTSU = 0.55  # share of the way from Otsu's threshold down to the mean of the cells below it
-
-
-class FeaturePCA:
-    """Principal components of the centred features of maps, given one batch after another.
-
-    The second moments are summed exactly. scikit-learn's `IncrementalPCA` keeps only the leading components after each
-    batch, so its result is an approximation that depends on the batches.
-
-    Attributes:
-        count: number of cells seen so far.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._sum, self._products = torch.zeros(()), torch.zeros(())
-        self._activations: list[Tensor] = []
-
-    def update(self, maps: Tensor) -> None:
-        """Add (B, C, H, W) raw maps."""
-        features = centred_features(maps).flatten(0, 2)
-        self.count += len(features)
-        self._sum = self._sum + features.sum(0, dtype=torch.float64).cpu()
-        self._products = self._products + (features.T @ features).double().cpu()
-        self._activations.append(activation(maps).cpu().flatten())
-
-    def components(self, count: int) -> tuple[Tensor, Tensor]:
-        """Return the mean (C,) and the first principal components (C, count)."""
-        mean = self._sum / self.count
-        _, vectors = torch.linalg.eigh(self._products - self.count * torch.outer(mean, mean))  # in ascending order
-        return mean.float(), vectors.flip(1)[:, :count].float().contiguous()
-
-    def activation_statistics(self) -> Tensor:
-        """Return mean and standard deviation of the activation, (2,).
-
-        Silent cells, whose logarithm is far below all others, are clipped to Tukey's outer fence. There is no upper
-        limit: in images that are mostly sky the object is above it.
-        """
-        activations = torch.cat(self._activations).numpy()
-        lower, upper = np.quantile(activations, [0.25, 0.75])
-        activations = activations.clip(lower - OUTER_FENCE * (upper - lower), None)
-        return torch.tensor([activations.mean(), max(activations.std(), MIN_DEVIATION)]).float()
 
 
 def object_threshold(activations: Tensor) -> float:

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lmpnet_cli.model.cell_features import context_features
 from lmpnet_cli.model.part_head import (
     PartHead,
     PartHeadSpec,
-    context_features,
     objectness,
     presence,
     soft_argmax,

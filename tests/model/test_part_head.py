@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lmpnet_cli.model.part_head import (
-    PartHead,
-    PartHeadSpec,
-    activation,
-    centred_features,
-    context_features,
-    soft_argmax,
-)
+from lmpnet_cli.model.cell_features import activation, centred_features, context_features
+from lmpnet_cli.model.part_head import PartHead, PartHeadSpec, soft_argmax
 
 SPEC = PartHeadSpec(("a", "b", "c"), channels=6, directions=4, backgrounds=2, windows=(1, 3))
 

@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 
+from lmpnet_cli.model.feature_pca import FeaturePCA
 from lmpnet_cli.model.part_head import PartHead, PartHeadSpec
 from lmpnet_cli.parts.affine import random_affines, warp
-from lmpnet_cli.parts.initialization import FeaturePCA, object_threshold
+from lmpnet_cli.parts.initialization import object_threshold
 from lmpnet_cli.parts.learning import Recipe, TrainingFeatures, learn_weights
 
 SIDE, K = 14, 3

@@ -5,8 +5,9 @@ import pytest
 import torch
 from drawn_parts import drawn, reduced
 
-from lmpnet_cli.model.part_head import EXTREME, centred_features
-from lmpnet_cli.parts.initialization import FeaturePCA, initial_centroids, object_threshold
+from lmpnet_cli.model.cell_features import EXTREME, centred_features
+from lmpnet_cli.model.feature_pca import FeaturePCA
+from lmpnet_cli.parts.initialization import initial_centroids, object_threshold
 
 
 def test_principal_components_are_those_of_a_singular_value_decomposition():
