@@ -62,7 +62,7 @@ def found(tmp_path_factory) -> Path:
 
 def test_every_format_is_one_module_and_one_name():
     folder = Path(formats.__file__).parent
-    shared = {"__init__", "dlc_table", "document", "format", "image_files", "left_right", "spreadsheet"}
+    shared = {"__init__", "dlc_table", "document", "format", "image_files", "spreadsheet"}
     modules = {path.stem for path in folder.glob("*.py")} - shared
     assert modules == {name.replace("-", "_") for name in CONVERT_FORMATS}
     assert all(isinstance(each, Format) for each in FORMATS.values())

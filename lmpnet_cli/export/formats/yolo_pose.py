@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from lmpnet_cli.data.left_right import flip_indices, sides_without_partner
 from lmpnet_cli.export.formats.document import Document
 from lmpnet_cli.export.formats.format import Destination, Format
 from lmpnet_cli.export.formats.image_files import write_images
-from lmpnet_cli.export.formats.left_right import flip_indices, sides_without_partner
 from lmpnet_cli.io.files import write_text
 from lmpnet_cli.keypoints import Keypoints
 from lmpnet_cli.progress import Progress

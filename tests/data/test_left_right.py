@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lmpnet_cli.export.formats.left_right import flip_indices, mirrored_name, sides_without_partner
+from lmpnet_cli.data.left_right import flip_indices, mirrored_name, sides_without_partner
 
 
 @pytest.mark.parametrize(
