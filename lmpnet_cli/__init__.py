@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lmpnet_cli.inference.inspect import info
     from lmpnet_cli.io.checkpoints import load_checkpoint
     from lmpnet_cli.keypoints import Keypoints
+    from lmpnet_cli.landmarks.fit import fit
     from lmpnet_cli.model.clustering import learnable_clustering
     from lmpnet_cli.model.entropy import feature_map_entropy
     from lmpnet_cli.model.lmpnet import LMPNet
@@ -40,6 +41,7 @@ _MODULES = {
     "evaluate": "evaluation.evaluate",
     "export_onnx": "export.onnx",
     "feature_map_entropy": "model.entropy",
+    "fit": "landmarks.fit",
     "greedy_pck": "evaluation.pck",
     "info": "inference.inspect",
     "leaky_max_pool": "model.pooling",
@@ -64,6 +66,7 @@ __all__ = [
     "evaluate",
     "export_onnx",
     "feature_map_entropy",
+    "fit",
     "greedy_pck",
     "info",
     "leaky_max_pool",

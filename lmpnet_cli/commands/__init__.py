@@ -7,7 +7,7 @@ import typer
 from lmpnet_cli.commands import about, find, learn, measure, share
 
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
-    "Train": {"train": learn.train, "parts": learn.parts},
+    "Train": {"train": learn.train, "parts": learn.parts, "fit": learn.fit},
     "Find keypoints": {"discover": find.discover, "merge": find.merge, "match": find.match},
     "Inspect and evaluate": {
         "eval": measure.evaluate,

@@ -52,7 +52,7 @@ def _pairs(values: Mapping[str, Any] | None, form: str = "") -> str:
 def _checkpoint(record: dict[str, Any]) -> dict[str, str]:
     spec, training, backbone = record["spec"], record.get("training") or {}, record["spec"]["backbone"]
     epsilon = f", epsilon {spec['epsilon']:g}" if spec["pooling"] == "leaky_max" else ""
-    parts = record.get("parts")
+    parts, landmarks = record.get("parts"), record.get("landmarks")
     settings = ("epochs", "replica_epochs", "batch_size", "learning_rate", "seed")
     weights = str(record.get("initial_weights") or "")
 
@@ -63,6 +63,7 @@ def _checkpoint(record: dict[str, Any]) -> dict[str, str]:
         "parameters": _pairs(record["parameters"], ","),
         "classes": _list(spec["classes"]),
         "parts": _list(parts["names"], 16) if parts else "none; learn them with `lmpnet parts`",
+        "landmarks": _list(landmarks["names"], 16) if landmarks else "none; learn them with `lmpnet fit`",
         "trained on": ", ".join(dict.fromkeys(map(str, training.get("data") or ()))),
         "training": _pairs({name: training.get(name) for name in settings}),
         "validation accuracy": _pairs(record.get("validation_accuracy"), ".3f"),

@@ -202,7 +202,8 @@ def common_facts(config: Any, result: Any, images: Any) -> dict[str, object]:
     known = document_of(result)
     images, skipped, seconds = known.get("images", images), known.get("skipped"), known.get("seconds")
     method = known.get("method", getattr(config, "method", None))
-    meaning = ", ".join(known.get("names", ["the same in every image"])) if method == "parts" else "ranks in each image"
+    named = method in ("parts", "landmarks")
+    meaning = ", ".join(known.get("names", ["the same in every image"])) if named else "ranks in each image"
     if method == "lmpnet" and (distance := getattr(config, "distance", None)):
         meaning += f"; {distance} distance"
     rate = f" ({images / seconds:.1f} images/s)" if images and seconds else ""

@@ -1,12 +1,13 @@
-"""Learn: `lmpnet train`, `lmpnet parts`."""
+"""Learn: `lmpnet train`, `lmpnet parts`, `lmpnet fit`."""
 
 import shlex
+from typing import Any
 
 import typer
 
 from lmpnet_cli.commands.console import Terminal, document_of, print_line
 from lmpnet_cli.commands.parameters import takes
-from lmpnet_cli.config import CHECKPOINT, PartsConfig, TrainConfig, default_out
+from lmpnet_cli.config import CHECKPOINT, FitConfig, PartsConfig, TrainConfig, default_out
 
 
 @takes(TrainConfig, out=default_out("train"))
@@ -64,3 +65,32 @@ def parts(config: PartsConfig, terminal: Terminal) -> None:
     document = {"k": spec.k, "names": spec.names, "threshold": spec.threshold, "out": out, "seconds": result.seconds}
     files = (CHECKPOINT, "parts.png", "parts.json")
     terminal.summarize("parts", config, result, facts, files, document | {"skipped": len(result.skipped)})
+
+
+@takes(FitConfig, out=default_out("fit"))
+def fit(config: FitConfig, terminal: Terminal) -> None:
+    """Learn your own landmarks, by name, from a few annotated images.
+
+    \b
+    lmpnet fit annotations.json
+    lmpnet fit data/CUB_200_2011 --images 20 -c runs/herons
+    lmpnet discover photos/ -c results/fit --method landmarks
+    """
+    from lmpnet_cli.landmarks.fit import fit as run
+
+    result = terminal.run(run, config)
+
+    checked, out = result.document["cross_validation"], config.out or default_out("fit")
+    facts = {
+        "learned from": f"{result.images} images",
+        "landmarks": f"{len(result.names)}: {', '.join(result.names)}",
+        "cross-validated": checked and _checked(checked["landmarks"], checked["mean_shape"]),
+        "next": f"lmpnet discover IMAGES -c {out} --method landmarks",
+    }
+    files = (CHECKPOINT, "fit.json", "fit.png")
+    terminal.summarize("fit", config, result, facts, files, result.document | {"out": out, "seconds": result.seconds})
+
+
+def _checked(own: dict[str, Any], shape: dict[str, Any]) -> str:
+    tolerance = f"within {own['alpha']:.0%} of the longer box side"
+    return f"{own['pck']:.1f} % of the visible landmarks {tolerance} (mean position: {shape['pck']:.1f} %)"

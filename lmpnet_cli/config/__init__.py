@@ -8,6 +8,7 @@ from lmpnet_cli.config.convert import ConvertConfig, MergeConfig, ReportConfig
 from lmpnet_cli.config.discover import FIXED_IN_ONNX, ONNX_SUFFIX, VIDEOS, DiscoverConfig
 from lmpnet_cli.config.evaluate import EvaluateConfig, SaliencyHistogramConfig
 from lmpnet_cli.config.export import ExportConfig
+from lmpnet_cli.config.fit import FitConfig
 from lmpnet_cli.config.method import KeypointConfig, Method
 from lmpnet_cli.config.options import Paths, as_paths, file_in, takes_options, url_of
 from lmpnet_cli.config.parts import MatchConfig, PartsConfig
@@ -27,6 +28,7 @@ __all__ = [
     "DiscoverConfig",
     "EvaluateConfig",
     "ExportConfig",
+    "FitConfig",
     "KeypointConfig",
     "MatchConfig",
     "MergeConfig",

@@ -15,10 +15,11 @@ class ExportConfig(OutputConfig, CheckpointConfig, MethodConfig):
     """Options of `lmpnet export`. The ONNX model finds keypoints as `discover` does with the same options."""
 
     out: Path = same_as(OutputConfig, "out", default=REQUIRED, help="ONNX file to write, NAME.onnx.")
-    method: Literal["lmpnet", "parts"] | None = same_as(
+    method: Literal["lmpnet", "parts", "landmarks"] | None = same_as(
         MethodConfig,
         "method",
-        help="How keypoints are found: lmpnet (keypoint i is the i-th found) or parts (the same part on every image).",
+        help="How keypoints are found: lmpnet (keypoint i is the i-th found), parts (the same part on every image) or "
+        "landmarks (those of `lmpnet fit`, by name).",
     )
     thr: float | None = erasing_distance()
     objects: Literal["none", "one", "all"] | None = same_as(KeypointConfig, "objects", shown="one")

@@ -11,7 +11,8 @@ from lmpnet_cli.errors import OptionError
 
 MAX_KEYPOINTS, DEFAULT_KEYPOINTS = 100, 5
 MAX_POINTS = 1000  # on an image, for the method saliency; the limit of `saliency.nms`
-Method = Literal["lmpnet", "parts", "saliency"]
+Method = Literal["lmpnet", "parts", "landmarks", "saliency"]
+BY_MODEL = ("lmpnet", "parts", "landmarks")  # methods that read the maps of an LMPNet
 
 
 class MethodConfig(ReadingConfig):
@@ -24,13 +25,13 @@ class MethodConfig(ReadingConfig):
     method: Method | None = option(
         "lmpnet",
         "How keypoints are found: lmpnet (keypoint i is the i-th found on its image), parts (the same part on every "
-        "image) or saliency (points that the classifier relies on).",
+        "image), landmarks (those of `lmpnet fit`, by name) or saliency (points that the classifier relies on).",
         filled_in=True,
         decides=True,
     )
     k: int | None = option(
         DEFAULT_KEYPOINTS,
-        "Largest number of keypoints per image; with --method parts, exactly the model's number of parts.",
+        "Largest number of keypoints per image; with --method parts or landmarks, exactly the model's number of them.",
         shown=f"{DEFAULT_KEYPOINTS}, or that number",
         low=1,
         high=MAX_KEYPOINTS,
@@ -89,8 +90,8 @@ class KeypointConfig(ModelConfig, MethodConfig, LMPNetConfig, SaliencyConfig):
         MethodConfig,
         "k",
         help="Largest number of keypoints per image. Without it, --method saliency keeps all that --keep leaves. With "
-        "--method parts, exactly the model's number of parts.",
-        shown=f"{DEFAULT_KEYPOINTS}; all with --method saliency; that number with --method parts",
+        "--method parts or landmarks, exactly the model's number of them.",
+        shown=f"{DEFAULT_KEYPOINTS}; all with --method saliency; that number with --method parts or landmarks",
         high=MAX_POINTS,
     )
     objects: Literal["none", "one", "all"] | None = option(
@@ -98,27 +99,27 @@ class KeypointConfig(ModelConfig, MethodConfig, LMPNetConfig, SaliencyConfig):
         "Look at the whole image first, then find keypoints in a window around the most prominent object (one) or "
         "around every object (all). none: find keypoints in the whole image, as in the paper.",
         shown="one; all with --boxes",
-        methods=("lmpnet", "parts"),
+        methods=BY_MODEL,
         decides=True,
     )
     boxes: Path | None = option(
         None,
         "Take the windows from this file in place of the first look: COCO annotations or results, output of "
         "MegaDetector, a CUB folder, or CSV with the columns file_name, x, y, width, height.",
-        methods=("lmpnet", "parts"),
+        methods=BY_MODEL,
         decides=True,
     )
     min_confidence: float | None = option(
-        0.2, "Ignore boxes with a lower confidence.", low=0, high=1, methods=("lmpnet", "parts"), decides=True
+        0.2, "Ignore boxes with a lower confidence.", low=0, high=1, methods=BY_MODEL, decides=True
     )
     max_objects: int | None = option(
-        20, "Largest number of objects per image.", low=1, high=1000, methods=("lmpnet", "parts"), decides=True
+        20, "Largest number of objects per image.", low=1, high=1000, methods=BY_MODEL, decides=True
     )
     batch_size: int = same_as(RunConfig, "batch_size", help="Images (for saliency, occluded copies) per forward pass.")
 
     def _unused(self) -> dict[str, str]:
         unused = super()._unused()
-        if self.method in ("lmpnet", "parts") and "objects" not in unused:
+        if self.method in BY_MODEL and "objects" not in unused:
             if self.boxes is None:
                 unused["min_confidence"] = "needs --boxes"
             elif self.objects == "none":

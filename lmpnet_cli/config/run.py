@@ -8,7 +8,7 @@ from lmpnet_cli.errors import OptionError
 
 # 134 million pixels, more than most cameras produce; decoding an image of this size takes 0.6 GB, rarely 3.5 GB
 MAX_PIXELS = 2**27
-CHECKPOINT = "lmpnet.safetensors"  # in the output folders of `train` and `parts`
+CHECKPOINT = "lmpnet.safetensors"  # in the output folders of `train`, `parts` and `fit`
 
 
 class OutputConfig(Options):

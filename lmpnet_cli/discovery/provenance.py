@@ -20,6 +20,7 @@ from lmpnet_cli.io.run_record import versions
 MEANING = {
     "lmpnet": "keypoint i is a rank in each image, not a body part",
     "parts": "keypoint i is the same part in every image",
+    "landmarks": "keypoint i is the landmark of that name in every image",
     "saliency": "the points that the classifier relies on; keypoint i is a rank in each image",
 }
 

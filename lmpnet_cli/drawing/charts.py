@@ -89,6 +89,36 @@ def draw_metrics(metrics: Mapping[str, Any]) -> Rgb:
     return _pixels(figure)
 
 
+def draw_landmarks(document: Mapping[str, Any]) -> Rgb:
+    """Draw `fit.json`: for each landmark the cross-validated PCK beside that of the mean position, and the error."""
+    checked = document["cross_validation"]
+    own, shape = checked["landmarks"]["by_landmark"], checked["mean_shape"]["by_landmark"]
+    labels = [_plain(f"{name} ({own[name]['images']})") for name in own]
+    positions = np.arange(len(labels))
+
+    figure = _figure(9, max(3.0, 1.4 + 0.3 * len(labels)))
+    pck_axes, error_axes = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
+    for axes, key, unit in (
+        (pck_axes, "pck", f"within {checked['landmarks']['alpha']:.0%} of the box, percent"),
+        (error_axes, "error", "mean distance, percent of the box"),
+    ):
+        for shift, rows, color, label in (
+            (-0.2, own, RESULT_COLOR, "landmarks"),
+            (0.2, shape, BASELINE_COLOR, "mean position"),
+        ):
+            values = [row[key] or 0 for row in rows.values()]
+            axes.barh(positions + shift, values, 0.4, color=color, label=label)
+        axes.set(xlabel=unit, yticks=positions, yticklabels=labels if key == "pck" else [])
+        axes.invert_yaxis()
+        axes.grid(axis="x", alpha=0.3)
+    pck_axes.set_xlim(0, 100)
+    error_axes.legend(fontsize=8)
+
+    title = f"Landmarks of {document['images']} images, cross-validated in {checked['folds']} folds"
+    figure.suptitle(f"{title} (in brackets: images that show one)", fontsize=10)
+    return _pixels(figure)
+
+
 def result_label(threshold: float | None) -> str:
     """Return the name of one entry of `results` in tables and charts: "thr 3", or "keypoints" without a threshold."""
     return "keypoints" if threshold is None else f"thr {threshold:g}"

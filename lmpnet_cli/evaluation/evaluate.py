@@ -31,6 +31,7 @@ from lmpnet_cli.evaluation.evaluator import (
     images_with_landmarks,
     refuse_nothing,
 )
+from lmpnet_cli.evaluation.landmark_scores import landmark_scores, refuse_other_names
 from lmpnet_cli.evaluation.part_evaluator import PartEvaluator
 from lmpnet_cli.evaluation.part_scores import evaluate_parts, noise, part_scores, stability_scores
 from lmpnet_cli.evaluation.pck import Points, score
@@ -104,11 +105,15 @@ def _evaluate(config: EvaluateConfig, model: LMPNet | None, progress: Progress) 
             metrics = _metrics(evaluator, config, annotations) | origin
         else:
             predictor = open_predictor(config, model)
+            if predictor.method == "landmarks":
+                refuse_other_names(predictor.names, annotations.landmark_names)
             part_evaluator = _part_evaluator(config, predictor)
             evaluator = evaluate_predictor(predictor, images, progress, panels, part_evaluator)
             refuse_nothing(evaluator, images)
             device, origin = str(predictor.device), predictor.record()
             metrics = _metrics(evaluator, config, annotations) | origin
+            if predictor.method == "landmarks":
+                metrics["landmarks"] = _landmarks(config, predictor, evaluator, annotations)
             if part_evaluator is not None:
                 metrics["parts"] = _parts(config, part_evaluator, evaluator, annotations, progress)
 
@@ -179,6 +184,20 @@ def _parts(
         noisy = evaluate_parts(config, model, images, progress, "noisy images", noise(config.seed))
         document |= stability_scores(part_evaluator, mirrored, noisy)
     return document
+
+
+def _landmarks(
+    config: EvaluateConfig, predictor: Predictor, evaluator: Evaluator, annotations: Annotations
+) -> dict[str, Any]:
+    """Score the landmarks by name; the mean shape comes from the training split where the test split is scored."""
+    return landmark_scores(
+        next(iter(evaluator.predictions.values())),
+        predictor.names,
+        evaluator.ground_truths,
+        annotations.landmark_names,
+        annotations.training if config.split == "test" else (),
+        config.alpha,
+    )
 
 
 def _metrics(evaluator: Evaluator, config: EvaluateConfig, annotations: Annotations) -> dict[str, Any]:

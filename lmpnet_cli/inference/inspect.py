@@ -48,4 +48,4 @@ def _parameters(path: Path) -> dict[str, int]:
         for key in file.keys():  # noqa: SIM118
             part = key.partition(".")[0]
             counts[part] = counts.get(part, 0) + math.prod(file.get_slice(key).get_shape())
-    return {part: counts[part] for part in ("network", "replica", "part_head") if part in counts}
+    return {part: counts[part] for part in ("network", "replica", "part_head", "landmark_head") if part in counts}

@@ -1,4 +1,4 @@
-"""The predictor of an LMPNet, for the methods lmpnet (ranks in each image) and parts (the same part in every image)."""
+"""The predictor of an LMPNet, for the methods lmpnet, which ranks anew in each image, parts and landmarks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -20,6 +20,7 @@ from lmpnet_cli.model.reading import Reading
 from lmpnet_cli.progress import Progress
 
 Array = NDArray[np.float64]
+ModelMethod = Literal["lmpnet", "parts", "landmarks"]
 
 
 def to_keypoints(
@@ -97,36 +98,36 @@ def _array(values: Tensor) -> Array:
 
 
 class LMPNetPredictor:
-    """Finds keypoints by an LMPNet: the paper's, at any erasing distances, or those of its part head."""
+    """Finds keypoints by an LMPNet: the paper's, at any erasing distances, or those of one of its heads."""
 
     def __init__(
         self,
         runner: ModelRunner,
-        method: Literal["lmpnet", "parts"],
+        method: ModelMethod,
         k: int | None = None,
         thresholds: Sequence[float] = (3.0,),
         objects: str = "none",
     ) -> None:
         """
         Args:
-            k: number of keypoints; of parts the model's own number, or None.
+            k: number of keypoints; of parts and landmarks the model's own number, or None.
             objects: none, one or all, for the record.
-            thresholds: erasing distances in cells of a 14 x 14 grid over the image; parts have none.
+            thresholds: erasing distances in cells of a 14 x 14 grid over the image; parts and landmarks have none.
 
         Raises:
-            CheckpointError: for the method parts, when the model has no part head.
-            OptionError: for the method parts, when the model has another number of parts.
+            CheckpointError: when the model has no head for the method.
+            OptionError: when its head has another number of parts or landmarks.
         """
         self.runner, self.method = runner, method
         self.model, self.loader, self.device = runner.model, runner.loader, runner.device
         self.classes: Sequence[str] = runner.model.spec.classes
         self.bfloat16, self.objects = runner.bfloat16, objects
 
-        if method == "parts":
-            self.names: Sequence[str] = _part_names(runner, k)
-            self.thresholds: Sequence[float | None] = (None,)
+        if method == "lmpnet":
+            self.names: Sequence[str] = keypoint_names(k or 5)
+            self.thresholds: Sequence[float | None] = tuple(thresholds)
         else:
-            self.names, self.thresholds = keypoint_names(k or 5), tuple(thresholds)
+            self.names, self.thresholds = _names_of_head(runner, method, k), (None,)
 
     def record(self) -> dict[str, Any]:
         """Return what finds the keypoints, for the results."""
@@ -136,7 +137,7 @@ class LMPNetPredictor:
         """Return the options of the method that decide where keypoints are."""
         finder = self.runner.finder
         objects = {"objects": self.objects, "max_objects": finder.most if self.objects == "all" and finder else None}
-        if self.method == "parts":
+        if self.method != "lmpnet":
             return objects
         options = objects | asdict(self.runner.reading) | {"replica": self.model.replica is not None}
         del options["iterations"]  # they decide nothing
@@ -148,6 +149,8 @@ class LMPNetPredictor:
         """Find the keypoints of a batch, once for each threshold."""
         if self.method == "parts":
             return [self.model.parts(output)]
+        if self.method == "landmarks":
+            return [self.model.landmarks(output)]
 
         thresholds = [each for each in self.thresholds if each is not None]
         return self.model.keypoint_sweep(output, thresholds, len(self.names), self.runner.reading)
@@ -161,18 +164,20 @@ class LMPNetPredictor:
             del loaded, output  # as in `ModelRunner.batches`
 
 
-def _part_names(runner: ModelRunner, k: int | None) -> Sequence[str]:
-    head, source = runner.model.part_head, runner.checkpoint
+def _names_of_head(runner: ModelRunner, method: Literal["parts", "landmarks"], k: int | None) -> Sequence[str]:
+    model, source = runner.model, runner.checkpoint
+    head = model.part_head if method == "parts" else model.landmark_head
+    learn = "parts DATA" if method == "parts" else "fit DATA"
     if head is None:
         option = f" -c {source}" if source else ""
         raise CheckpointError(
-            f"{source or 'This model'} has no parts. Learn them: `lmpnet parts DATA{option}`. `lmpnet discover` needs "
+            f"{source or 'This model'} has no {method}. Learn them: `lmpnet {learn}{option}`. `lmpnet discover` needs "
             "none with --method lmpnet."
         )
     if k not in (None, head.spec.k):
+        more = f", or learn {k} parts with `lmpnet parts DATA --k {k}`" if method == "parts" else ""
         raise OptionError(
-            f"--k {k} does not fit: this model has {head.spec.k} parts. Remove --k, use --method lmpnet, or learn "
-            f"{k} parts with `lmpnet parts DATA --k {k}`."
+            f"--k {k} does not fit: this model has {head.spec.k} {method}. Remove --k, or use --method lmpnet{more}."
         )
     return head.spec.names
 
@@ -180,15 +185,16 @@ def _part_names(runner: ModelRunner, k: int | None) -> Sequence[str]:
 def open_lmpnet_predictor(config: KeypointConfig, model: LMPNet | None = None) -> LMPNetPredictor:
     """Open the model of `config`, or take the one given, with the options of its method.
 
-    The part head needs no replica, which is removed for the method parts: that halves the run time.
+    The heads need no replica, which is removed for the methods parts and landmarks: that halves the run time.
 
     Raises:
-        CheckpointError, DeviceError, OptionError: when there is no such model or device, or it has no such parts.
+        CheckpointError, DeviceError, OptionError: when there is no such model or device, or it has no such head.
     """
     options = config.method_options()
     thr = options.get("thr", ())
     thresholds = thr if isinstance(thr, Sequence) else (thr,)
-    method: Literal["lmpnet", "parts"] = "parts" if config.method == "parts" else "lmpnet"
+    assert config.method != "saliency"  # it has a predictor of its own
+    method: ModelMethod = config.method or "lmpnet"
 
     read_by = {each.name for each in fields(Reading)}
     reading = Reading(**{name: value for name, value in options.items() if name in read_by and value is not None})

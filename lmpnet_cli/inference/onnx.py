@@ -100,7 +100,7 @@ class OnnxPredictor:
             positions.astype(np.float64),
             scores.astype(np.float64),
             self.header.map_size,
-            None if self.method == "parts" else shares.astype(np.float64),
+            shares.astype(np.float64) if self.method == "lmpnet" else None,
             [self.classes[index] for index in best],
             [float(row[index]) for row, index in zip(probabilities, best, strict=True)],
         )

@@ -156,7 +156,8 @@ def open_runner(
     opened = model.to(device) if model else load_checkpoint(checkpoint, str(device))
 
     # a new pair; the caller's model keeps its replica and its mode
-    alone = LMPNet(opened.spec, opened.network, part_head=opened.part_head, object_head=opened.object_head).to(device)
+    heads = (opened.part_head, opened.object_head, opened.landmark_head)
+    alone = LMPNet(opened.spec, opened.network, None, *heads).to(device)
 
     size = config.size or opened.spec.input_size
     loader = ImageLoader(

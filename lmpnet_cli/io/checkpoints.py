@@ -7,7 +7,7 @@ float32. Nothing on disk is ever unpickled.
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from msgspec import Struct
@@ -24,6 +24,7 @@ from lmpnet_cli.io.json_input import SchemaError, check, parse_json, refuse_unkn
 from lmpnet_cli.io.run_record import versions
 from lmpnet_cli.io.runtime import resolve_device
 from lmpnet_cli.model.backbone import BackboneSpec
+from lmpnet_cli.model.landmark_head import LandmarkHead, LandmarkHeadSpec
 from lmpnet_cli.model.lmpnet import LMPNet, NetworkSpec, build
 from lmpnet_cli.model.objects import ObjectHead
 from lmpnet_cli.model.part_head import PartHead, PartHeadSpec
@@ -31,9 +32,11 @@ from lmpnet_cli.model.part_head import PartHead, PartHeadSpec
 MAX_HEADER = 32 * 2**20  # bytes; ten thousand classes take one million
 PARTS = "parts"  # key of the header that describes the part head
 PART_HEAD = "part_head"  # prefix of the names of its tensors
+LANDMARKS, LANDMARK_HEAD = "landmarks", "landmark_head"  # the same two of the landmark head
 OBJECT_HEAD = "object_head"  # the same of the object head, and the key of the header that says whether there is one
-MAX_CHANNELS = 2**31 - 1  # of a part head; torch cannot count further
+MAX_CHANNELS = 2**31 - 1  # of a head; torch cannot count further
 _STRIDES = (None, 8, 16, 32)
+HeadSpec = TypeVar("HeadSpec", PartHeadSpec, LandmarkHeadSpec)
 
 
 def save_checkpoint(path: Path, model: LMPNet, record: dict[str, Any], half: bool = False) -> None:
@@ -54,6 +57,7 @@ def save_checkpoint(path: Path, model: LMPNet, record: dict[str, Any], half: boo
         "replica": model.replica is not None,
         **({} if model.part_head is None else {PARTS: asdict(model.part_head.spec)}),
         **({} if model.object_head is None else {OBJECT_HEAD: True}),
+        **({} if model.landmark_head is None else {LANDMARKS: asdict(model.landmark_head.spec)}),
         **record,
         "versions": versions(),
     }
@@ -80,17 +84,18 @@ def model_tensors(model: torch.nn.Module) -> dict[str, Tensor]:
 def attach_heads(
     source: Path,
     target: Path,
-    spec: PartHeadSpec,
+    spec: PartHeadSpec | None = None,
     part_head: PartHead | None = None,
     object_head: ObjectHead | None = None,
+    landmark_head: LandmarkHead | None = None,
 ) -> None:
     """Copy a checkpoint with other heads, or with another description of its part head.
 
     All other weights stay bit-identical. `source` and `target` may be the same file.
 
     Args:
-        spec: describes the part head.
-        part_head, object_head: replace those of `source`; None keeps them.
+        spec: describes the part head; None keeps the description.
+        part_head, object_head, landmark_head: replace those of `source`; None keeps them.
 
     Raises:
         CheckpointError: when `source` is missing, damaged or not an lmpnet file.
@@ -100,8 +105,12 @@ def attach_heads(
     with safe_open(source, framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 
-    header |= {PARTS: asdict(spec)}
-    for prefix, head in ((PART_HEAD, part_head), (OBJECT_HEAD, object_head)):
+    if spec is not None:
+        header[PARTS] = asdict(spec)
+    if landmark_head is not None:
+        header[LANDMARKS] = asdict(landmark_head.spec)
+    heads = {PART_HEAD: part_head, OBJECT_HEAD: object_head, LANDMARK_HEAD: landmark_head}
+    for prefix, head in heads.items():
         if head is not None:
             tensors = {key: value for key, value in tensors.items() if not key.startswith(f"{prefix}.")}
             tensors |= {f"{prefix}.{key}": value for key, value in model_tensors(head).items()}
@@ -117,7 +126,7 @@ class _Header(Struct, kw_only=True):
 
 
 class _Model(Struct, kw_only=True):
-    """What a checkpoint says of its model; `spec` and `parts` are checked by `parse_spec` and `part_head_spec`."""
+    """What a checkpoint says of its model; the descriptions of network and heads are checked one by one."""
 
     spec: dict[str, Any]
     replica: bool
@@ -130,22 +139,35 @@ def part_head_spec(header: dict[str, Any]) -> PartHeadSpec | None:
     Raises:
         CheckpointError: when this version does not know such a part head.
     """
-    values = header.get(PARTS)
+    spec = _head_spec(header.get(PARTS), PartHeadSpec, "part head")
+    if spec is not None and spec.backgrounds > MAX_CHANNELS:
+        raise CheckpointError(f"The part head of the checkpoint states more than {MAX_CHANNELS} backgrounds.")
+    return spec
+
+
+def landmark_head_spec(header: dict[str, Any]) -> LandmarkHeadSpec | None:
+    """Return the description of the landmark head in a checkpoint's header, or None where there is none.
+
+    Raises:
+        CheckpointError: when this version does not know such a landmark head.
+    """
+    return _head_spec(header.get(LANDMARKS), LandmarkHeadSpec, "landmark head")
+
+
+def _head_spec(values: Any, kind: type[HeadSpec], what: str) -> HeadSpec | None:
     if values is None:
         return None
     try:
-        refuse_unknown_fields(values, PartHeadSpec)
-        spec = check(values, PartHeadSpec)
+        refuse_unknown_fields(values, kind)
+        spec = check(values, kind)
     except SchemaError as error:
         raise CheckpointError(
-            f"This version of lmpnet does not know the part head of the checkpoint ({error})."
+            f"This version of lmpnet does not know the {what} of the checkpoint ({error})."
         ) from error
     if not spec.names:
-        raise CheckpointError("The part head of the checkpoint has no parts.")
-    if max(spec.channels, spec.directions, spec.backgrounds) > MAX_CHANNELS:
-        raise CheckpointError(
-            f"The part head of the checkpoint states more than {MAX_CHANNELS} channels, directions or backgrounds."
-        )
+        raise CheckpointError(f"The {what} of the checkpoint has no names.")
+    if max(spec.channels, spec.directions) > MAX_CHANNELS:
+        raise CheckpointError(f"The {what} of the checkpoint states more than {MAX_CHANNELS} channels or directions.")
     return spec
 
 
@@ -233,14 +255,19 @@ def load_checkpoint(path: str | Path | None = None, device: str = "cpu") -> LMPN
 
 def _build(path: Path, header: dict[str, Any]) -> LMPNet:
     described = check(header, _Model)
-    spec, part_head = parse_spec(described.spec), part_head_spec(header)
+    spec = parse_spec(described.spec)
+    heads: dict[str, Any] = {
+        "part_head": part_head_spec(header),
+        "object_head": described.object_head,
+        "landmark_head": landmark_head_spec(header),
+    }
     with torch.device("meta"):  # takes no memory
-        planned = build(spec, described.replica, part_head=part_head, object_head=described.object_head)
+        planned = build(spec, described.replica, **heads)
 
     with safe_open(path, framework="pt") as file:
         _refuse_misfit(planned, file)  # before memory is taken for what an untrusted header promises
         with torch.random.fork_rng(devices=[]):  # draws random weights, which those of the file replace
-            model = build(spec, described.replica, part_head=part_head, object_head=described.object_head)
+            model = build(spec, described.replica, **heads)
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 
     model.load_state_dict(tensors)  # converts to float32

@@ -36,7 +36,7 @@ class OnnxHeader:
         map_size: rows and columns of the maps; positions are given in these cells.
         names: of the keypoints.
         classes: names in the order of the probabilities.
-        method: lmpnet or parts.
+        method: lmpnet, parts or landmarks.
         replica: whether there is one in the ONNX model.
         options: of `discover` that are fixed in the ONNX model.
         checkpoint: name and checksum of the weights.
@@ -48,7 +48,7 @@ class OnnxHeader:
     map_size: tuple[int, int]
     names: tuple[str, ...]
     classes: tuple[str, ...]
-    method: Literal["lmpnet", "parts"]
+    method: Literal["lmpnet", "parts", "landmarks"]
     replica: bool
     options: dict[str, Any]
     checkpoint: dict[str, Any]
@@ -59,7 +59,7 @@ class OnnxHeader:
 def write_onnx(
     model: LMPNet,
     path: Path,
-    method: Literal["lmpnet", "parts"],
+    method: Literal["lmpnet", "parts", "landmarks"],
     options: dict[str, Any],
     facts: dict[str, Any],
 ) -> OnnxHeader:

@@ -6,6 +6,7 @@ its own, sees the image without the first keypoint. What is read from their maps
 - `forward`: images to maps and logits;
 - `keypoints`: the paper's keypoints, ranked anew in each image;
 - `parts`: the keypoints of the part head, the same part in every image (not in the paper);
+- `landmarks`: the landmarks that a user named (not in the paper);
 - `classes`: the predicted class;
 - `voted_keypoints`, `voted_parts`: which keypoint each filter votes for.
 """
@@ -19,9 +20,10 @@ from torch import Tensor, nn
 from lmpnet_cli.model.backbone import Backbone, BackboneSpec
 from lmpnet_cli.model.clustering import cluster, to_map_cells
 from lmpnet_cli.model.fusion import Detections, fuse, fused_clusters, select_voters
+from lmpnet_cli.model.landmark_head import LandmarkHead, LandmarkHeadSpec
 from lmpnet_cli.model.masking import keypoint_mask, mask_out
 from lmpnet_cli.model.objects import ObjectHead, prominence, response
-from lmpnet_cli.model.part_head import PartHead, PartHeadSpec, soft_argmax
+from lmpnet_cli.model.part_head import Located, PartHead, PartHeadSpec, soft_argmax
 from lmpnet_cli.model.pooling import POOLINGS, pooling
 from lmpnet_cli.model.reading import DEFAULT_READING, Reading
 from lmpnet_cli.model.selection import propose
@@ -141,7 +143,7 @@ def concatenate(outputs: Sequence[LMPNetOutput]) -> LMPNetOutput:
 
 
 class LMPNet(nn.Module):
-    """Network and replica, and the part head and the object head where they were learned."""
+    """Network and replica, and the part head, the object head and the landmark head where they were learned."""
 
     def __init__(
         self,
@@ -150,6 +152,7 @@ class LMPNet(nn.Module):
         replica: KeypointNetwork | None = None,
         part_head: PartHead | None = None,
         object_head: ObjectHead | None = None,
+        landmark_head: LandmarkHead | None = None,
     ) -> None:
         super().__init__()
         self.spec = spec
@@ -157,6 +160,7 @@ class LMPNet(nn.Module):
         self.replica = replica
         self.part_head = part_head
         self.object_head = object_head
+        self.landmark_head = landmark_head
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1) * 255, persistent=False)
 
@@ -231,14 +235,18 @@ class LMPNet(nn.Module):
         """
         part_maps = self.part_maps(output)
         assert self.part_head is not None
-        located = soft_argmax(part_maps[:, :-1])
-        hidden = located.scores < self.part_head.spec.threshold
+        return _visible(soft_argmax(part_maps[:, :-1]), self.part_head.spec.threshold, output.map_size)
 
-        return Detections(
-            located.positions.masked_fill(hidden[..., None], torch.nan),
-            located.scores.clamp(max=1).masked_fill(hidden, torch.nan),
-            output.map_size,
-        )
+    def landmarks(self, output: LMPNetOutput) -> Detections:
+        """Find the landmarks of the landmark head: index i is the same one in every image; hidden ones are NaN.
+
+        Raises:
+            ValueError: when the model has no landmark head.
+        """
+        if self.landmark_head is None:
+            raise ValueError("expected a model with a landmark head, received one without")
+        threshold = self.landmark_head.get_buffer("threshold")
+        return _visible(self.landmark_head.located(output.maps), threshold, output.map_size)
 
     def objects(self, output: LMPNetOutput) -> tuple[Tensor, Tensor]:
         """Tell where the objects are, for the first look.
@@ -284,12 +292,23 @@ class LMPNet(nn.Module):
         return self.part_maps(output).flatten(2).argmax(1).gather(1, propose(maps.float()).cells)
 
 
+def _visible(located: Located, threshold: Tensor | float, map_size: tuple[int, int]) -> Detections:
+    """Return what was located; NaN where the score is below the threshold."""
+    hidden = located.scores < threshold
+    return Detections(
+        located.positions.masked_fill(hidden[..., None], torch.nan),
+        located.scores.clamp(max=1).masked_fill(hidden, torch.nan),
+        map_size,
+    )
+
+
 def build(
     spec: NetworkSpec,
     replica: bool,
     pretrained: bool = False,
     part_head: PartHeadSpec | None = None,
     object_head: bool = False,
+    landmark_head: LandmarkHeadSpec | None = None,
 ) -> LMPNet:
     """Build an LMPNet with random weights, or timm's pretrained ones in its backbones; the heads have none yet.
 
@@ -307,4 +326,5 @@ def build(
         build_network() if replica else None,
         None if part_head is None else PartHead(part_head),
         ObjectHead(network.backbone.channels) if object_head else None,
+        None if landmark_head is None else LandmarkHead(landmark_head),
     )

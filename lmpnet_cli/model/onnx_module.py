@@ -28,7 +28,7 @@ class OnnxModule(nn.Module):
     def __init__(
         self,
         model: LMPNet,
-        method: Literal["lmpnet", "parts"],
+        method: Literal["lmpnet", "parts", "landmarks"],
         k: int = 5,
         thr: float = 3.0,
         reading: Reading = DEFAULT_READING,
@@ -49,6 +49,8 @@ class OnnxModule(nn.Module):
         output = model(model.normalize(pixels), self.reading)
         if self.method == "parts":
             found = model.parts(output)
+        elif self.method == "landmarks":
+            found = model.landmarks(output)
         else:
             found = model.keypoints(output, self.k, self.thr, self.reading)
 

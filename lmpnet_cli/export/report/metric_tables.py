@@ -77,6 +77,19 @@ class _Parts(Struct):
     stability: _Score | None = None
 
 
+class _NamedPck(Struct):
+    pck: float | None
+    error: float | None
+    found: float | None
+    imagined: float | None
+
+
+class _Landmarks(_NamedPck):
+    alpha: float
+    by_landmark: dict[str, _NamedPck]
+    baselines: dict[str, _NamedPck]
+
+
 class Metrics(Struct):
     """The schema of `metrics.json`, as far as its tables show it."""
 
@@ -87,6 +100,7 @@ class Metrics(Struct):
     results: list[_Row]
     baselines: dict[str, _Row]
     parts: _Parts | None = None
+    landmarks: _Landmarks | None = None
 
     def __post_init__(self) -> None:
         rows = [*self.results, *self.baselines.values()]
@@ -105,11 +119,13 @@ class TextTable:
 
 
 def metric_tables(metrics: Metrics) -> list[TextTable]:
-    """Return the tables of `metrics.json`: greedy PCK and landmark recall with the baselines, and the parts' scores."""
+    """Return the tables of `metrics.json`: those of landmarks by name or greedy PCK, baselines, and parts."""
     results = {result_label(row.thr): row for row in metrics.results}
     columns = results | {name.replace("_", " "): row for name, row in metrics.baselines.items()}
 
     tables = [_greedy_pck(metrics, columns), _landmark_recall(columns, list(metrics.results[0].landmark_recall))]
+    if metrics.landmarks is not None:
+        tables.insert(0, _landmarks(metrics.landmarks))
     if metrics.parts is not None:
         tables.append(_parts(metrics.parts))
     return tables
@@ -146,6 +162,15 @@ def _landmark_recall(columns: Mapping[str, _Row], landmarks: list[str]) -> TextT
     ]
     title = "Landmarks reached by a keypoint, in percent of the images that show them"
     return TextTable(title, ["", *columns], rows)
+
+
+def _landmarks(landmarks: _Landmarks) -> TextTable:
+    rows = {"all landmarks": landmarks, **landmarks.by_landmark}
+    rows |= {f"all, {name.replace('_', ' ')}": row for name, row in landmarks.baselines.items()}
+    title = f"Landmarks by name, within {landmarks.alpha:g} of the longer box side"
+    head = ["", "PCK, %", "error, % of box", "found, %", "found where hidden, %"]
+    lines = [[name, *map(or_dash, (row.pck, row.error, row.found, row.imagined))] for name, row in rows.items()]
+    return TextTable(title, head, lines)
 
 
 def _parts(parts: _Parts) -> TextTable:
