@@ -20,7 +20,15 @@ from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import ImageLoader, LoadedImage
 from lmpnet_cli.errors import CheckpointError, DeviceError, OptionError, missing_package
 from lmpnet_cli.inference.lmpnet import LMPNetPredictor, open_lmpnet_predictor, to_keypoints
-from lmpnet_cli.inference.windows import FirstLook, GivenWindows, WindowFinder, first_look_side, second_look
+from lmpnet_cli.inference.windows import (
+    FirstLook,
+    GivenWindows,
+    WiderWindows,
+    WindowFinder,
+    first_look_side,
+    margin_of,
+    second_look,
+)
 from lmpnet_cli.io.onnx_file import OnnxHeader, first_look_path, parse_header, write_first_look, write_onnx
 from lmpnet_cli.keypoints import Keypoints
 from lmpnet_cli.model.lmpnet import LMPNet
@@ -154,7 +162,7 @@ def _finder(config: DiscoverConfig, path: Path, header: OnnxHeader) -> WindowFin
     if config.boxes is not None:
         if header.first_look is None:
             raise OptionError(f"{path} was exported with --objects none, so --boxes cannot be used. Export it again.")
-        return GivenWindows(most)
+        return WiderWindows(GivenWindows(most), header.margin)
     if header.first_look is None:
         return None
 
@@ -164,7 +172,8 @@ def _finder(config: DiscoverConfig, path: Path, header: OnnxHeader) -> WindowFin
         cells, inside = run(pixels.numpy())
         return cells, inside
 
-    return FirstLook(look, first.input_size, header.first_look == "object_head", most)
+    finder = FirstLook(look, first.input_size, header.first_look == "object_head", most)
+    return WiderWindows(finder, header.margin)
 
 
 def export_predictor(predictor: LMPNetPredictor, path: Path) -> OnnxHeader:
@@ -186,6 +195,7 @@ def export_predictor(predictor: LMPNetPredictor, path: Path) -> OnnxHeader:
             "classes": tuple(predictor.classes),
             "options": fixed,
             "checkpoint": predictor.record()["checkpoint"],
+            "margin": margin_of(predictor.model, predictor.method),
             "first_look": ("response" if predictor.model.object_head is None else "object_head") if looks else None,
         },
     )

@@ -7,11 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lmpnet_cli.config import ModelConfig
+from lmpnet_cli.config import KeypointConfig, ModelConfig
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import ImageLoader, LoadedImage
 from lmpnet_cli.errors import DeviceError
-from lmpnet_cli.inference.windows import GivenWindows, WindowFinder, first_look_of, second_look
+from lmpnet_cli.inference.windows import (
+    GivenWindows,
+    WiderWindows,
+    WindowFinder,
+    first_look_of,
+    margin_of,
+    second_look,
+)
 from lmpnet_cli.io.bundled import bundled_checkpoint
 from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.files import file_sha256
@@ -174,4 +181,6 @@ def open_runner(
         finder = GivenWindows(objects)
     elif objects:
         finder = first_look_of(ModelRunner(alone, loader, bfloat16=bfloat16), objects)
+    if finder is not None and isinstance(config, KeypointConfig):
+        finder = WiderWindows(finder, margin_of(opened, config.method))
     return ModelRunner(opened if replica else alone, loader, checkpoint, bfloat16, reading, finder)

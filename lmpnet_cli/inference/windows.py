@@ -146,6 +146,34 @@ class GivenWindows:
         ]
 
 
+class WiderWindows:
+    """Takes the objects of another finder in wider windows, so that tails and feet are not cut off."""
+
+    def __init__(self, finder: WindowFinder, margin: float) -> None:
+        """
+        Args:
+            margin: on every side, as a share of the longer side of the window.
+        """
+        self.finder, self.margin, self.most = finder, margin, finder.most
+
+    def find(self, loaded: Sequence[LoadedImage], pixels: Tensor) -> list[list[Extent]]:
+        """Return the extents of the objects, as `WindowFinder.find`."""
+        found = zip(loaded, self.finder.find(loaded, pixels), strict=True)
+        return [[self._wider(extent, image.width, image.height) for extent in extents] for image, extents in found]
+
+    def _wider(self, extent: Extent, width: int, height: int) -> Extent:
+        left, top, right, bottom = extent
+        margin = self.margin * max((right - left) * width, (bottom - top) * height)
+        across, down = margin / width, margin / height
+        return max(0.0, left - across), max(0.0, top - down), min(1.0, right + across), min(1.0, bottom + down)
+
+
+def margin_of(model: LMPNet, method: str | None) -> float:
+    """Return by how much the windows of a method are wider than its objects, as `LandmarkHeadSpec.margin`."""
+    head = model.landmark_head if method == "landmarks" else None
+    return 0.0 if head is None else head.spec.margin
+
+
 def _extent(box: GivenBox, width: int, height: int) -> Extent | None:
     """Return the part of a box that lies inside the image; None where that is less than a pixel."""
     scale = (width, height) if box.relative else (1, 1)

@@ -42,6 +42,7 @@ class OnnxHeader:
         checkpoint: name and checksum of the weights.
         first_look: what the other ONNX model finds objects by (see `first_look_path`); None for an ONNX model that
             takes the whole image.
+        margin: by how much windows are wider than what the first look finds.
     """
 
     input_size: int
@@ -53,6 +54,7 @@ class OnnxHeader:
     options: dict[str, Any]
     checkpoint: dict[str, Any]
     first_look: Literal["object_head", "response"] | None = None
+    margin: float = 0.0
     format_version: int = FORMAT_VERSION
 
 

@@ -16,6 +16,7 @@ from lmpnet_cli.drawing.charts import draw_landmarks
 from lmpnet_cli.drawing.files import save_png
 from lmpnet_cli.errors import DatasetError, OptionError
 from lmpnet_cli.inference.runner import ModelRunner, open_runner
+from lmpnet_cli.inference.windows import WiderWindows
 from lmpnet_cli.io.bundled import bundled_checkpoint
 from lmpnet_cli.io.checkpoints import attach_heads, load_checkpoint
 from lmpnet_cli.io.coco import skipped_entries
@@ -96,6 +97,8 @@ def _open_model(config: FitConfig) -> ModelRunner:
     if config.precision == "auto" and fast_bfloat16(device):
         config = replace(config, precision="bf16")
     runner = open_runner(config, load_checkpoint(config.checkpoint, str(device)), replica=False, objects=1)
+    assert runner.finder is not None  # one object is looked for
+    runner.finder = WiderWindows(runner.finder, LandmarkHeadSpec.margin)
     trained_size = runner.model.spec.input_size
     if runner.size != trained_size:
         raise OptionError(

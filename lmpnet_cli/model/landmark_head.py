@@ -33,7 +33,8 @@ class LandmarkHeadSpec:
         names: of the k landmarks.
         channels: filters of the maps.
         directions: principal directions that are kept of them.
-        windows: sides of the windows, in cells of a 14 x 14 grid.
+        windows: sides of the windows of cells, in cells of a 14 x 14 grid.
+        margin: by which the window of an object is wider on every side, as a share of its longer side.
         learned_from: what it was learned from, for the record.
     """
 
@@ -41,6 +42,7 @@ class LandmarkHeadSpec:
     channels: int
     directions: int = 192
     windows: tuple[int, ...] = (1, 3, 7)
+    margin: float = 0.1
     learned_from: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -50,8 +52,8 @@ class LandmarkHeadSpec:
         for number in (self.channels, self.directions, *self.windows):
             if not isinstance(number, int) or number < 1:
                 raise ValueError(f"expected whole numbers above 0, received {number!r:.80}")
-        if not self.windows or max(self.windows) > 4 * GRID:
-            raise ValueError(f"windows {self.windows!r:.80} out of range")
+        if not self.windows or max(self.windows) > 4 * GRID or not 0 <= self.margin <= 1:
+            raise ValueError(f"windows {self.windows!r:.80} or margin {self.margin!r:.80} out of range")
 
     @property
     def k(self) -> int:
