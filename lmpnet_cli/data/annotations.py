@@ -17,7 +17,7 @@ from lmpnet_cli.data.datasets import cub_root, read_cub, read_table
 from lmpnet_cli.data.layouts import ImageFile, annotation_file, data_root, image_files
 from lmpnet_cli.data.listing import LEADS_OUT, GivenBox, Inside, ListedImage, bounds
 from lmpnet_cli.errors import DatasetError, InputError
-from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoCategory, CocoImage, Id, refuse_shared_ids
+from lmpnet_cli.io.coco_schema import CocoAnnotation, CocoCategory, CocoImage, Id, refuse_shared_ids, same_id
 from lmpnet_cli.io.json_input import read_document
 
 MAX_POSITIONS = 50_000_000  # of landmarks, on all images together; CUB has 176,820
@@ -181,16 +181,21 @@ class _CocoFile(Struct, kw_only=True):
 def _read_coco(path: Path, follow_links: bool, every_object: bool, given: Path | None) -> Annotations:
     """Read a COCO file; images without keypoints get no visible landmark, and no score."""
     file = read_document(path, _CocoFile, NO_COCO, ADVICE)
-    names = next((tuple(category.keypoints) for category in file.categories if category.keypoints), None)
-    if names is None:
+    named = [category for category in file.categories if category.keypoints]
+    if not named:
         raise DatasetError(f"{path} {NO_COCO} (no category lists the names of its keypoints). {ADVICE}")
+    names = tuple(named[0].keypoints or ())
+    others = {same_id(each.id) for each in named if each.id is not None and tuple(each.keypoints or ()) != names}
+    left_out: Counter[str] = Counter()
     annotated = [annotation for annotation in file.annotations if annotation.keypoints]
+    foreign = [each for each in annotated if each.category_id in others]
+    left_out["objects of another category, with other keypoints"] = len(foreign)
+    annotated = [each for each in annotated if each.category_id not in others]
     _refuse_repetition(path, "keypoint", names)
     refuse_shared_ids(path, ((image.id, image.file_name) for image in file.images))
     _refuse_repetition(path, "file_name", (image.file_name for image in file.images))
     _refuse_repetition(path, "annotation id", (each.id for each in annotated if each.id is not None))
 
-    left_out: Counter[str] = Counter()
     objects = _objects(file.images, annotated, left_out)
     hidden = _hidden(len(names))
     files = image_files(path, [image.file_name for image in file.images], given)

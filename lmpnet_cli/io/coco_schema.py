@@ -85,6 +85,7 @@ class CocoAnnotation(Struct, kw_only=True):
 
     image_id: Id
     id: Id | None = None
+    category_id: Id | None = None
     keypoints: list[float | None] | None = None
     bbox: list[float] | None = None
     score: float | None = None
@@ -94,6 +95,7 @@ class CocoAnnotation(Struct, kw_only=True):
     def __post_init__(self) -> None:
         self.image_id = same_id(self.image_id)
         self.id = None if self.id is None else same_id(self.id)
+        self.category_id = None if self.category_id is None else same_id(self.category_id)
         if self.keypoints and len(self.keypoints) % 3:
             raise ValueError(f"`keypoints` has {len(self.keypoints)} numbers, expected x, y, v for each keypoint")
         if self.bbox and len(self.bbox) < 4:

@@ -121,8 +121,8 @@ def on_map(landmarks: NDArray[np.float64], window: Box, map_size: tuple[int, int
 
 
 def _check_size(image: AnnotatedImage, size: tuple[int, int]) -> None:
-    if image.size not in (None, size):
+    if image.size is not None and image.size != size:
         raise DatasetError(
-            f"The annotations say that {image.name} has {image.size} pixels, but it has {size}. Learn from the images "
-            "that were annotated."
+            "The annotations say that {} has {} x {} pixels, but it has {} x {}. Learn from the images that were "
+            "annotated.".format(image.name, *image.size, *size)
         )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lmpnet_cli.config import CHECKPOINT, FitConfig, takes_options
-from lmpnet_cli.data.annotations import AnnotatedImage, read_annotations
+from lmpnet_cli.data.annotations import AnnotatedImage, Annotations, read_annotations
 from lmpnet_cli.data.left_right import flip_indices, sides_without_partner
 from lmpnet_cli.drawing.charts import draw_landmarks
 from lmpnet_cli.drawing.files import save_png
@@ -74,7 +74,7 @@ def fit(data: str | Path, *, progress: Progress | None = None, **options: Any) -
     progress = progress or Progress()
     started = time.perf_counter()
     with lock_output(config.out, RESULTS, config.overwrite):
-        runner = _open_model(config)
+        runner = open_model(config)
         names, images = _annotated(config, progress)
         swapped = _swapped(names, progress)
 
@@ -91,7 +91,7 @@ def fit(data: str | Path, *, progress: Progress | None = None, **options: Any) -
     return FitResult(head.spec.names, len(gathered.images), document, list(runner.skipped), config.out, seconds)
 
 
-def _open_model(config: FitConfig) -> ModelRunner:
+def open_model(config: FitConfig) -> ModelRunner:
     """Open the network that provides the features, in bfloat16 where that is faster."""
     device = resolve_device(config.device)
     if config.precision == "auto" and fast_bfloat16(device):
@@ -117,12 +117,10 @@ def _annotated(config: FitConfig, progress: Progress) -> tuple[tuple[str, ...], 
     annotations = read_annotations(config.data, "train", config.follow_links, images=config.image_folder)
     for reason, count in annotations.left_out.items():
         progress.warn(f"Left out: {count} {reason}.")
-    usable = [image for image in annotations.images if len(image.visible)]
-    if not usable:
+    images = draw_images(annotations, config.images, config.seed)
+    if not images:
         raise DatasetError(f"{config.data} has no image with a visible landmark. Annotate at least one.")
 
-    order = np.random.default_rng(config.seed).permutation(len(usable))[: config.images]
-    images = [usable[index] for index in sorted(order.tolist())]
     shown = _shown(images)
     unseen = [name for name, count in zip(annotations.landmark_names, shown, strict=True) if not count]
     if unseen:
@@ -131,6 +129,13 @@ def _annotated(config: FitConfig, progress: Progress) -> tuple[tuple[str, ...], 
     return tuple(annotations.landmark_names[index] for index in kept), [
         replace(image, landmarks=image.landmarks[kept]) for image in images
     ]
+
+
+def draw_images(annotations: Annotations, count: int, seed: int) -> list[AnnotatedImage]:
+    """Return at most `count` images with a visible landmark, drawn by the seed, in their order."""
+    usable = [image for image in annotations.images if len(image.visible)]
+    order = np.random.default_rng(seed).permutation(len(usable))[:count]
+    return [usable[index] for index in sorted(order.tolist())]
 
 
 def _shown(images: Sequence[AnnotatedImage]) -> list[int]:

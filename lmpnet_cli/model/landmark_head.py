@@ -42,7 +42,7 @@ class LandmarkHeadSpec:
     channels: int
     directions: int = 192
     windows: tuple[int, ...] = (1, 3, 7)
-    margin: float = 0.1
+    margin: float = 0.2
     learned_from: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ from lmpnet_cli.export.onnx import export_onnx
 from lmpnet_cli.io import onnx_file
 from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.onnx_file import trace
+from lmpnet_cli.landmarks.fit import fit
 from lmpnet_cli.model.backbone import BackboneSpec
 from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput, NetworkSpec
 from lmpnet_cli.model.onnx_module import OnnxModule
@@ -30,17 +31,24 @@ OPTIONS = {"workers": 0, "device": "cpu", "overlays": False}
 
 
 @pytest.fixture(scope="module")
-def exported(checkpoint, named, tmp_path_factory) -> dict[str, Path]:
+def landmarked(birds, named, tmp_path_factory) -> Path:
+    """The same network with parts and landmarks."""
+    options = {key: value for key, value in OPTIONS.items() if key != "overlays"}
+    return fit(birds, checkpoint=named, images=10, out=tmp_path_factory.mktemp("landmarked") / "run", **options).out
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint, named, landmarked, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("exported")
-    for name, source in (("lmpnet", checkpoint), ("parts", named)):
+    for name, source in (("lmpnet", checkpoint), ("parts", named), ("landmarks", landmarked)):
         result = export_onnx(folder / f"{name}.onnx", checkpoint=source, method=name)
         assert result.header.method == name and result.bytes == result.path.stat().st_size
-    return {name: folder / f"{name}.onnx" for name in ("lmpnet", "parts")}
+    return {name: folder / f"{name}.onnx" for name in ("lmpnet", "parts", "landmarks")}
 
 
-@pytest.mark.parametrize("method", ["lmpnet", "parts"])
-def test_the_onnx_model_gives_the_keypoints_of_torch(exported, checkpoint, named, birds, method):
-    source = {"lmpnet": checkpoint, "parts": named}[method]
+@pytest.mark.parametrize("method", ["lmpnet", "parts", "landmarks"])
+def test_the_onnx_model_gives_the_keypoints_of_torch(exported, checkpoint, named, landmarked, birds, method):
+    source = {"lmpnet": checkpoint, "parts": named, "landmarks": landmarked}[method]
     expected = discover(birds / "images", checkpoint=source, method=method, **OPTIONS)
     found = discover(birds / "images", checkpoint=exported[method], batch_size=7, **OPTIONS)
     assert (found.method, found.names) == (expected.method, expected.names) and len(found.keypoints) == 96
