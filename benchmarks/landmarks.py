@@ -51,7 +51,7 @@ class TestImages:
         self.loaded: list[LoadedImage] = []
         maps: list[Tensor] = []
 
-        runner = open_model(FitConfig(data=Path(), checkpoint=checkpoint, precision="32"))
+        runner = open_model(FitConfig(data=(), checkpoint=checkpoint, precision="32"))
         for whole, whole_pixels in runner.loader.batches([image.listed for image in self.images], Progress()):
             for seen, pixels in runner.looks(whole, whole_pixels):
                 self.loaded += seen
@@ -106,7 +106,7 @@ def ours(options: argparse.Namespace, test: TestImages, count: int, seed: int) -
 
 def supervised(options: argparse.Namespace, annotations: Annotations, count: int, seed: int) -> dict[str, Any]:
     """Train `fcn.py` on the same images, and score it on the test images."""
-    training = draw_images(read_annotations(options.data, "train"), count, seed)
+    training = draw_images(read_annotations(options.data, "train").images, count, seed)
     seed_everything(seed)
     batch = min(BATCH, len(training))
     settings = {"init": options.supervised, "layer": "layer3", "freeze": "layer2", "size": 224, "seed": seed}

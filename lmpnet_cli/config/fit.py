@@ -10,7 +10,9 @@ from lmpnet_cli.config.run import ModelConfig
 class FitConfig(ModelConfig):
     """Options of `lmpnet fit`."""
 
-    data: Path = argument(REQUIRED, "COCO keypoint file, or CUB folder (only its training split is used).")
+    data: tuple[Path, ...] = argument(
+        REQUIRED, "COCO keypoint files, or CUB folders (only their training split is used)."
+    )
     size: int | None = same_as(PartsConfig, "size")
     images: int = option(2000, "Largest number of annotated images to learn from, drawn at random.", INPUT, low=1)
     image_folder: Path | None = option(

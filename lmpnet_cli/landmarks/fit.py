@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lmpnet_cli.config import CHECKPOINT, FitConfig, takes_options
-from lmpnet_cli.data.annotations import AnnotatedImage, Annotations, read_annotations
+from lmpnet_cli.config import CHECKPOINT, FitConfig, Paths, as_paths, takes_options
+from lmpnet_cli.data.annotations import AnnotatedImage, read_annotations
 from lmpnet_cli.data.left_right import flip_indices, sides_without_partner
 from lmpnet_cli.drawing.charts import draw_landmarks
 from lmpnet_cli.drawing.files import save_png
@@ -59,18 +59,19 @@ class FitResult:
 
 
 @takes_options(FitConfig)
-def fit(data: str | Path, *, progress: Progress | None = None, **options: Any) -> FitResult:
+def fit(data: Paths, *, progress: Progress | None = None, **options: Any) -> FitResult:
     """Learn named landmarks from annotated images, for an existing model.
 
     Args:
-        data: a COCO keypoint file, or a CUB folder, of which only the training split is used.
+        data: one or several COCO keypoint files, or CUB folders, of which only the training split is used. The last
+            annotation of an image counts.
         progress: receives the number of images done and messages.
         **options: listed below; without `out` nothing is written.
 
     Raises:
         LmpnetError: if there is nothing to learn from, an option is invalid, or `out` cannot be used.
     """
-    config = FitConfig(data=Path(data), **options)
+    config = FitConfig(data=as_paths(data), **options)
     progress = progress or Progress()
     started = time.perf_counter()
     with lock_output(config.out, RESULTS, config.overwrite):
@@ -114,26 +115,53 @@ def _annotated(config: FitConfig, progress: Progress) -> tuple[tuple[str, ...], 
     Raises:
         DatasetError: when no image has a visible landmark.
     """
-    annotations = read_annotations(config.data, "train", config.follow_links, images=config.image_folder)
-    for reason, count in annotations.left_out.items():
-        progress.warn(f"Left out: {count} {reason}.")
-    images = draw_images(annotations, config.images, config.seed)
+    names, every = _joined(config, progress)
+    images = draw_images(every, config.images, config.seed)
     if not images:
-        raise DatasetError(f"{config.data} has no image with a visible landmark. Annotate at least one.")
+        raise DatasetError(f"{_listed(config.data)}: no image has a visible landmark. Annotate at least one.")
 
     shown = _shown(images)
-    unseen = [name for name, count in zip(annotations.landmark_names, shown, strict=True) if not count]
+    unseen = [name for name, count in zip(names, shown, strict=True) if not count]
     if unseen:
         progress.warn(f"Not learned, since no image shows them: {', '.join(unseen)}.")
     kept = [index for index, count in enumerate(shown) if count]
-    return tuple(annotations.landmark_names[index] for index in kept), [
-        replace(image, landmarks=image.landmarks[kept]) for image in images
-    ]
+    chosen = [replace(image, landmarks=image.landmarks[kept]) for image in images]
+    return tuple(names[index] for index in kept), chosen
 
 
-def draw_images(annotations: Annotations, count: int, seed: int) -> list[AnnotatedImage]:
+def _joined(config: FitConfig, progress: Progress) -> tuple[tuple[str, ...], list[AnnotatedImage]]:
+    """Return the names of the landmarks, and the images of all files; the last annotation of an image counts.
+
+    Raises:
+        DatasetError: when the files name other landmarks.
+    """
+    names: tuple[str, ...] = ()
+    images: dict[Path, AnnotatedImage] = {}
+    for data in config.data:
+        annotations = read_annotations(data, "train", config.follow_links, images=config.image_folder)
+        for reason, count in annotations.left_out.items():
+            progress.warn(f"{data}: left out {count} {reason}.")
+
+        own = annotations.landmark_names
+        names = names or own
+        if set(own) != set(names):
+            only = [name for name in (*names, *own) if (name in names) != (name in own)]
+            raise DatasetError(
+                f"{config.data[0]} and {data} do not have the same landmarks ({', '.join(only)}: only in one of them). "
+                "Give them the same names."
+            )
+        order = [own.index(name) for name in names]
+        images |= {image.path: replace(image, landmarks=image.landmarks[order]) for image in annotations.images}
+    return names, list(images.values())
+
+
+def _listed(data: Sequence[Path]) -> str:
+    return ", ".join(map(str, data))
+
+
+def draw_images(images: Sequence[AnnotatedImage], count: int, seed: int) -> list[AnnotatedImage]:
     """Return at most `count` images with a visible landmark, drawn by the seed, in their order."""
-    usable = [image for image in annotations.images if len(image.visible)]
+    usable = [image for image in images if len(image.visible)]
     order = np.random.default_rng(seed).permutation(len(usable))[:count]
     return [usable[index] for index in sorted(order.tolist())]
 
@@ -162,7 +190,7 @@ def _learn(
     """Learn the head from all images, and its thresholds by cross-validation; none with a single image."""
     count = len(gathered.images)
     channels, directions = gathered.reducer.get_buffer("projection").shape
-    learned_from = {"images": count, "seed": config.seed, "data": config.data.name}
+    learned_from = {"images": count, "seed": config.seed, "data": [data.name for data in config.data]}
     spec = LandmarkHeadSpec(names, channels, directions, learned_from=learned_from)
     head = LandmarkHead(spec).eval()
     head.load_state_dict(gathered.reducer.state_dict(), strict=False)
