@@ -69,10 +69,11 @@ docs: $(VENV)/installed ## write docs/options.md and build the Python API pages 
 	$(BIN)/python docs/options.py
 	$(BIN)/python docs/api.py
 
-examples: $(VENV)/installed ## run the three programs of examples/ on little data
+examples: $(VENV)/installed ## run the four programs of examples/ on little data
 	$(BIN)/python examples/to_cvat.py --out results/to-cvat
 	$(BIN)/python examples/own_classes.py --out results/own-classes --epochs 2
 	$(BIN)/python examples/classify.py --images 12 --shots 4
+	$(BIN)/python examples/own_landmarks.py --out results/own-landmarks
 
 formats: ## read every export format with the tool it is for (separate environment, several gigabytes)
 	$(PYTHON) -m venv $(VENV)-formats

@@ -13,7 +13,6 @@ counts as wrong. `all` are our figures with nothing left out.
 
 import argparse
 import json
-import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -38,7 +37,7 @@ from lmpnet_cli.landmarks.scores import named_scores
 from lmpnet_cli.model.landmark_head import LandmarkHead
 from lmpnet_cli.progress import Progress
 
-STEPS, BATCH = 300, 16  # of the supervised network
+STEPS, BATCH, EPOCHS = 200, 16, 5  # of the supervised network
 CHUNK = 64  # maps that are located together
 
 
@@ -108,13 +107,13 @@ def supervised(options: argparse.Namespace, annotations: Annotations, count: int
     """Train `fcn.py` on the same images, and score it on the test images."""
     training = draw_images(read_annotations(options.data, "train").images, count, seed)
     seed_everything(seed)
-    batch = min(BATCH, len(training))
+    # the same images several times in an epoch, in crops of their own: an epoch of one batch would mostly start workers
+    repeated = [training[index % len(training)] for index in range(STEPS * BATCH // EPOCHS)]
     settings = {"init": options.supervised, "layer": "layer3", "freeze": "layer2", "size": 224, "seed": seed}
-    epochs = math.ceil(STEPS * batch / len(training))
-    rate = {"learning_rate": options.learning_rate, "batch_size": batch, "epochs": epochs, "bf16": True}
+    rate = {"learning_rate": options.learning_rate, "batch_size": BATCH, "epochs": EPOCHS, "bf16": True}
 
     started = time.perf_counter()
-    network = fcn.train(argparse.Namespace(**settings, **rate), training, annotations.landmark_names)
+    network = fcn.train(argparse.Namespace(**settings, **rate), repeated, annotations.landmark_names)
     seconds = time.perf_counter() - started
     images = [image for image in annotations.images if len(image.visible)]
     found = fcn.found_landmarks(network, images, 224)

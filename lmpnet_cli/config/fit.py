@@ -11,7 +11,7 @@ class FitConfig(ModelConfig):
     """Options of `lmpnet fit`."""
 
     data: tuple[Path, ...] = argument(
-        REQUIRED, "COCO keypoint files, or CUB folders (only their training split is used)."
+        REQUIRED, "COCO keypoint files, or CUB folders (only their training split is used, where they have one)."
     )
     size: int | None = same_as(PartsConfig, "size")
     images: int = option(2000, "Largest number of annotated images to learn from, drawn at random.", INPUT, low=1)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lmpnet_cli.config import CHECKPOINT, FitConfig, Paths, as_paths, takes_options
 from lmpnet_cli.data.annotations import AnnotatedImage, read_annotations
+from lmpnet_cli.data.datasets import cub_root
 from lmpnet_cli.data.left_right import flip_indices, sides_without_partner
 from lmpnet_cli.drawing.charts import draw_landmarks
 from lmpnet_cli.drawing.files import save_png
@@ -138,7 +139,7 @@ def _joined(config: FitConfig, progress: Progress) -> tuple[tuple[str, ...], lis
     names: tuple[str, ...] = ()
     images: dict[Path, AnnotatedImage] = {}
     for data in config.data:
-        annotations = read_annotations(data, "train", config.follow_links, images=config.image_folder)
+        annotations = read_annotations(data, "all", config.follow_links, images=config.image_folder)
         for reason, count in annotations.left_out.items():
             progress.warn(f"{data}: left out {count} {reason}.")
 
@@ -151,7 +152,10 @@ def _joined(config: FitConfig, progress: Progress) -> tuple[tuple[str, ...], lis
                 "Give them the same names."
             )
         order = [own.index(name) for name in names]
-        images |= {image.path: replace(image, landmarks=image.landmarks[order]) for image in annotations.images}
+        chosen = annotations.training or annotations.images
+        if data.is_dir() and cub_root(data) and not annotations.training:
+            progress.warn(f"{data} has no training images, so all its images are learned from.")
+        images |= {image.path: replace(image, landmarks=image.landmarks[order]) for image in chosen}
     return names, list(images.values())
 
 

@@ -127,6 +127,15 @@ def test_corrections_and_other_coco_files_can_be_learned_from(checkpoint, coco, 
     assert fit(moved, checkpoint=checkpoint, image_folder=tmp_path / "photos", **OPTIONS).images == 8
 
 
+def test_a_folder_without_a_training_split_is_learned_from_as_a_whole(birds, checkpoint, tmp_path):
+    shutil.copytree(birds, tmp_path / "birds")
+    split = tmp_path / "birds" / "train_test_split.txt"
+    split.write_text("".join(f"{line.split()[0]} 0\n" for line in split.read_text().splitlines()))
+    told = Warnings()
+    result = fit(tmp_path / "birds", checkpoint=checkpoint, images=5, progress=told, **OPTIONS)
+    assert result.images == 5 and any("has no training images, so all" in each for each in told.warnings)
+
+
 def test_several_files_are_joined_and_the_last_annotation_of_an_image_counts(checkpoint, coco, tmp_path):
     path, document = coco
     names, entries = document["categories"][0]["keypoints"], document["annotations"]
