@@ -15,6 +15,7 @@ def discover(config: DiscoverConfig, terminal: Terminal) -> None:
     lmpnet discover photos/
     lmpnet discover photos/ --report --export cvat
     lmpnet discover photos/ --method parts --export cvat
+    lmpnet discover photos/ -c results/fit --method landmarks --review 50 --report
     lmpnet discover photos/ --method saliency --panels
     lmpnet discover clip.mp4 --every 5
     lmpnet discover photos/ --shard 1/4 --out shards/1
@@ -32,7 +33,7 @@ def discover(config: DiscoverConfig, terminal: Terminal) -> None:
 
     found = sum(int(each.found.sum()) for each in result.keypoints)
     document = document_of(result) | {"keypoints": found, **result.objects}
-    files = ("keypoints.json", "overlays", "overview.jpg", "panels", "exports", "report.html")
+    files = ("keypoints.json", "overlays", "overview.jpg", "panels", "exports", "review.csv", "report.html")
     terminal.summarize("discover", config, result, _found(document), files, document)
 
 

@@ -38,6 +38,13 @@ class DiscoverConfig(ExportedImagesOption, ReportOption, KeypointConfig):
     )
     overlays: bool = option(True, "Draw the keypoints over each image, into overlays/.", OUTPUT)
     export: tuple[FormatName, ...] = option((), "Also write this format into exports/; can be repeated.", OUTPUT)
+    review: int | None = option(
+        None,
+        "Also list the N images most worth correcting in review.csv, and in the report (--method parts or landmarks).",
+        OUTPUT,
+        low=1,
+        high=10**6,
+    )
     resume: bool = option(False, "Resume the interrupted run in --out, with the same images and options.", OUTPUT)
     backend: Literal["torch", "onnx", "ray"] | None = option(
         None, "Runtime: torch, onnx or ray (cluster).", RUN, shown="torch; onnx for an ONNX model"
@@ -121,6 +128,8 @@ class DiscoverConfig(ExportedImagesOption, ReportOption, KeypointConfig):
         self._set("export", tuple(dict.fromkeys(self.export)))
         if self.out is None and (self.report or self.export):
             raise OptionError("--report and --export need an output folder: pass --out.")
+        if self.review is not None:
+            self._check_review()
         if self.link_images and not set(self.export).intersection(WITH_IMAGES):
             raise OptionError(
                 f"--link-images needs an export that contains images: --export {' or --export '.join(WITH_IMAGES)}."
@@ -162,10 +171,17 @@ class DiscoverConfig(ExportedImagesOption, ReportOption, KeypointConfig):
     def _may_be_remote(self) -> bool:
         return self.backend == "ray"
 
+    def _check_review(self) -> None:
+        if self.method not in ("parts", "landmarks"):
+            raise OptionError("--review needs keypoints that are the same in every image: add --method parts.")
+        self._refuse("--review", "shard")
+        if self.out is None:
+            raise OptionError("--review needs an output folder: pass --out.")
+
     def _check_video(self, video: Path) -> None:
         if len(self.images) > 1:
             raise OptionError(f"{video} is a video: pass it alone, and run `lmpnet discover` once for each video.")
-        self._refuse("a video", "shard", "resume", "boxes", "corrections", backend="ray")
+        self._refuse("a video", "shard", "resume", "boxes", "corrections", "review", backend="ray")
         if files := [name for name in self.export if name in OF_FILES]:
             raise OptionError(
                 f"--export {files[0]} needs image files, and the frames of a video have none. Extract the frames "
@@ -173,7 +189,7 @@ class DiscoverConfig(ExportedImagesOption, ReportOption, KeypointConfig):
             )
 
     def _check_ray(self) -> None:
-        self._refuse("--backend ray", "shard", "corrections", method="saliency")
+        self._refuse("--backend ray", "shard", "corrections", "review", method="saliency")
         if self.device.startswith("cuda:"):  # a worker sees only its own GPU
             self._refuse("--backend ray", device=self.device)
         if self.overwrite:

@@ -30,6 +30,7 @@ from lmpnet_cli.errors import InputError, OptionError, OutputError
 from lmpnet_cli.export.convert import write_format
 from lmpnet_cli.export.formats import FORMATS, Destination, read_document
 from lmpnet_cli.export.report.report import update_report
+from lmpnet_cli.export.review import REVIEW, write_review
 from lmpnet_cli.inference.predictor import Predictions, Predictor, open_predictor
 from lmpnet_cli.io.coco import coco_text, skipped_entries
 from lmpnet_cli.io.files import write_pieces
@@ -41,7 +42,7 @@ from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
 
 CONTACT_SHEET = "overview.jpg"
-RESULTS = ("keypoints.json", "overlays", CONTACT_SHEET, "panels", "run.json", "exports", "report.html")
+RESULTS = ("keypoints.json", "overlays", CONTACT_SHEET, "panels", "run.json", "exports", REVIEW, "report.html")
 
 
 @dataclass(frozen=True)
@@ -339,12 +340,15 @@ def _write_results(
 
 
 def _write_exports(out: Path, config: DiscoverConfig, files: Sequence[ListedImage], progress: Progress) -> None:
-    """Write other formats and the report from keypoints.json, in place of those of an earlier run."""
+    """Write other formats, the review and the report from keypoints.json, in place of those of an earlier run."""
     clear_folder(out / "exports")
-    if config.export:
+    (out / REVIEW).unlink(missing_ok=True)
+    if config.export or config.review:
         document = read_document(out / "keypoints.json")  # as `lmpnet convert` would read it
         paths = {file.name: file.path for file in files}
         destination = Destination(out, paths, config.images, link_images=config.link_images, progress=progress)
         for name in config.export:
             write_format(document, name, replace(destination, path=out / "exports" / name))
+        if config.review:
+            write_review(out / REVIEW, document, config.review)
     update_report(out, config.report, progress)
