@@ -1,16 +1,18 @@
-"""Which images are worth correcting: worked by hand, on drawn layouts and through the command."""
+"""Which images are worth correcting: worked by hand, on drawn layouts, through the command and in the report."""
 
 import csv
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from lmpnet_cli.cli import app
 from lmpnet_cli.discovery.discover import discover
 from lmpnet_cli.errors import OptionError
 from lmpnet_cli.export.formats.document import Document
+from lmpnet_cli.export.report.report import report
 from lmpnet_cli.export.review import (
     ALIKE,
     FALL,
@@ -25,6 +27,8 @@ from lmpnet_cli.export.review import (
     reason,
     write_review,
 )
+from lmpnet_cli.io.coco import to_coco
+from lmpnet_cli.io.files import write_json
 from lmpnet_cli.keypoints import NO_OBJECT, Keypoints
 
 NAMES = ("beak", "left eye", "right eye", "tail")
@@ -144,10 +148,10 @@ def test_no_file_name_is_a_formula(tmp_path):
 def test_the_command_writes_the_list_and_the_section(named, birds, tmp_path):
     out = tmp_path / "out"
     shared = [str(birds / "images"), "-c", str(named), "--device", "cpu", "--workers", "0", "--out", str(out)]
-    asked = [*shared, "--method", "parts", "--review", "3"]
+    asked = [*shared, "--method", "parts", "--review", "3", "--report"]
     result = CliRunner().invoke(app, ["discover", *asked])
     assert result.exit_code == 0, result.stderr
-    assert "review.csv" in result.stderr
+    assert "review.csv" in result.stderr and "Review" in (out / "report.html").read_text()
     rows = list(csv.DictReader((out / "review.csv").read_text().splitlines()))
     files = {image["file_name"] for image in json.loads((out / "keypoints.json").read_text())["images"]}
     assert len(rows) == 3 and {row["file_name"] for row in rows} < files and all(row["reason"] for row in rows)
@@ -172,3 +176,40 @@ def test_where_there_is_no_review(options, words, tmp_path):
     options = {"images": "photos", "out": tmp_path / "out", "review": 5} | options
     with pytest.raises(OptionError, match=words):
         discover(options.pop("images"), **options)
+
+
+@pytest.fixture
+def reviewed(tmp_path):
+    """A folder of results whose run was asked for four images to review."""
+    run = drawn_run()
+    for result in run:
+        Image.new("RGB", (400, 300)).save(tmp_path / result.file_name)
+    write_json(tmp_path / "keypoints.json", to_coco(run, {"method": "landmarks", "objects": "one"}, NAMES))
+    write_json(tmp_path / "run.json", {"command": "discover", "options": {"images": [str(tmp_path)], "review": 4}})
+    return tmp_path
+
+
+def test_a_report_shows_the_images_to_review_whatever_its_limit(reviewed):
+    text = report(reviewed, limit=1).path.read_text()
+    data = json.loads(text.split('id="data">')[1].split("</script>")[0])
+    assert len(data["gallery"]["images"]) == 5 and len(data["review"]) == 4
+
+
+@pytest.mark.parametrize("count", [None, "4", 0, [4]])
+def test_a_run_that_was_not_asked_has_no_review(reviewed, count):
+    write_json(reviewed / "run.json", {"options": {"images": [str(reviewed)], "review": count}})
+    assert "Review" not in report(reviewed).sections
+
+
+def test_the_section_lists_them_in_order_and_opens_the_viewer(reviewed, visit):
+    page = visit(report(reviewed).path)
+    page.get_by_role("link", name="Review").click()
+    cards = page.locator("#review .card")
+    assert cards.count() == 4
+    assert cards.first.inner_text().splitlines() == ["nothing.jpg", "no object found."]
+    second = cards.nth(1).locator("span").first.inner_text()
+    cards.first.click()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#viewer h2").inner_text() == second
+    page.keyboard.press("Escape")
+    assert "1 to 4 of 4" in page.locator("#section-review .paging").first.inner_text()

@@ -1,11 +1,12 @@
 """`lmpnet report`: show the results of discover, viz-filters or eval as one HTML file that works from disk.
 
-1. The files in the folder decide which sections the report has: `keypoints.json` gives a gallery and a page for each
-   keypoint, `filters.json` the filter atlas, `metrics.json` the tables of scores.
+1. The files in the folder decide which sections the report has: `keypoints.json` gives a gallery, a page for each
+   keypoint and, after `discover --review`, the images to correct first; `filters.json` the filter atlas;
+   `metrics.json` the tables of scores.
 2. Images are embedded as small copies while the file is written.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -17,6 +18,7 @@ from lmpnet_cli import __version__
 from lmpnet_cli.config import MAX_PIXELS, ReportConfig, takes_options
 from lmpnet_cli.data.images import evenly, read_image
 from lmpnet_cli.data.listing import UnreadableImage, real
+from lmpnet_cli.data.run_images import options_of
 from lmpnet_cli.errors import DatasetError, InputError, OptionError
 from lmpnet_cli.export.formats import Document, read_document
 from lmpnet_cli.export.naming import with_names
@@ -27,6 +29,7 @@ from lmpnet_cli.export.report.metric_tables import Metrics, metric_tables
 from lmpnet_cli.export.report.settings_tables import settings_tables
 from lmpnet_cli.export.report.template import report_html
 from lmpnet_cli.export.report.thumbnails import encode_webp
+from lmpnet_cli.export.review import Reviewed, images_to_review
 from lmpnet_cli.io.bundled import bundled_checkpoint
 from lmpnet_cli.io.files import file_sha256, write_pieces
 from lmpnet_cli.io.json_input import dict_in, list_in
@@ -97,6 +100,7 @@ class _Content:
 
     images: EmbeddedImages
     gallery: dict[str, Any] | None = None
+    review: list[dict[str, Any]] = field(default_factory=list)
     filters: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
     facts: list[str] = field(default_factory=list)
@@ -108,6 +112,8 @@ class _Content:
         sections = []
         if self.gallery:
             sections += [("gallery", "Gallery"), ("keypoints", "Keypoints")]
+        if self.review:
+            sections.append(("review", "Review"))
         if self.filters:
             sections.append(("filters", "Filter atlas"))
         if self.metrics:
@@ -141,9 +147,10 @@ def _write_report(config: ReportConfig, progress: Progress) -> ReportResult:
         skipped=content.skipped,
         limit_note=content.limit_note,
         gallery=content.gallery,
+        review=content.review,
         filters=content.filters,
         metrics=content.metrics,
-        data={"gallery": content.gallery, "filters": content.filters},
+        data={"gallery": content.gallery, "review": content.review, "filters": content.filters},
     )
     write_pieces(target, html)
 
@@ -191,8 +198,13 @@ def _shows_classes(config: ReportConfig, info: dict[str, Any]) -> bool:
 
 def _add_gallery(content: _Content, folder: Path, config: ReportConfig, classes: bool) -> None:
     document = with_names(read_document(folder / "keypoints.json"), config)
-    chosen = _choose(document, config.limit)
+    reviewed = _reviewed(document, folder)
+    chosen = _choose(document, config.limit, {document.results[each.index].file_name for each in reviewed})
     content.gallery = gallery_data(document, chosen, classes)
+    content.review = [
+        {"position": chosen.index(each.index), "value": round(each.value, 2), "reason": each.reason}
+        for each in reviewed
+    ]
     content.facts += gallery_facts(document, len(content.skipped))
     content.images.add_gallery(document, chosen)
     if len(chosen) < len(document.results):
@@ -201,11 +213,24 @@ def _add_gallery(content: _Content, folder: Path, config: ReportConfig, classes:
         )
 
 
-def _choose(document: Document, limit: int) -> list[int]:
-    """Return the indices of the results of at most `limit` images: corrections need all objects of an image."""
-    counts = [len(objects) for objects in document.images]
-    first = [0, *accumulate(counts)]
-    return [index for image in evenly(len(counts), limit) for index in range(first[image], first[image + 1])]
+def _reviewed(document: Document, folder: Path) -> list[Reviewed]:
+    """Return the images to correct first, where the run was asked for them."""
+    count = options_of(folder).get("review")
+    if not isinstance(count, int) or count < 1 or not document.results:
+        return []
+    return images_to_review(document, count)
+
+
+def _choose(document: Document, limit: int, reviewed: Collection[str]) -> list[int]:
+    """Return the indices of the results of at most `limit` images, and of the images to review.
+
+    Corrections need all objects of an image.
+    """
+    images = document.images
+    first = [0, *accumulate(map(len, images))]
+    listed = [index for index, objects in enumerate(images) if objects[0].file_name in reviewed]
+    chosen = sorted({*evenly(len(images), limit), *listed})
+    return [index for image in chosen for index in range(first[image], first[image + 1])]
 
 
 def _add_filters(content: _Content, folder: Path) -> None:

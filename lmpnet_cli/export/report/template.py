@@ -6,7 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-SCRIPTS = ("page.js", "corrections.js", "viewer.js", "gallery.js", "filters.js")
+SCRIPTS = ("page.js", "corrections.js", "viewer.js", "gallery.js", "review.js", "filters.js")
 
 
 def report_html(images: Iterable[tuple[str, str]], **content: Any) -> Iterator[str]:

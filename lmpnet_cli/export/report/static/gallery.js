@@ -1,5 +1,6 @@
 "use strict";
 // The gallery of images with their keypoints, and a page for each keypoint.
+let makeCard = null; // draws the card of an image with notes; it opens the viewer, which goes through the images of a list
 if (DATA.gallery) {
   const { names, colors, skeleton, images } = DATA.gallery;
   const corrections = makeCorrections(DATA.gallery);
@@ -87,6 +88,21 @@ if (DATA.gallery) {
 
   const folderOf = ({ file }) => file.slice(0, Math.max(0, file.lastIndexOf("/")));
 
+  const badge = (image) => {
+    const state = corrections.state(image.file);
+    return state ? element("b", { class: `state ${state}` }, state) : null;
+  };
+
+  makeCard = (image, list, ...notes) =>
+    element(
+      "button",
+      { type: "button", class: "card", onclick: () => viewer.show(list.indexOf(image), list) },
+      draw(image, 0.03),
+      badge(image),
+      element("span", {}, image.file),
+      ...notes.map((note) => element("span", { class: "quiet" }, note)),
+    );
+
   const cards = () => {
     const wanted = byId("class").value;
     const folder = byId("folder").value;
@@ -102,22 +118,8 @@ if (DATA.gallery) {
     filtered.sort(orders[byId("sort").value]);
     const page = paged("gallery", filtered, 48, cards);
     byId("cards").replaceChildren(
-      ...page.map((image) =>
-        element(
-          "button",
-          { type: "button", class: "card", onclick: () => viewer.show(filtered.indexOf(image), filtered) },
-          draw(image, 0.03),
-          badge(image),
-          element("span", {}, image.file),
-          element("span", { class: "quiet" }, `${score(image)}, ${found(image)} of ${names.length} keypoints. ${label(image)}`),
-        ),
-      ),
+      ...page.map((image) => makeCard(image, filtered, `${score(image)}, ${found(image)} of ${names.length} keypoints. ${label(image)}`)),
     );
-  };
-
-  const badge = (image) => {
-    const state = corrections.state(image.file);
-    return state ? element("b", { class: `state ${state}` }, state) : null;
   };
 
   const viewer = makeViewer({
