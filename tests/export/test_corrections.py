@@ -243,6 +243,7 @@ def test_corrections_survive_a_reload_and_closing_warns(page_file, visit):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("b")
     page.reload()
+    page.locator("#cards .state").nth(1).wait_for()
     assert dialogs == ["beforeunload"]
     assert badges(page) == {"a/1.png": "corrected", "a/2.png": "bad"}
     open_image(page, "a/1.png")
@@ -251,6 +252,7 @@ def test_corrections_survive_a_reload_and_closing_warns(page_file, visit):
 
     saved(page)
     page.reload()
+    page.locator("#cards .state").nth(1).wait_for()
     assert dialogs == ["beforeunload"] and len(badges(page)) == 2
 
 
