@@ -1,6 +1,9 @@
 """Find the bundled weights and example images: inside a wheel, or beside the package in a clone."""
 
+import json
 from pathlib import Path
+
+from safetensors import safe_open
 
 from lmpnet_cli.errors import CheckpointError, DatasetError
 
@@ -38,3 +41,11 @@ def bundled_examples() -> Path:
     if path is None:
         raise DatasetError("This installation has no example images. Pass your own folder.")
     return path
+
+
+def bundled_classes() -> list[str]:
+    """Return the names of the classes of the bundled model, without loading what builds networks."""
+    with safe_open(bundled_checkpoint(), framework="np") as file:
+        header = json.loads(file.metadata()["lmpnet"])
+    classes: list[str] = header["spec"]["classes"]
+    return classes

@@ -15,6 +15,7 @@ from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.errors import DatasetError, InputError, OptionError, OutputError
 from lmpnet_cli.export.report.report import report
 from lmpnet_cli.export.report.thumbnails import thumbnail_side
+from lmpnet_cli.io.bundled import bundled_classes
 from lmpnet_cli.io.coco import to_coco
 from lmpnet_cli.io.files import write_json
 from lmpnet_cli.keypoints import Keypoints, keypoint_names
@@ -71,6 +72,21 @@ def test_everything_is_inside_one_file(found, tmp_path):
     assert not outside and "http:" not in text.replace("http://www.w3.org/2000/svg", "") and "https:" not in text
     assert "<i>broken" not in text and "&lt;i&gt;broken.jpg" in text and "not an &lt;image&gt;" in text
     assert "window.hacked=1</script>" not in text
+
+
+def test_classes_of_the_bundled_model_are_shown_only_where_asked(found, tmp_path):
+    document = json.loads((found / "keypoints.json").read_text())
+    photos = found.parent / "photos"
+    for name, classes, options, shown in (
+        ("own", ["heron", "egret"], {}, True),
+        ("bundled", bundled_classes(), {}, False),  # also a copy of it with landmarks
+        ("asked", bundled_classes(), {"classes": True}, True),
+    ):
+        document["info"]["classes"] = classes
+        write_json(tmp_path / name / "keypoints.json", document)
+        text = report(tmp_path / name, images=photos, **options).path.read_text()
+        data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
+        assert (data["gallery"]["images"][1]["label"] == "heron") is shown
 
 
 def test_an_existing_report_is_not_replaced(found, tmp_path):

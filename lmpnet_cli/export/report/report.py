@@ -30,8 +30,8 @@ from lmpnet_cli.export.report.settings_tables import settings_tables
 from lmpnet_cli.export.report.template import report_html
 from lmpnet_cli.export.report.thumbnails import encode_webp
 from lmpnet_cli.export.review import Reviewed, images_to_review
-from lmpnet_cli.io.bundled import bundled_checkpoint
-from lmpnet_cli.io.files import file_sha256, write_pieces
+from lmpnet_cli.io.bundled import bundled_classes
+from lmpnet_cli.io.files import write_pieces
 from lmpnet_cli.io.json_input import dict_in, list_in
 from lmpnet_cli.io.json_input import read_document as read_schema
 from lmpnet_cli.io.output_folder import lock_output
@@ -191,9 +191,11 @@ def _skipped_images(documents: Documents) -> list[tuple[str, str]]:
 
 
 def _shows_classes(config: ReportConfig, info: dict[str, Any]) -> bool:
-    """Return whether predicted classes are shown: the bundled model would call every other animal one of its birds."""
-    checksum = dict_in(info.get("checkpoint")).get("sha256")
-    return config.classes or checksum != file_sha256(bundled_checkpoint())
+    """Return whether predicted classes are shown: the bundled model would call every other animal one of its birds.
+
+    A copy of it with other parts or with landmarks has the same classes.
+    """
+    return config.classes or info.get("classes") != bundled_classes()
 
 
 def _add_gallery(content: _Content, folder: Path, config: ReportConfig, classes: bool) -> None:
