@@ -119,6 +119,11 @@ def positions_in_image(
     return clipped
 
 
+def box_or_image(bbox: Box | None, size: tuple[int, int]) -> Box:
+    """Return the box of an object, or the whole image where there is none."""
+    return bbox or (-0.5, -0.5, *size)
+
+
 def keypoint_names(k: int) -> list[str]:
     """Return kp1 .. kpk: ranks within an image, not parts (docs/papers.md L11)."""
     return [f"kp{i}" for i in range(1, k + 1)]

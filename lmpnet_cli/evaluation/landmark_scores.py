@@ -13,6 +13,7 @@ from lmpnet_cli.data.images import image_size
 from lmpnet_cli.data.listing import UnreadableImage
 from lmpnet_cli.errors import DatasetError
 from lmpnet_cli.evaluation.pck import GroundTruth, Points
+from lmpnet_cli.keypoints import box_or_image
 from lmpnet_cli.landmarks.scores import mean_shape_in_boxes, named_scores, placed
 
 
@@ -66,7 +67,7 @@ def landmark_scores(
 
 def _landmarks_and_boxes(truths: Sequence[GroundTruth]) -> tuple[Points, Points]:
     """Return (N, P, 2) landmarks and (N, 4) boxes; the whole image where there is no box."""
-    boxes = [truth.bbox or (-0.5, -0.5, *truth.size) for truth in truths]
+    boxes = [box_or_image(truth.bbox, truth.size) for truth in truths]
     return np.array([truth.landmarks for truth in truths]), np.array(boxes, dtype=np.float64)
 
 

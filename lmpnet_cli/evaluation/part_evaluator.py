@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lmpnet_cli.evaluation.part_metrics import Points, in_box, read_maps
 from lmpnet_cli.evaluation.pck import GroundTruth
-from lmpnet_cli.keypoints import NO_OBJECT, Box, positions_in_image
+from lmpnet_cli.keypoints import NO_OBJECT, Box, box_or_image, positions_in_image
 from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput
 from lmpnet_cli.model.part_head import PartHeadSpec, soft_argmax
 
@@ -104,8 +104,7 @@ class PartEvaluator:
     @property
     def boxes(self) -> Points:
         """Return (N, 4) x, y, width, height; of the whole image where there is no box."""
-        whole = [(-0.5, -0.5, *truth.size) for truth in self.ground_truths]
-        boxes = [truth.bbox or each for truth, each in zip(self.ground_truths, whole, strict=True)]
+        boxes = [box_or_image(truth.bbox, truth.size) for truth in self.ground_truths]
         return np.array(boxes, dtype=np.float64)
 
     def boxed(self, points: Points) -> Points:

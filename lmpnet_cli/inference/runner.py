@@ -1,6 +1,7 @@
 """A trained LMPNet over many images: what discover, viz-filters, eval and match have in common."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from lmpnet_cli.config import KeypointConfig, ModelConfig
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import ImageLoader, LoadedImage
-from lmpnet_cli.errors import DeviceError
+from lmpnet_cli.errors import DeviceError, OptionError
 from lmpnet_cli.inference.windows import (
     GivenWindows,
     WiderWindows,
@@ -22,7 +23,7 @@ from lmpnet_cli.inference.windows import (
 from lmpnet_cli.io.bundled import bundled_checkpoint
 from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.files import file_sha256
-from lmpnet_cli.io.runtime import evaluating, resolve_device
+from lmpnet_cli.io.runtime import evaluating, fast_bfloat16, resolve_device
 from lmpnet_cli.model.lmpnet import LMPNet, LMPNetOutput, concatenate
 from lmpnet_cli.model.reading import DEFAULT_READING, Reading
 from lmpnet_cli.progress import Progress
@@ -129,6 +130,30 @@ class ModelRunner:
                     yield loaded, output
                     del loaded, pixels, output  # before the next batch takes as much: the same memory serves all
                 del whole, whole_pixels
+
+
+def open_learning_runner(config: ModelConfig, learned: str) -> ModelRunner:
+    """Open the network that provides the features to learn from, in bfloat16 where that is faster.
+
+    Args:
+        learned: what is learned, for the message.
+
+    Raises:
+        OptionError: for another size than the model's, at which it will be used.
+        CheckpointError, DeviceError: when there is no such model or device.
+    """
+    device = resolve_device(config.device)
+    if config.precision == "auto" and fast_bfloat16(device):
+        config = replace(config, precision="bf16")
+
+    runner = open_runner(config, load_checkpoint(config.checkpoint, str(device)), replica=False, objects=1)
+    trained_size = runner.model.spec.input_size
+    if runner.size != trained_size:
+        raise OptionError(
+            f"--size {runner.size} differs from the model's input size, {trained_size}, at which the {learned} will be "
+            "used. Remove --size."
+        )
+    return runner
 
 
 def _memory_ran_out(error: RuntimeError) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lmpnet_cli.landmarks.learning import CHUNK, Examples, learn_weights
-from lmpnet_cli.model.landmark_head import LandmarkHead, most_likely
+from lmpnet_cli.model.landmark_head import LandmarkHead
 from lmpnet_cli.model.part_head import Located
 
 FOLDS = 5
@@ -58,10 +58,7 @@ def cross_validate(
 
 def locate(head: LandmarkHead, cells: Tensor) -> Located:
     """Locate the landmarks on (N, H, W, directions + 1) features of any float type."""
-    found = []
-    for chunk in torch.split(cells, CHUNK):
-        chosen = most_likely(head.shares(chunk.float()))
-        found.append(Located(chosen.positions, chosen.scores * head.visible(chunk.float())))
+    found = [head.located_in(chunk.float()) for chunk in torch.split(cells, CHUNK)]
     return Located(torch.cat([each.positions for each in found]), torch.cat([each.scores for each in found]))
 
 

@@ -15,17 +15,16 @@ from lmpnet_cli.data.datasets import cub_root
 from lmpnet_cli.data.left_right import flip_indices, sides_without_partner
 from lmpnet_cli.drawing.charts import draw_landmarks
 from lmpnet_cli.drawing.files import save_png
-from lmpnet_cli.errors import DatasetError, OptionError
-from lmpnet_cli.inference.runner import ModelRunner, open_runner
+from lmpnet_cli.errors import DatasetError
+from lmpnet_cli.inference.runner import ModelRunner, open_learning_runner
 from lmpnet_cli.inference.windows import WiderWindows
 from lmpnet_cli.io.bundled import bundled_checkpoint
-from lmpnet_cli.io.checkpoints import attach_heads, load_checkpoint
+from lmpnet_cli.io.checkpoints import attach_heads
 from lmpnet_cli.io.coco import skipped_entries
 from lmpnet_cli.io.files import write_json
 from lmpnet_cli.io.output_folder import lock_output
 from lmpnet_cli.io.run_record import write_run
-from lmpnet_cli.io.runtime import fast_bfloat16, resolve_device
-from lmpnet_cli.keypoints import positions_in_image
+from lmpnet_cli.keypoints import box_or_image, positions_in_image
 from lmpnet_cli.landmarks.cross_validation import FOLDS, CrossValidation, cross_validate
 from lmpnet_cli.landmarks.examples import AnnotatedFeatures, gather
 from lmpnet_cli.landmarks.learning import learn_weights
@@ -94,19 +93,10 @@ def fit(data: Paths, *, progress: Progress | None = None, **options: Any) -> Fit
 
 
 def open_model(config: FitConfig) -> ModelRunner:
-    """Open the network that provides the features, in bfloat16 where that is faster."""
-    device = resolve_device(config.device)
-    if config.precision == "auto" and fast_bfloat16(device):
-        config = replace(config, precision="bf16")
-    runner = open_runner(config, load_checkpoint(config.checkpoint, str(device)), replica=False, objects=1)
+    """Open the network that provides the features, with windows as wide as `discover` will use."""
+    runner = open_learning_runner(config, "landmarks")
     assert runner.finder is not None  # one object is looked for
     runner.finder = WiderWindows(runner.finder, LandmarkHeadSpec.margin)
-    trained_size = runner.model.spec.input_size
-    if runner.size != trained_size:
-        raise OptionError(
-            f"--size {runner.size} differs from the model's input size, {trained_size}, at which the landmarks will be "
-            "used. Remove --size."
-        )
     return runner
 
 
@@ -247,7 +237,7 @@ def _described(
 def _boxes(gathered: AnnotatedFeatures) -> NDArray[np.float64]:
     """Return the annotated boxes, (N, 4) pixels; the whole image where there is none."""
     known = zip(gathered.images, gathered.sizes, strict=True)
-    return np.array([image.bbox or (-0.5, -0.5, *size) for image, size in known], dtype=np.float64)
+    return np.array([box_or_image(image.bbox, size) for image, size in known], dtype=np.float64)
 
 
 def _pixels(checked: CrossValidation, gathered: AnnotatedFeatures) -> NDArray[np.float64]:

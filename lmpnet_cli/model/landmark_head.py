@@ -90,9 +90,16 @@ class LandmarkHead(CellFeatures):
 
     def located(self, maps: Tensor) -> Located:
         """Locate the landmarks, visible or not, on (B, C, H, W) raw maps."""
-        shares, visible = self(maps)
-        found = most_likely(shares)
-        return Located(found.positions, found.scores * visible)
+        return _located(*self(maps))
+
+    def located_in(self, cells: Tensor) -> Located:
+        """Locate the landmarks, visible or not, by (B, H, W, directions + 1) features."""
+        return _located(self.shares(cells), self.visible(cells))
+
+
+def _located(shares: Tensor, visible: Tensor) -> Located:
+    found = most_likely(shares)
+    return Located(found.positions, found.scores * visible)
 
 
 def quarters(cells: Tensor) -> Tensor:

@@ -13,12 +13,11 @@ from lmpnet_cli.config import PartsConfig
 from lmpnet_cli.data.images import Rgb
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import LoadedImage
-from lmpnet_cli.errors import DatasetError, OptionError
-from lmpnet_cli.inference.runner import ModelRunner, open_runner
+from lmpnet_cli.errors import DatasetError
+from lmpnet_cli.inference.runner import ModelRunner, open_learning_runner
 from lmpnet_cli.inference.windows import WHOLE, Extent, first_look_of
-from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.coco import skipped_entries
-from lmpnet_cli.io.runtime import fast_bfloat16, resolve_device, seeded
+from lmpnet_cli.io.runtime import seeded
 from lmpnet_cli.keypoints import keypoint_names
 from lmpnet_cli.model.cell_features import CellFeatures
 from lmpnet_cli.model.feature_pca import FeaturePCA
@@ -65,7 +64,7 @@ def fit_parts(config: PartsConfig, images: Sequence[ListedImage], progress: Prog
         InputError: if no image can be read.
     """
     with seeded(config.seed):
-        runner = _open_model(config)
+        runner = open_learning_runner(config, "parts")
 
         # random order: the principal components come from the first images, and parts.png shows all kinds of images
         order = np.random.default_rng(config.seed).permutation(len(images))[: config.images]
@@ -89,22 +88,6 @@ def look_for_objects(
     runner.model.object_head = object_head
     runner.finder = first_look_of(ModelRunner(runner.model, runner.loader, bfloat16=runner.bfloat16))
     return object_head
-
-
-def _open_model(config: PartsConfig) -> ModelRunner:
-    """Open the network that provides the features, in bfloat16 where that is faster."""
-    device = resolve_device(config.device)
-    if config.precision == "auto" and fast_bfloat16(device):
-        config = replace(config, precision="bf16")
-
-    runner = open_runner(config, load_checkpoint(config.checkpoint, str(device)), replica=False, objects=1)
-    trained_size = runner.model.spec.input_size
-    if runner.size != trained_size:
-        raise OptionError(
-            f"--size {runner.size} differs from the model's input size, {trained_size}, at which the parts will be "
-            "used. Remove --size."
-        )
-    return runner
 
 
 def _described(
