@@ -110,7 +110,7 @@ def supervised(options: argparse.Namespace, annotations: Annotations, count: int
     # the same images several times in an epoch, in crops of their own: an epoch of one batch would mostly start workers
     repeated = [training[index % len(training)] for index in range(STEPS * BATCH // EPOCHS)]
     settings = {"init": options.supervised, "layer": "layer3", "freeze": "layer2", "size": 224, "seed": seed}
-    rate = {"learning_rate": options.learning_rate, "batch_size": BATCH, "epochs": EPOCHS, "bf16": True}
+    rate = {"learning_rate": options.learning_rate, "batch_size": BATCH, "epochs": EPOCHS, "bf16": False}
 
     started = time.perf_counter()
     network = fcn.train(argparse.Namespace(**settings, **rate), repeated, annotations.landmark_names)

@@ -30,7 +30,7 @@ from lmpnet_cli.errors import InputError, OptionError, OutputError
 from lmpnet_cli.export.convert import write_format
 from lmpnet_cli.export.formats import FORMATS, Destination, read_document
 from lmpnet_cli.export.report.report import update_report
-from lmpnet_cli.export.review import REVIEW, write_review
+from lmpnet_cli.export.review import REVIEW, images_to_review, write_review
 from lmpnet_cli.inference.predictor import Predictions, Predictor, open_predictor
 from lmpnet_cli.io.coco import coco_text, skipped_entries
 from lmpnet_cli.io.files import write_pieces
@@ -343,6 +343,7 @@ def _write_exports(out: Path, config: DiscoverConfig, files: Sequence[ListedImag
     """Write other formats, the review and the report from keypoints.json, in place of those of an earlier run."""
     clear_folder(out / "exports")
     (out / REVIEW).unlink(missing_ok=True)
+    reviewed = None
     if config.export or config.review:
         document = read_document(out / "keypoints.json")  # as `lmpnet convert` would read it
         paths = {file.name: file.path for file in files}
@@ -350,5 +351,6 @@ def _write_exports(out: Path, config: DiscoverConfig, files: Sequence[ListedImag
         for name in config.export:
             write_format(document, name, replace(destination, path=out / "exports" / name))
         if config.review:
-            write_review(out / REVIEW, document, config.review)
-    update_report(out, config.report, progress)
+            reviewed = images_to_review(document, config.review)
+            write_review(out / REVIEW, document, reviewed)
+    update_report(out, config.report, progress, reviewed)

@@ -64,9 +64,9 @@ def images_to_review(document: Document, count: int) -> list[Reviewed]:
     ]
 
 
-def write_review(path: Path, document: Document, count: int) -> None:
+def write_review(path: Path, document: Document, reviewed: Sequence[Reviewed]) -> None:
     """Write the images most worth correcting, one line each."""
-    write_pieces(path, _lines(document, images_to_review(document, count)))
+    write_pieces(path, _lines(document, reviewed))
 
 
 def _lines(document: Document, reviewed: Sequence[Reviewed]) -> Iterator[str]:

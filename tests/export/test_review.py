@@ -138,7 +138,8 @@ def test_wrong_images_come_first():
 
 
 def test_no_file_name_is_a_formula(tmp_path):
-    write_review(tmp_path / "review.csv", document(drawn_run()), 4)
+    run = document(drawn_run())
+    write_review(tmp_path / "review.csv", run, images_to_review(run, 4))
     rows = list(csv.DictReader((tmp_path / "review.csv").read_text().splitlines()))
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
     assert rows[0] == {"rank": "1", "file_name": "nothing.jpg", "value": "4.0", "reason": "no object found"}
@@ -205,6 +206,7 @@ def test_the_section_lists_them_in_order_and_opens_the_viewer(reviewed, visit):
     page = visit(report(reviewed).path)
     page.get_by_role("link", name="Review").click()
     cards = page.locator("#review .card")
+    cards.nth(3).wait_for()  # the section is drawn after the address has changed
     assert cards.count() == 4
     assert cards.first.inner_text().splitlines() == ["nothing.jpg", "no object found."]
     second = cards.nth(1).locator("span").first.inner_text()

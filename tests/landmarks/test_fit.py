@@ -95,6 +95,29 @@ def test_discover_finds_landmarks_by_name(birds, fitted, tmp_path):
         assert (each.scores >= threshold - 1e-4)[each.found].all() and np.isnan(each.scores[~each.found]).all()
 
 
+def test_a_run_that_was_stopped_is_resumed_with_the_same_images_to_review(birds, fitted, tmp_path):
+    class Stopped(Progress):
+        images = 0
+
+        def advance(self, count, note=""):
+            self.images += count
+            if self.images > 20:
+                raise KeyboardInterrupt
+
+    options = LANDMARKS | {"checkpoint": fitted.out, "review": 4, "report": True}
+    with pytest.raises(KeyboardInterrupt):
+        discover(birds / "images", out=tmp_path / "stopped", progress=Stopped(), **options)
+    discover(birds / "images", out=tmp_path / "stopped", resume=True, **options)
+    discover(birds / "images", out=tmp_path / "whole", **options)
+    listed = (tmp_path / "stopped/review.csv").read_text()
+    assert listed == (tmp_path / "whole/review.csv").read_text()
+
+    page = (tmp_path / "stopped/report.html").read_text()
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    shown = [data["gallery"]["images"][each["position"]]["file"] for each in data["review"]]
+    assert shown == [line.split(",")[1] for line in listed.splitlines()[1:]] and len(shown) == 4
+
+
 def test_eval_scores_landmarks_by_name(birds, fitted, tmp_path):
     metrics = evaluate(birds, checkpoint=fitted.out, out=tmp_path / "eval", **LANDMARKS).metrics
     scores = metrics["landmarks"]

@@ -6,7 +6,7 @@
 2. Images are embedded as small copies while the file is written.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -87,11 +87,15 @@ def report(result: str | Path, *, progress: Progress | None = None, **options: A
         return _write_report(config, progress or Progress())
 
 
-def update_report(folder: Path, wanted: bool, progress: Progress) -> None:
-    """Write the report of results that were just written, or remove the outdated one where none is wanted."""
+def update_report(folder: Path, wanted: bool, progress: Progress, reviewed: Sequence[Reviewed] | None = None) -> None:
+    """Write the report of results that were just written, or remove the outdated one where none is wanted.
+
+    Args:
+        reviewed: the images to correct first, where the caller has found them already.
+    """
     (folder / REPORT).unlink(missing_ok=True)
     if wanted:
-        _write_report(ReportConfig(result=folder), progress)
+        _write_report(ReportConfig(result=folder), progress, reviewed)
 
 
 @dataclass
@@ -121,14 +125,14 @@ class _Content:
         return [*sections, ("settings", "Settings"), ("skipped", f"Skipped ({len(self.skipped)})")]
 
 
-def _write_report(config: ReportConfig, progress: Progress) -> ReportResult:
+def _write_report(config: ReportConfig, progress: Progress, reviewed: Sequence[Reviewed] | None = None) -> ReportResult:
     folder, target = config.result, config.target
     documents = _read_results(folder)
 
     content = _Content(EmbeddedImages(config, progress), skipped=_skipped_images(documents))
     if "keypoints.json" in documents:
         info = dict_in(documents["keypoints.json"].get("info"))
-        _add_gallery(content, folder, config, _shows_classes(config, info))
+        _add_gallery(content, config, _shows_classes(config, info), reviewed)
     elif given := config.needing_parts:
         raise OptionError(f"{given[0]} needs keypoints, but {folder} contains no keypoints.json. Remove the option.")
     if "filters.json" in documents:
@@ -198,9 +202,10 @@ def _shows_classes(config: ReportConfig, info: dict[str, Any]) -> bool:
     return config.classes or info.get("classes") != bundled_classes()
 
 
-def _add_gallery(content: _Content, folder: Path, config: ReportConfig, classes: bool) -> None:
-    document = with_names(read_document(folder / "keypoints.json"), config)
-    reviewed = _reviewed(document, folder)
+def _add_gallery(content: _Content, config: ReportConfig, classes: bool, reviewed: Sequence[Reviewed] | None) -> None:
+    document = with_names(read_document(config.result / "keypoints.json"), config)
+    if reviewed is None:
+        reviewed = _reviewed(document, config.result)
     chosen = _choose(document, config.limit, {document.results[each.index].file_name for each in reviewed})
     content.gallery = gallery_data(document, chosen, classes)
     content.review = [
