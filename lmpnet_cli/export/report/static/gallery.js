@@ -122,8 +122,15 @@ if (DATA.gallery) {
     );
   };
 
+  const dot = (index) => {
+    const made = element("span", { class: "dot" });
+    made.style.background = colors[index];
+    return made;
+  };
+
   const viewer = makeViewer({
     names,
+    dot,
     draw,
     drawPoints,
     label,
@@ -155,11 +162,6 @@ if (DATA.gallery) {
     if (viewer.isOpen()) viewer.show();
   };
 
-  const dot = (index) => {
-    const made = element("span", { class: "dot" });
-    made.style.background = colors[index];
-    return made;
-  };
   byId("legend").append(
     ...names.map((name, index) =>
       element(

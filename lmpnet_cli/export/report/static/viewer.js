@@ -4,7 +4,7 @@ const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowD
 const DRAG_FROM = 3; // pixels of the screen; a shorter way is a click
 
 // `changed` is called after each correction, `closed` when the viewer is closed.
-function makeViewer({ names, draw, drawPoints, label, corrections, changed, closed }) {
+function makeViewer({ names, dot, draw, drawPoints, label, corrections, changed, closed }) {
   const dialog = byId("viewer");
   let list = []; // the images that the viewer goes through
   let position = 0; // of the image that it shows
@@ -72,7 +72,7 @@ function makeViewer({ names, draw, drawPoints, label, corrections, changed, clos
     return element(
       "tr",
       {},
-      element("th", { scope: "row" }, name),
+      element("th", { scope: "row" }, dot(index), ` ${index + 1} ${name}`),
       element("td", {}, change || (point ? point[2].toFixed(2) : "not found")),
       element("td", {}, point ? `${point[0].toFixed(1)}, ${point[1].toFixed(1)}` : ""),
       element(
