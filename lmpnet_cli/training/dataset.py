@@ -6,6 +6,7 @@ neither on the number of workers and processes nor on interruptions.
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lmpnet_cli.data.backgrounds import corner_background, paste
+from lmpnet_cli.data.backgrounds import draw_background, draw_pasted
 from lmpnet_cli.data.datasets import Sample
 from lmpnet_cli.data.images import Rgb, read_image, to_input
 from lmpnet_cli.data.listing import ListedImage, UnreadableImage
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.io.runtime import resolve_workers
-from lmpnet_cli.training.augmentation import Augmentation
+from lmpnet_cli.training.augmentation import Augmentation, draw_view
 
 Key = tuple[int, int]  # epoch, index
 
@@ -36,16 +37,19 @@ class TrainingSet(Dataset[tuple[Tensor, int]]):
         seed: int,
         background: float,
         max_pixels: int,
+        smallest: float | None = None,
     ) -> None:
         """
         Args:
             size: side of the square input in pixels.
             background: share of inputs that show a background without an object.
             max_pixels: larger images are not decoded.
+            smallest: smallest side of a pasted image, as a share of the input's side; None for the usual one.
         """
         self.samples = list(samples)
         self.labels = {name: index for index, name in enumerate(classes)}
         self.size, self.seed, self.background, self.max_pixels = size, seed, background, max_pixels
+        self.smallest = smallest
         self.augmentation = Augmentation(size)
 
     def __len__(self) -> int:
@@ -53,32 +57,32 @@ class TrainingSet(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int]:
         epoch, index = key
-        random = np.random.default_rng([self.seed, epoch, index])
-        rgb, sample = self._readable(index)
+        read = cache(self.readable)
 
-        if random.random() < self.background:
-            empty = corner_background(self._other(random), self.size, random)
-            return self.augmentation.whole(empty, random), len(self.labels)
+        def shape_of(index: int) -> tuple[int, int]:
+            height, width = read(index)[0].shape[:2]
+            return height, width
 
-        label = self.labels[sample.class_name]
-        if self.background and random.random() < 0.6:
-            under = rgb if random.random() < 0.5 else self._other(random)
-            pasted, _ = paste(rgb, corner_background(under, self.size, random), random)
-            return self.augmentation.whole(pasted, random), label
-        return self.augmentation.crop(rgb, random), label
+        view = draw_view((self.seed, epoch, index), len(self), shape_of, self.size, self.background, self.smallest)
+        rgb, label = (None, len(self.labels)) if view.index is None else read(view.index)
+        if view.under is None or view.corner is None:
+            assert rgb is not None  # an input without an object has a background
+            return self.augmentation.crop(rgb, view.seed), label
 
-    def _other(self, random: np.random.Generator) -> Rgb:
-        """Return a random other image."""
-        return self._readable(int(random.integers(len(self.samples))))[0]
+        canvas = draw_background(read(view.under)[0], view.corner, self.size)
+        if rgb is not None and view.placement is not None:
+            canvas = draw_pasted(rgb, canvas, view.placement)
+        return self.augmentation.whole(canvas, view.seed), label
 
-    def _readable(self, index: int) -> tuple[Rgb, Sample]:
-        """Return the image with this index, or the next readable one, so that batches keep their size."""
+    def readable(self, index: int) -> tuple[Rgb, int]:
+        """Return the image with this index and its label, or the next readable one, so that batches keep their size."""
         for step in range(len(self.samples)):
             sample = self.samples[(index + step) % len(self.samples)]
             try:
-                return read_image(sample.path, self.max_pixels, at_least=2 * self.size).rgb, sample
+                rgb = read_image(sample.path, self.max_pixels, at_least=2 * self.size).rgb
             except UnreadableImage:
                 continue
+            return rgb, self.labels[sample.class_name]
         raise InputError("None of the training images can be read. Check the files and their permissions.")
 
 
