@@ -126,6 +126,12 @@ class TrainConfig(RunConfig):
         shown="none",
         low=1,
     )
+    preload: bool = option(
+        False,
+        "Decode each image once, keep all in the memory of the device, and augment them there: the same crops and "
+        "colours, interpolated otherwise. For a GPU, which would wait for the processors.",
+        RECIPE,
+    )
     mask_radius: float = option(
         1.0, "Mask radius for the replica, in cells of a 14 x 14 grid.", RECIPE, above=0, high=MAX_RADIUS
     )
@@ -136,6 +142,15 @@ class TrainConfig(RunConfig):
         "most of the others onto backgrounds (not in the paper).",
         low=0,
         high=0.5,
+    )
+    paste_smallest: float | None = option(
+        None,
+        "Smallest side of an image that is pasted onto a background, as a fraction of the side of the input (with "
+        "--background).",
+        RECIPE,
+        shown="0.45",
+        above=0,
+        high=0.9,
     )
     parts: int = option(DEFAULT_KEYPOINTS, "Parts to learn at the end; 0 for none.", RECIPE, low=0, high=MAX_KEYPOINTS)
     val_fraction: float = by_recipe(
@@ -149,6 +164,9 @@ class TrainConfig(RunConfig):
 
     half: bool = option(False, "Store lmpnet.safetensors as float16, half the size.", OUTPUT)
     resume: bool = option(False, "Resume the interrupted training in --out with its stored options.", OUTPUT)
+    save_every: float = option(
+        0.0, "Write last.state only after epochs that end this many seconds after the last one.", OUTPUT, low=0
+    )
     devices: int = option(1, "Number of devices to use on this machine, one process each.", RUN, low=1)
     num_nodes: int = option(1, "Number of machines (with torchrun).", RUN, low=1)
 
@@ -165,8 +183,11 @@ class TrainConfig(RunConfig):
         super()._check()
         if self.network_from is not None and self.replica_epochs == 0:
             raise OptionError("--network-from trains only a replica, so --replica-epochs must be at least 1.")
+        if self.paste_smallest is not None and not self.background:
+            raise OptionError("--paste-smallest needs --background above 0, because nothing is pasted without it.")
         if self.stored_maps is None:
             return
+        self._refuse("--stored-maps", "preload")
         if self.frozen_layer is None:
             raise OptionError(
                 "--stored-maps needs --freeze LAYER, because only frozen layers give the same maps again."

@@ -54,8 +54,8 @@ def tiles(side: int, size: int) -> int:
 
 def corner_background(rgb: Rgb, size: int, random: Generator) -> Rgb:
     """Return a corner of an image, enlarged and mirrored to fill (size, size, 3)."""
-    corner = Corner.draw(*rgb.shape[:2], size, random)
-    return draw_background(rgb, corner, size)
+    height, width = rgb.shape[:2]
+    return draw_background(rgb, Corner.draw(height, width, size, random), size)
 
 
 def draw_background(rgb: Rgb, corner: Corner, size: int) -> Rgb:
@@ -104,7 +104,8 @@ def paste(
     Returns:
         The result, and where the image is on it: left, top, width, height in pixels.
     """
-    placement = Placement.draw(*rgb.shape[:2], background.shape[0], random, area)
+    height, width = rgb.shape[:2]
+    placement = Placement.draw(height, width, background.shape[0], random, area)
     result = draw_pasted(rgb, background, placement)
     return result, (placement.left, placement.top, placement.width, placement.height)
 

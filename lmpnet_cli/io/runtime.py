@@ -50,6 +50,16 @@ def fast_bfloat16(device: torch.device) -> bool:
     return flags.exists() and any(flag in flags.read_text() for flag in ("avx512_bf16", "amx_bf16"))
 
 
+def free_memory(device: torch.device) -> int | None:
+    """Return how many bytes are free on a GPU, or for the CPU how many the computer has; None where nobody says."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return None
+
+
 def takes_turns(device: torch.device) -> bool:
     """Return True on one or two processors, where work beside the networks would only take turns with them."""
     return device.type == "cpu" and (os.cpu_count() or 1) <= 2

@@ -4,7 +4,7 @@ The sampler passes (epoch, index) to the workers, so a sample's random numbers d
 neither on the number of workers and processes nor on interruptions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from lmpnet_cli.data.images import Rgb, read_image, to_input
 from lmpnet_cli.data.listing import ListedImage, UnreadableImage
 from lmpnet_cli.errors import InputError
 from lmpnet_cli.io.runtime import resolve_workers
-from lmpnet_cli.training.augmentation import Augmentation, draw_view
+from lmpnet_cli.training.augmentation import Augmentation, View, draw_view
 
 Key = tuple[int, int]  # epoch, index
 
@@ -56,14 +56,13 @@ class TrainingSet(Dataset[tuple[Tensor, int]]):
         return len(self.samples)
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int]:
-        epoch, index = key
         read = cache(self.readable)
 
         def shape_of(index: int) -> tuple[int, int]:
             height, width = read(index)[0].shape[:2]
             return height, width
 
-        view = draw_view((self.seed, epoch, index), len(self), shape_of, self.size, self.background, self.smallest)
+        view = self.view(key, shape_of)
         rgb, label = (None, len(self.labels)) if view.index is None else read(view.index)
         if view.under is None or view.corner is None:
             assert rgb is not None  # an input without an object has a background
@@ -73,6 +72,14 @@ class TrainingSet(Dataset[tuple[Tensor, int]]):
         if rgb is not None and view.placement is not None:
             canvas = draw_pasted(rgb, canvas, view.placement)
         return self.augmentation.whole(canvas, view.seed), label
+
+    def view(self, key: Key, shape_of: Callable[[int], tuple[int, int]]) -> View:
+        """Draw what a training input shows.
+
+        Args:
+            shape_of: returns height and width of an image.
+        """
+        return draw_view((self.seed, *key), len(self), shape_of, self.size, self.background, self.smallest)
 
     def readable(self, index: int) -> tuple[Rgb, int]:
         """Return the image with this index and its label, or the next readable one, so that batches keep their size."""

@@ -9,6 +9,8 @@ for other commands.
 import csv
 import io
 import json
+import math
+import time
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
@@ -33,7 +35,7 @@ BEST, LAST, STATE = CHECKPOINT, "last.safetensors", "last.state"
 RESULTS = (BEST, LAST, STATE, "history.csv", "curves.png", "parts.png", "parts.json", "run.json")
 Phase = Literal["network", "replica"]
 # options of the machine and not of the training: they may change when a run resumes
-_OF_THE_RUN = ("out", "overwrite", "resume", "device", "workers", "data")
+_OF_THE_RUN = ("out", "overwrite", "resume", "device", "workers", "data", "save_every")
 
 
 class TrainingState:
@@ -63,6 +65,7 @@ class TrainingState:
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, float | None] = dict.fromkeys(get_args(Phase))
         self._momentum: dict[str, Tensor] = {}
+        self._next_save = -math.inf  # the first epoch is written
 
     @staticmethod
     def stored_config(out: Path, given: TrainConfig) -> TrainConfig:
@@ -133,14 +136,21 @@ class TrainingState:
                 raise CheckpointError(f"{self.out / STATE} does not fit its model. Train again with --overwrite.")
             optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(stored)
 
-    def finish_epoch(self, row: dict[str, Any], optimizer: torch.optim.Optimizer, best_from: int) -> None:
+    def finish_epoch(
+        self, row: dict[str, Any], optimizer: torch.optim.Optimizer, best_from: int, is_last: bool
+    ) -> None:
         """Record a complete epoch, and write the files if this process does.
+
+        With `--save-every` most epochs are only recorded, unless their weights are the best and nothing else is sure to
+        be better.
 
         Args:
             best_from: first epoch (0-based) that may be the best; until then the latest epoch is the best so far.
+            is_last: whether this is the last epoch of its phase.
         """
         # without validation images every epoch counts as the best; of equally good ones the later, trained longer
         accuracy, best = row["val_accuracy"], self.best[self.phase]
+        is_provisional = accuracy is None or self.epoch < best_from  # the next epoch counts as better
         improved = self.epoch <= best_from or accuracy is None or best is None or accuracy >= best
         self.epoch += 1
         self.history.append(row)
@@ -149,11 +159,14 @@ class TrainingState:
 
         if not self.writes:
             return
-        if improved:
+        is_due = is_last or time.monotonic() >= self._next_save
+        if improved and (is_due or not is_provisional):
             self.save_best()
-        self._save(self.out / LAST, half=False)
-        self.write(optimizer)
-        self._write_history()
+        if is_due:
+            self._save(self.out / LAST, half=False)
+            self.write(optimizer)
+            self._write_history()
+            self._next_save = time.monotonic() + self.config.save_every
 
     def begin(self) -> None:
         """Start a new training: delete the files of an earlier one, and make the first epoch resumable."""

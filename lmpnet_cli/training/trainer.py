@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from lmpnet_cli.io.checkpoints import to_device
 from lmpnet_cli.io.runtime import seed_everything
 from lmpnet_cli.model.lmpnet import KeypointNetwork, LMPNet
 from lmpnet_cli.progress import Progress
-from lmpnet_cli.training.batches import Batches, image_batches, map_batches
+from lmpnet_cli.training.batches import Batches, Preloaded, image_batches, map_batches, preload
 from lmpnet_cli.training.forecast import Forecaster
 from lmpnet_cli.training.map_checks import check_maps
 from lmpnet_cli.training.schedule import Schedule
@@ -146,7 +146,7 @@ class Trainer:
             row = self.train_epoch(phase, network, wrapped, batches, schedule, epoch)
             row |= self.validate(batches)
             self._check_finite(bare, row["val_loss"], phase, epoch)
-            state.finish_epoch(row, optimizer, best_from)
+            state.finish_epoch(row, optimizer, best_from, epoch + 1 == epochs)
             fabric.barrier()
 
     def _unfrozen(self, phase: Phase) -> KeypointNetwork:
@@ -173,6 +173,7 @@ class Trainer:
             rank=fabric.global_rank,
             world=fabric.world_size,
             pin=fabric.device.type == "cuda",
+            preloaded=self._preloaded,
         )
         if config.stored_maps is None:
             yield images
@@ -185,6 +186,15 @@ class Trainer:
         )
         with map_batches(images, self.model.spec, self.state.out, views, partial(self._maps, images)) as maps:
             yield maps
+
+    @cached_property
+    def _preloaded(self) -> Preloaded | None:
+        """Return the images, decoded onto the device; None where they are decoded in every epoch."""
+        if not self.config.preload:
+            return None
+        self.progress.tell("Decoding all images (--preload).")
+        fabric = self.fabric
+        return preload(self.config, self.data, fabric.device, fabric.global_rank, fabric.world_size)
 
     def _maps(self, batches: Batches, images: Tensor) -> Tensor:
         """Return the frozen maps of a batch of images."""
@@ -216,7 +226,7 @@ class Trainer:
         """Train one epoch and return its row of the history."""
         config, fabric = self.config, self.fabric
         started = time.perf_counter()
-        sums = torch.zeros(4)  # loss, hits, images, maximum activation
+        sums, waiting = torch.zeros(4), None  # loss, hits, images, maximum activation
         for number, (images, labels) in enumerate(batches.training):
             step = epoch * len(batches.sampler) + number
             epsilon = schedule.set(optimizer, step)
@@ -230,16 +240,17 @@ class Trainer:
                 fabric.clip_gradients(network, optimizer, max_norm=config.clip, error_if_nonfinite=False)
             optimizer.step()
 
-            hits = (logits.argmax(1) == labels).sum()
-            activation = maps.detach().float().amax((2, 3)).mean()
-            count = len(labels)
-            sums += torch.tensor([loss.item() * count, hits.item(), count, activation.item() * count])
-            if not torch.isfinite(loss):
-                raise self._diverged("The loss is", phase, epoch)
-            note = f"epoch {epoch + 1} loss {sums[0] / sums[2]:.3f} acc {sums[1] / sums[2]:.3f}"
-            self.progress.advance(1, note)
+            # a GPU is asked for the figures of a step while it computes the next one
+            figures = torch.stack(
+                [loss.detach(), (logits.argmax(1) == labels).sum(), maps.detach().float().amax((2, 3)).mean()]
+            )
+            if waiting is not None:
+                self._add(sums, *waiting, phase, epoch)
+            waiting = figures, len(labels)
             if config.stored_maps is None:
                 self.forecaster.after_batch(batches, images)
+        if waiting is not None:
+            self._add(sums, *waiting, phase, epoch)
 
         loss_sum, hit_sum, image_count, activation_sum = self._total(sums)
         seconds = time.perf_counter() - started
@@ -254,6 +265,19 @@ class Trainer:
             "seconds": round(seconds, 2),
             "images_per_second": round(image_count / seconds, 2),
         }
+
+    def _add(self, sums: Tensor, figures: Tensor, count: int, phase: Phase, epoch: int) -> None:
+        """Add the figures of a step to those of its epoch, and tell them.
+
+        Raises:
+            TrainingError: if the loss is not finite.
+        """
+        loss, hits, activation = figures.tolist()
+        if not math.isfinite(loss):
+            raise self._diverged("The loss is", phase, epoch)
+        sums += torch.tensor([loss * count, hits, count, activation * count])
+        note = f"epoch {epoch + 1} loss {sums[0] / sums[2]:.3f} acc {sums[1] / sums[2]:.3f}"
+        self.progress.advance(1, note)
 
     def _inputs(self, phase: Phase, images: Tensor) -> Tensor:
         """Return normalised images; for the replica, the first keypoint of the network is hidden (section 3.3)."""

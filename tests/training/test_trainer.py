@@ -52,6 +52,36 @@ def test_resuming_gives_the_same_weights(few_birds, whole, tmp_path, phase, batc
     assert same(whole / "lmpnet.safetensors", tmp_path / "run/lmpnet.safetensors")
 
 
+def test_preloaded_images_are_trained_on_and_resumed_with(few_birds, tmp_path):
+    options = TINY | {"epochs": 2, "val_fraction": 0.25, "preload": True, "background": 0.2}
+    train(few_birds, out=tmp_path / "whole", **options)
+    losses = [[row["train_loss"], row["val_loss"]] for row in history(tmp_path / "whole")]
+    train(few_birds, out=tmp_path / "files", **options | {"preload": False})
+    for row, (train_loss, val_loss) in zip(history(tmp_path / "files"), losses, strict=True):
+        assert float(row["train_loss"]) == pytest.approx(float(train_loss), rel=0.05)
+        assert float(row["val_loss"]) == pytest.approx(float(val_loss), rel=0.05)
+
+    train(few_birds, out=tmp_path / "run", progress=Interrupt("replica", 2), **options)
+    train(few_birds, out=tmp_path / "run", resume=True, device="cpu", workers=0)
+    assert same(tmp_path / "whole/last.safetensors", tmp_path / "run/last.safetensors")
+
+
+def test_images_that_do_not_fit_into_memory_are_refused(few_birds, tmp_path, monkeypatch):
+    monkeypatch.setattr("lmpnet_cli.training.batches.free_memory", lambda device: 1000)
+    with pytest.raises(OptionError, match=r"--preload needs 0\.\d GB for the images, and 0\.0 GB are free"):
+        train(few_birds, out=tmp_path / "run", **TINY | {"preload": True, "size": 448})
+
+
+def test_the_state_is_written_as_often_as_wanted(few_birds, whole, tmp_path):
+    options = TINY | {"epochs": 2, "save_every": 10**6}
+    train(few_birds, out=tmp_path / "run", progress=Interrupt("replica", 4), **options)
+    assert read_header(tmp_path / "run/last.safetensors")["position"] == ["network", 2]  # the end of a phase
+    train(few_birds, out=tmp_path / "run", resume=True, save_every=0, device="cpu", workers=0)
+    for name in ("last.safetensors", "lmpnet.safetensors"):
+        assert same(whole / name, tmp_path / "run" / name)
+    assert len(history(tmp_path / "run")) == 4
+
+
 def test_resuming_with_validation_and_half_size_weights(few_birds, tmp_path):
     options = TINY | {"epochs": 2, "val_fraction": 0.25, "half": True}
     train(few_birds, out=tmp_path / "whole", **options)
