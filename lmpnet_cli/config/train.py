@@ -162,7 +162,11 @@ class TrainConfig(RunConfig):
         high=0.5,
     )
 
-    half: bool = option(False, "Store lmpnet.safetensors as float16, half the size.", OUTPUT)
+    weight_bits: Literal["32", "16", "8"] = option(
+        "32",
+        "Bits of a stored weight in lmpnet.safetensors; 8 means whole numbers with a scale for each channel.",
+        OUTPUT,
+    )
     resume: bool = option(False, "Resume the interrupted training in --out with its stored options.", OUTPUT)
     save_every: float = option(
         0.0, "Write last.state only after epochs that end this many seconds after the last one.", OUTPUT, low=0

@@ -1,6 +1,6 @@
 """Read and write checkpoints: one safetensors file, whose metadata contain everything needed to rebuild its model.
 
-The metadata have one JSON string under `lmpnet`. Weights may be stored as float16 (`half=True`) and are loaded as
+The metadata have one JSON string under `lmpnet`. `stored_weights` says how weights are stored; they are loaded as
 float32. Nothing on disk is ever unpickled.
 """
 
@@ -23,6 +23,7 @@ from lmpnet_cli.io.files import write_atomically
 from lmpnet_cli.io.json_input import SchemaError, check, parse_json, refuse_unknown_fields
 from lmpnet_cli.io.run_record import versions
 from lmpnet_cli.io.runtime import resolve_device
+from lmpnet_cli.io.stored_weights import check_names, pack, unpack
 from lmpnet_cli.model.backbone import BackboneSpec
 from lmpnet_cli.model.landmark_head import LandmarkHead, LandmarkHeadSpec
 from lmpnet_cli.model.lmpnet import LMPNet, NetworkSpec, build
@@ -35,26 +36,24 @@ PART_HEAD = "part_head"  # prefix of the names of its tensors
 LANDMARKS, LANDMARK_HEAD = "landmarks", "landmark_head"  # the same two of the landmark head
 OBJECT_HEAD = "object_head"  # the same of the object head, and the key of the header that says whether there is one
 MAX_CHANNELS = 2**31 - 1  # of a head; torch cannot count further
+SHARED = "shared"  # key of the header: tensors of the replica that are stored once, with the network
 _STRIDES = (None, 8, 16, 32)
 HeadSpec = TypeVar("HeadSpec", PartHeadSpec, LandmarkHeadSpec)
 
 
-def save_checkpoint(path: Path, model: LMPNet, record: dict[str, Any], half: bool = False) -> None:
+def save_checkpoint(path: Path, model: LMPNet, record: dict[str, Any], bits: int = 32) -> None:
     """Write a checkpoint, whole or not at all.
 
     Args:
         record: training settings, provenance and the like, stored as given.
-        half: store the weights of convolutions and classifiers as float16, for half the size.
+        bits: of the stored weights: 32, 16 or 8.
     """
-    tensors = model_tensors(model)
-    if half:
-        # only the large tensors: batch norm variances exceed the range of float16, and they take little space
-        tensors = {key: value.half() if value.ndim > 1 else value for key, value in tensors.items()}
-
+    tensors, shared = pack(model_tensors(model), bits)
     header = {
         "format_version": FORMAT_VERSION,
         "spec": asdict(model.spec),
         "replica": model.replica is not None,
+        **({SHARED: shared} if shared else {}),
         **({} if model.part_head is None else {PARTS: asdict(model.part_head.spec)}),
         **({} if model.object_head is None else {OBJECT_HEAD: True}),
         **({} if model.landmark_head is None else {LANDMARKS: asdict(model.landmark_head.spec)}),
@@ -131,6 +130,7 @@ class _Model(Struct, kw_only=True):
     spec: dict[str, Any]
     replica: bool
     object_head: bool = False
+    shared: list[str] = []
 
 
 def part_head_spec(header: dict[str, Any]) -> PartHeadSpec | None:
@@ -265,22 +265,16 @@ def _build(path: Path, header: dict[str, Any]) -> LMPNet:
         planned = build(spec, described.replica, **heads)
 
     with safe_open(path, framework="pt") as file:
-        _refuse_misfit(planned, file)  # before memory is taken for what an untrusted header promises
+        slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
+        kinds = {key: (each.get_shape(), each.get_dtype()) for key, each in slices.items()}
+        # before memory is taken for what an untrusted header promises
+        check_names(planned.state_dict(), kinds, described.shared)
         with torch.random.fork_rng(devices=[]):  # draws random weights, which those of the file replace
             model = build(spec, described.replica, **heads)
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        tensors = {key: file.get_tensor(key) for key in slices}
 
-    model.load_state_dict(tensors)  # converts to float32
+    model.load_state_dict(unpack(tensors, described.shared))  # converts to float32
     return model
-
-
-def _refuse_misfit(model: LMPNet, file: Any) -> None:
-    planned, stored = model.state_dict(), set(file.keys())
-    for key in sorted(planned.keys() | stored):
-        expected = list(planned[key].shape) if key in planned else None
-        found = file.get_slice(key).get_shape() if key in stored else None
-        if expected != found:
-            raise CheckpointError(f"tensor {key:.80} should be {expected} and is {found}")
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -163,7 +163,7 @@ class TrainingState:
         if improved and (is_due or not is_provisional):
             self.save_best()
         if is_due:
-            self._save(self.out / LAST, half=False)
+            self._save(self.out / LAST, bits=32)
             self.write(optimizer)
             self._write_history()
             self._next_save = time.monotonic() + self.config.save_every
@@ -200,9 +200,9 @@ class TrainingState:
     def save_best(self) -> None:
         """Write `lmpnet.safetensors`."""
         if self.writes:
-            self._save(self.out / BEST, half=self.config.half)
+            self._save(self.out / BEST, bits=int(self.config.weight_bits))
 
-    def _save(self, path: Path, half: bool) -> None:
+    def _save(self, path: Path, bits: int) -> None:
         # before its own phase the replica is untrained and is omitted
         model = self.model if self.phase == "replica" else LMPNet(self.model.spec, self.model.network)
         record = {
@@ -211,7 +211,7 @@ class TrainingState:
             "initial_weights": self.origin,
             "validation_accuracy": self.best,
         }
-        save_checkpoint(path, model, record, half)
+        save_checkpoint(path, model, record, bits)
 
     def _write_history(self) -> None:
         """Write `history.csv` and `curves.png`."""

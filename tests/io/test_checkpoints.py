@@ -12,6 +12,7 @@ from lmpnet_cli.errors import CheckpointError, DeviceError
 from lmpnet_cli.inference.inspect import info
 from lmpnet_cli.io.checkpoints import load_checkpoint, read_header, save_checkpoint
 from lmpnet_cli.io.files import file_sha256
+from lmpnet_cli.io.stored_weights import quantized
 from lmpnet_cli.model.backbone import BackboneSpec
 from lmpnet_cli.model.lmpnet import NetworkSpec, build
 
@@ -57,20 +58,77 @@ def test_the_record_is_kept(saved):
         assert list(file.metadata()) == ["lmpnet"]
 
 
-def test_half_precision_on_disk_is_float32_in_memory(saved, tmp_path):
-    model = load_checkpoint(saved)
-    save_checkpoint(tmp_path / "half.safetensors", model, {}, half=True)
-    assert (tmp_path / "half.safetensors").stat().st_size < 0.55 * saved.stat().st_size
-    half = load_checkpoint(tmp_path / "half.safetensors")
-    assert next(half.parameters()).dtype == torch.float32
-    torch.testing.assert_close(half.network.classifier.weight, model.network.classifier.weight, atol=1e-3, rtol=1e-3)
+@pytest.mark.parametrize(("bits", "share", "steps"), [(16, 0.55, 2**11), (8, 0.3, 2 * 127)])
+def test_fewer_bits_on_disk_are_float32_in_memory(saved, tmp_path, bits, share, steps):
+    """A weight is off by at most half a step of the largest weight of its channel."""
+    model, path = load_checkpoint(saved), tmp_path / "small.safetensors"
+    save_checkpoint(path, model, {}, bits=bits)
+    assert path.stat().st_size < share * saved.stat().st_size
+    loaded = load_checkpoint(path)
+    before, after = model.state_dict(), loaded.state_dict()
+    for name, weight in after.items():
+        assert weight.dtype == before[name].dtype
+        if weight.ndim < 2:
+            assert torch.equal(weight, before[name])
+            continue
+        largest = before[name].flatten(1).abs().amax(1)
+        assert ((weight - before[name]).flatten(1).abs().amax(1) <= largest / steps * 1.001).all()
+    assert info(path)["parameters"] == info(saved)["parameters"]
+
+    save_checkpoint(tmp_path / "again.safetensors", loaded, {}, bits=bits)
+    assert load_file(path).keys() == load_file(tmp_path / "again.safetensors").keys()
+    for name, stored in load_file(path).items():
+        torch.testing.assert_close(stored, load_file(tmp_path / "again.safetensors")[name], rtol=1e-6, atol=0)
+
+
+def test_channels_without_weights_stay_empty():
+    levels, scale = quantized(torch.tensor([[0.0, 0.0], [0.5, -1.0]]))
+    assert levels.tolist() == [[0, 0], [64, -127]] and scale.tolist() == pytest.approx([1, 1 / 127])
+
+
+def test_what_both_networks_share_is_stored_once(tmp_path):
+    """A replica that starts from the network and keeps its first layers: only the rest is there twice."""
+    model = build(SPEC, replica=True)
+    model.replica.load_state_dict(model.network.state_dict())
+    with torch.no_grad():
+        model.replica.classifier.weight += 1
+    path = tmp_path / "one.safetensors"
+    save_checkpoint(path, model, {}, bits=8)
+    stored = {name for name in load_file(path) if name.startswith("replica.")}
+    assert stored == {"replica.classifier.weight", "replica.classifier.weight.scale"}
+    replica = load_checkpoint(path).replica.state_dict()
+    network = load_checkpoint(path).network.state_dict()
+    assert {name for name in network if not torch.equal(network[name], replica[name])} == {"classifier.weight"}
+    counted = info(path)
+    assert counted["parameters"]["network"] == counted["parameters"]["replica"] and "shared" not in counted
+
+
+@pytest.mark.parametrize(
+    "shared", [["network.classifier.bias"], ["replica.nothing"], ["replica.classifier.bias", "x"], "replica", [1]]
+)
+def test_false_statements_about_what_is_shared_are_refused(saved, shared):
+    rewrite(saved, shared=shared)
+    with pytest.raises(CheckpointError, match="does not fit its own description"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("name", ["network.classifier.weight", "network.classifier.bias"])
+def test_whole_numbers_without_a_scale_are_refused_or_read_as_they_are(saved, name):
+    tensors = load_file(saved)
+    tensors[name] = torch.ones_like(tensors[name], dtype=torch.int8)
+    save_file(tensors, saved, metadata={"lmpnet": json.dumps(read_header(saved))})
+    if name.endswith("weight"):
+        with pytest.raises(CheckpointError, match=r"weight\.scale should be \[2\] and is None"):
+            load_checkpoint(saved)
+    else:
+        assert load_checkpoint(saved).network.classifier.bias.tolist() == [1, 1]
 
 
 def test_half_precision_keeps_large_batch_norm_variances(tmp_path):
     """Caffe's ResNet has variances beyond 65,504, the largest float16."""
     model = build(SPEC, replica=False)
     model.network.backbone.network["layer1"][0].bn1.running_var[0] = 2e5
-    save_checkpoint(tmp_path / "half.safetensors", model, {}, half=True)
+    save_checkpoint(tmp_path / "half.safetensors", model, {}, bits=16)
     loaded = load_checkpoint(tmp_path / "half.safetensors")
     assert loaded.network.backbone.network["layer1"][0].bn1.running_var[0] == 2e5
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 from conftest import SMALL
-from safetensors.torch import load_file
+
+from lmpnet_cli.io.checkpoints import load_checkpoint
 
 TINY = SMALL | {"batch_size": 4, "val_fraction": 0.0}  # three batches per epoch of `few_birds`
 
@@ -15,7 +16,7 @@ def history(run: Path) -> list[dict[str, str]]:
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
-    return load_file(path)
+    return load_checkpoint(path).state_dict()
 
 
 def same(first: Path, second: Path) -> bool:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from runs import TINY, history, same, weights
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from lmpnet_cli.errors import CheckpointError, OptionError, TrainingError
 from lmpnet_cli.io.checkpoints import load_checkpoint, read_header, read_metadata
@@ -83,7 +83,7 @@ def test_the_state_is_written_as_often_as_wanted(few_birds, whole, tmp_path):
 
 
 def test_resuming_with_validation_and_half_size_weights(few_birds, tmp_path):
-    options = TINY | {"epochs": 2, "val_fraction": 0.25, "half": True}
+    options = TINY | {"epochs": 2, "val_fraction": 0.25, "weight_bits": "16"}
     train(few_birds, out=tmp_path / "whole", **options)
     train(few_birds, out=tmp_path / "run", progress=Interrupt("replica", 4), **options)
     assert len(history(tmp_path / "run")) == 3
@@ -197,7 +197,7 @@ def test_a_history_with_other_cells_than_numbers_is_refused(few_birds, whole, tm
     state = whole / "last.state"
     header = json.loads(read_metadata(state)["lmpnet"])
     header["history"][1] |= change
-    save_file(weights(state), tmp_path / "last.state", metadata={"lmpnet": json.dumps(header)})
+    save_file(load_file(state), tmp_path / "last.state", metadata={"lmpnet": json.dumps(header)})
     with pytest.raises(CheckpointError, match=rf"last\.state cannot be read \(.*history\[1\]\.{next(iter(change))}"):
         train(few_birds, out=tmp_path, resume=True, workers=0)
 
@@ -207,7 +207,7 @@ def test_only_the_columns_of_a_history_are_written(few_birds, whole, tmp_path):
     header = json.loads(read_metadata(whole / "last.state")["lmpnet"])
     header["history"] = [{"=1+1": 1} | row for row in header["history"]]
     header |= {"phase": "replica", "epoch": 1}
-    save_file(weights(whole / "last.state"), tmp_path / "run/last.state", metadata={"lmpnet": json.dumps(header)})
+    save_file(load_file(whole / "last.state"), tmp_path / "run/last.state", metadata={"lmpnet": json.dumps(header)})
     train(few_birds, out=tmp_path / "run", resume=True, workers=0)
     assert list(history(tmp_path / "run")[0]) == list(history(whole)[0])
 
