@@ -34,24 +34,28 @@ PER_EVAL = (1, 8, 16, 32, 64)  # occluded copies in one forward pass of captum
 def seconds(command: Callable[[], Tensor]) -> tuple[float, Tensor]:
     """Return the seconds of one run, and its result."""
     started = time.perf_counter()
-    result = command()
+    result = command().cpu()  # waits for a GPU
     return time.perf_counter() - started, result
 
 
-def measure(image: Path, repeats: int = 3, per_eval: tuple[int, ...] = PER_EVAL) -> tuple[list[str], str]:
+def measure(
+    image: Path, repeats: int = 3, per_eval: tuple[int, ...] = PER_EVAL, device: str = "cpu", stride: int | None = None
+) -> tuple[list[str], str]:
     """Return lines for the document, and the figure that has a goal.
 
     Args:
         per_eval: the values of captum's `perturbations_per_eval` to try.
+        stride: of the patches, in pixels; None for the usual one.
     """
-    config = DiscoverConfig(images=(image,), method="saliency", device="cpu")
-    patch, stride = config.patch, config.coarse_stride
+    config = DiscoverConfig(images=(image,), method="saliency", device=device)
+    patch, stride = config.patch, stride or config.coarse_stride
     assert patch is not None and stride is not None
     classifier = lmpnet_classifier(open_runner(config, replica=False))
     classify, size = classifier.logits, classifier.size
 
-    pixels = torch.from_numpy(to_input(read_image(image).rgb, size).transpose(2, 0, 1).copy())[None]
+    pixels = torch.from_numpy(to_input(read_image(image).rgb, size).transpose(2, 0, 1).copy())[None].to(device)
     fill = torch.randint(0, 256, (3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    fill = fill.to(device)
     colors = colors_from_image(fill, patch, stride)
     with torch.inference_mode():
         whole = classify(pixels).softmax(1)[0]
@@ -73,7 +77,7 @@ def measure(image: Path, repeats: int = 3, per_eval: tuple[int, ...] = PER_EVAL)
         return found[0, 0]
 
     def in_bfloat16(images: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(pixels.device.type, torch.bfloat16):
             return classify(images)
 
     def by_lmpnet(logits: Callable[[Tensor], Tensor]) -> Tensor:
