@@ -14,7 +14,7 @@ from lmpnet_cli.config import KeypointConfig
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.data.loader import ImageLoader, LoadedImage
 from lmpnet_cli.errors import OptionError
-from lmpnet_cli.inference.classifier import Classifier, lmpnet_classifier, timm_classifier
+from lmpnet_cli.inference.classifier import Classifier, lmpnet_classifier
 from lmpnet_cli.inference.lmpnet import to_keypoints
 from lmpnet_cli.inference.runner import open_runner
 from lmpnet_cli.io.runtime import evaluating, fast_bfloat16, resolve_device
@@ -222,6 +222,8 @@ def open_saliency_predictor(config: KeypointConfig, model: LMPNet | None = None)
         device, classifier = runner.device, lmpnet_classifier(runner)
     else:
         device = resolve_device(config.device)
+        from lmpnet_cli.inference.timm_classifier import timm_classifier  # timm takes a second to import
+
         classifier = timm_classifier(name, weights, config.size, device)
 
     needs_coarse_map = options["coarse_weight"] > 0 or panels

@@ -260,6 +260,7 @@ def _build(path: Path, header: dict[str, Any]) -> LMPNet:
         "part_head": part_head_spec(header),
         "object_head": described.object_head,
         "landmark_head": landmark_head_spec(header),
+        "empty": True,
     }
     with torch.device("meta"):  # takes no memory
         planned = build(spec, described.replica, **heads)

@@ -1,5 +1,7 @@
 """Backbone: any timm network as a function from images to the feature maps of one layer.
 
+timm is imported where it is needed: that takes more than a second (`resnet`).
+
 1. `BackboneSpec` names network, layer, output stride and stride position: all that is needed to build a backbone again.
 2. `Backbone` gives the maps after a final ReLU (docs/papers.md L9), (B, C, H, W); networks that end in another
    activation (ConvNeXt, ViT) are rectified; those that end in ReLU are not changed by it.
@@ -12,13 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import timm
 import torch
-from timm.models import FeatureListNet
 from torch import Tensor, nn
 
 from lmpnet_cli.errors import OptionError
-from lmpnet_cli.model.pretrained import quiet_libraries, unavailable
+from lmpnet_cli.model.resnet import BLOCKS, ResNet50
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,11 @@ class BackboneSpec:
 class Backbone(nn.Module):
     """A network cut after one feature layer."""
 
-    def __init__(self, spec: BackboneSpec, pretrained: bool = False) -> None:
-        """Build the network, with timm's pretrained weights if asked for.
+    def __init__(self, spec: BackboneSpec, pretrained: bool = False, empty: bool = False) -> None:
+        """Build the network with random weights, or with timm's pretrained ones.
+
+        Args:
+            empty: the weights may be anything, because those of a file are loaded next.
 
         Raises:
             OptionError: for a name, layer or output stride that timm does not have.
@@ -54,35 +57,21 @@ class Backbone(nn.Module):
         """
         super().__init__()
         self.spec = spec
+        self._frozen: list[nn.Module] = []
+        self._frozen_layer: str | None = None
 
-        probe = _probe(spec)
-        index = _layer_index(spec, probe)
-        options: dict[str, Any] = {} if spec.output_stride is None else {"output_stride": spec.output_stride}
-        if any(hasattr(module, "dynamic_img_size") for module in probe.modules()):
-            options["dynamic_img_size"] = True  # vision transformers at sizes other than that of their weights
-        try:
-            with quiet_libraries():
-                self.network: Any = timm.create_model(
-                    spec.name, pretrained=pretrained, features_only=True, out_indices=(index,), **options
-                )
-        except (OSError, RuntimeError) as error:
-            if not pretrained:
-                raise OptionError(f"{spec.name} cannot be built with these options: {error}") from error
-            raise unavailable(spec.name, error) from error
-        except (NotImplementedError, TypeError, AssertionError) as error:
-            raise OptionError(
-                f"{spec.name} has no output stride {spec.output_stride}; remove --output-stride."
-            ) from error
+        is_resnet50 = spec.name == "resnet50" and spec.layer in BLOCKS and spec.output_stride is None
+        self.network: Any
+        if empty and is_resnet50:
+            self.network = ResNet50(spec.layer)
+            self.channels = self.network.channels
+        else:
+            self.network, self.channels = _from_timm(spec, pretrained)
 
         if spec.stride_in_1x1:
             _move_strides(self.network, spec.name)
         if spec.caffe_pooling:
             _unpad_pooling(self.network, spec.name)
-
-        info: Any = self.network.feature_info
-        self.channels: int = info.channels()[-1]
-        self._frozen: list[nn.Module] = []
-        self._frozen_layer: str | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute (B, C, H, W) maps, none negative, of (B, 3, S, T) normalised images.
@@ -91,8 +80,8 @@ class Backbone(nn.Module):
             OptionError: for a size that the network does not accept.
         """
         with self._accepting(images):
-            maps: Tensor = self.network(images)[-1]
-        return self._rectified(maps)
+            maps: Tensor | list[Tensor] = self.network(images)
+        return self._rectified(maps if isinstance(maps, Tensor) else maps[-1])
 
     @contextmanager
     def _accepting(self, images: Tensor) -> Iterator[None]:
@@ -154,8 +143,12 @@ class Backbone(nn.Module):
         return self._rectified(trained(maps))
 
     def _frozen_and_trained(self) -> tuple[nn.Sequential, nn.Sequential]:
+        from timm.models import FeatureListNet
+
         name, layer = self.spec.name, self._frozen_layer
-        if not isinstance(self.network, FeatureListNet):  # only its children are known to run one after another
+        if not isinstance(
+            self.network, ResNet50 | FeatureListNet
+        ):  # only its children are known to run one after another
             raise OptionError(f"The frozen layers of {name} cannot run alone; remove --stored-maps.")
 
         children = dict(self.network.named_children())
@@ -198,6 +191,31 @@ class TrainedPart(Backbone):
         return self
 
 
+def _from_timm(spec: BackboneSpec, pretrained: bool) -> tuple[Any, int]:
+    """Return timm's network cut after the layer, and the channels of its maps."""
+    import timm
+
+    from lmpnet_cli.model.pretrained import quiet_libraries, unavailable
+
+    probe = _probe(spec)
+    index = _layer_index(spec, probe)
+    options: dict[str, Any] = {} if spec.output_stride is None else {"output_stride": spec.output_stride}
+    if any(hasattr(module, "dynamic_img_size") for module in probe.modules()):
+        options["dynamic_img_size"] = True  # vision transformers at sizes other than that of their weights
+    try:
+        with quiet_libraries():
+            network: Any = timm.create_model(
+                spec.name, pretrained=pretrained, features_only=True, out_indices=(index,), **options
+            )
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise OptionError(f"{spec.name} cannot be built with these options: {error}") from error
+        raise unavailable(spec.name, error) from error
+    except (NotImplementedError, TypeError, AssertionError) as error:
+        raise OptionError(f"{spec.name} has no output stride {spec.output_stride}; remove --output-stride.") from error
+    return network, network.feature_info.channels()[-1]
+
+
 def plan(spec: BackboneSpec) -> Backbone:
     """Return a backbone that takes no memory and cannot run, to check its description and to know its tensors.
 
@@ -209,6 +227,8 @@ def plan(spec: BackboneSpec) -> Backbone:
 
 
 def _probe(spec: BackboneSpec) -> Any:
+    import timm
+
     if not timm.is_model(spec.name):  # also refuses addresses of hubs and folders, which timm would follow
         near = difflib.get_close_matches(str(spec.name), timm.list_models(), n=3, cutoff=0.4)
         raise OptionError(f"timm has no backbone {spec.name!r:.80}. Similar names: {', '.join(near) or 'none'}.")

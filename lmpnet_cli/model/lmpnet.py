@@ -80,7 +80,8 @@ class KeypointNetwork(nn.Module):
         self.backbone = backbone
         self.classifier = nn.Linear(backbone.channels, len(spec.classes))
         # small weights: pooled values are large and negative on dense maps at the start of training
-        nn.init.normal_(self.classifier.weight, std=0.01)
+        if not self.classifier.weight.is_meta:  # to draw there, PyTorch would import its compiler, which takes a second
+            nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
         self.pooling, self.epsilon, self.reject = spec.pooling, spec.epsilon, spec.reject
 
@@ -161,8 +162,10 @@ class LMPNet(nn.Module):
         self.part_head = part_head
         self.object_head = object_head
         self.landmark_head = landmark_head
-        self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1) * 255, persistent=False)
+        # on the CPU also where the rest is planned without memory: PyTorch would import its compiler to multiply there
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(spec, name), device="cpu").view(1, 3, 1, 1) * 255
+            self.register_buffer(name, values, persistent=False)
 
     def normalize(self, images: Tensor) -> Tensor:
         """Normalise (B, 3, S, S) RGB bytes to float32."""
@@ -309,15 +312,19 @@ def build(
     part_head: PartHeadSpec | None = None,
     object_head: bool = False,
     landmark_head: LandmarkHeadSpec | None = None,
+    empty: bool = False,
 ) -> LMPNet:
     """Build an LMPNet with random weights, or timm's pretrained ones in its backbones; the heads have none yet.
+
+    Args:
+        empty: the weights may be anything, because those of a file are loaded next.
 
     Raises:
         OptionError, CheckpointError: as `Backbone`.
     """
 
     def build_network() -> KeypointNetwork:
-        return KeypointNetwork(Backbone(spec.backbone, pretrained), spec)
+        return KeypointNetwork(Backbone(spec.backbone, pretrained, empty), spec)
 
     network = build_network()
     return LMPNet(

@@ -166,3 +166,28 @@ def test_a_network_without_frozen_layers_has_no_frozen_maps():
 
 def test_feature_layers_are_those_of_the_whole_network():
     assert feature_layers(BackboneSpec("resnet10t", "layer2")) == ["act1", "layer1", "layer2", "layer3", "layer4"]
+
+
+@pytest.mark.parametrize("layer", ["layer1", "layer3", "layer4"])
+@pytest.mark.parametrize("caffe", [False, True])
+def test_the_empty_resnet50_is_timms_network(layer, caffe):
+    spec = BackboneSpec("resnet50", layer, stride_in_1x1=caffe and layer != "layer1", caffe_pooling=caffe)
+    torch.manual_seed(0)
+    timms, empty = Backbone(spec).eval(), Backbone(spec, empty=True).eval()
+    assert type(empty.network).__name__ == "ResNet50" != type(timms.network).__name__
+    assert list(empty.state_dict()) == list(timms.state_dict())
+    empty.load_state_dict(timms.state_dict())
+    images = torch.randn(2, 3, 96, 64)
+    for mode in (False, True):  # batch norm is computed in training, too
+        timms.train(mode), empty.train(mode)
+        assert torch.equal(empty(images), timms(images))
+    assert empty.channels == timms.channels
+
+
+def test_other_networks_are_timms_also_when_empty():
+    for spec in (
+        BackboneSpec("resnet18", "layer2"),
+        BackboneSpec("resnet50", "-1"),
+        BackboneSpec("resnet50", "layer4", 16),
+    ):
+        assert "timm" in type(Backbone(spec, empty=True).network).__module__
