@@ -7,6 +7,7 @@ import errno
 import multiprocessing
 import os
 import signal
+import time
 import warnings
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from lmpnet_cli import __version__, commands
-from lmpnet_cli.commands.console import print_line
+from lmpnet_cli.commands.console import Terminal, print_line
 from lmpnet_cli.errors import LmpnetError
 
 EPILOG = "Exit codes: 0 done, 1 an error that you can fix, 2 wrong usage, 130 interrupted."
@@ -88,6 +89,7 @@ def _use_large_pages() -> None:
 
 def main() -> None:
     """Run the `lmpnet` program. SIGTERM, by which schedulers end programs, is handled like Ctrl-C."""
+    Terminal.began = time.perf_counter() - time.process_time()  # until here the program did nothing but compute
     signal.signal(signal.SIGTERM, _interrupt)
     _use_large_pages()
     # Pillow's warnings about damaged metadata in images that can be read

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from rich import progress as bars
 from rich.box import SIMPLE_HEAD
@@ -126,6 +126,7 @@ def printable(text: str) -> str:
 class Terminal:
     """How a command talks to the user: `--quiet` and `--json`."""
 
+    began: ClassVar[float | None] = None  # `time.perf_counter` when the program was started; `cli.main` sets it
     quiet: bool
     json: bool
 
@@ -165,7 +166,8 @@ class Terminal:
             document: the JSON document in place of `document_of(result)`.
         """
         paths = [path if isinstance(path, Path) else config.out / path for path in files]
-        rows = {**common_facts(config, result, facts.get("images")), **facts}
+        waited = None if self.began is None else time.perf_counter() - self.began
+        rows = {**common_facts(config, result, facts.get("images"), waited), **facts}
         if paths:
             rows["written"] = ", ".join(str(path) for path in paths if path.exists())
         self.show(title, rows, document_of(result) if document is None else document)
@@ -197,8 +199,13 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     _stderr().print(table)
 
 
-def common_facts(config: Any, result: Any, images: Any) -> dict[str, object]:
-    """Return the rows that summaries share, as far as there are any; `images` stands in for a number in the result."""
+def common_facts(config: Any, result: Any, images: Any, waited: float | None = None) -> dict[str, object]:
+    """Return the rows that summaries share, as far as there are any.
+
+    Args:
+        images: stands in for a number in the result.
+        waited: seconds since the program was started.
+    """
     known = document_of(result)
     images, skipped, seconds = known.get("images", images), known.get("skipped"), known.get("seconds")
     method = known.get("method", getattr(config, "method", None))
@@ -206,7 +213,6 @@ def common_facts(config: Any, result: Any, images: Any) -> dict[str, object]:
     meaning = ", ".join(known.get("names", ["the same in every image"])) if named else "ranks in each image"
     if method == "lmpnet" and (distance := getattr(config, "distance", None)):
         meaning += f"; {distance} distance"
-    rate = f" ({images / seconds:.1f} images/s)" if images and seconds else ""
 
     return {
         "images": images,
@@ -214,8 +220,17 @@ def common_facts(config: Any, result: Any, images: Any) -> dict[str, object]:
         "method": f"{method} ({meaning})" if method else None,
         "checkpoint": model_line(config) if hasattr(config, "checkpoint") else None,
         "device": known.get("device"),
-        "time": None if seconds is None else f"{seconds:.1f} s{rate}",
+        "time": None if seconds is None else _time(seconds, images, waited),
     }
+
+
+def _time(seconds: float, images: Any, waited: float | None) -> str:
+    """Return the whole time and, in brackets, what of it was the start, and the throughput without it."""
+    whole = max(seconds, waited or 0.0)
+    start = f"{whole - seconds:.1f} s to start" if whole - seconds >= 0.05 else ""
+    rate = f"{images / seconds:.1f} images/s" if images and seconds else ""
+    details = ", ".join(filter(None, [start, rate]))
+    return f"{whole:.1f} s" + (f" ({details})" if details else "")
 
 
 def document_of(result: Any) -> dict[str, Any]:

@@ -77,6 +77,20 @@ def test_the_document_and_the_common_facts_follow_from_the_result():
     assert (facts["checkpoint"], facts["time"], facts["device"]) == ("a.safetensors", "1.5 s (2.0 images/s)", None)
 
 
+@pytest.mark.parametrize(
+    ("waited", "words"),
+    [
+        (None, "1.5 s (2.0 images/s)"),
+        (4.0, "4.0 s (2.5 s to start, 2.0 images/s)"),
+        (1.52, "1.5 s (2.0 images/s)"),
+        (1.0, "1.5 s (2.0 images/s)"),
+    ],
+)
+def test_the_time_is_what_the_user_waited(waited, words):
+    result = Kettle([object()] * 3, [], ("lid",), "parts", 1.5, Path("cup"))
+    assert common_facts(DiscoverConfig(images="x"), result, None, waited)["time"] == words
+
+
 def test_a_summary_shows_the_files_that_exist(tmp_path, capsys):
     (tmp_path / "match.png").touch()
     result = Kettle([object()], [], ("lid",), "lmpnet", 2.0, tmp_path)
