@@ -152,7 +152,7 @@ def test_folders_without_results_and_damaged_ones(tmp_path):
 
 
 def test_thumbnails_are_smaller_in_a_large_report():
-    assert [thumbnail_side(count) for count in (10, 501, 10_000, 99_999)] == [560, 360, 200, 200]
+    assert [thumbnail_side(count) for count in (10, 501, 10_000, 99_999)] == [560, 360, 160, 160]
 
 
 def test_three_commands_write_their_report(birds, checkpoint, tmp_path):

@@ -1,7 +1,10 @@
 """Which images are worth correcting: worked by hand, on drawn layouts, through the command and in the report."""
 
+import base64
 import csv
+import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -194,6 +197,16 @@ def test_a_report_shows_the_images_to_review_whatever_its_limit(reviewed):
     text = report(reviewed, limit=1).path.read_text()
     data = json.loads(text.split('id="data">')[1].split("</script>")[0])
     assert len(data["gallery"]["images"]) == 5 and len(data["review"]) == 4
+
+
+def test_images_to_review_are_large_among_small_ones(reviewed):
+    text = report(reviewed, side=100).path.read_text()
+    data = json.loads(text.split('id="data">')[1].split("</script>")[0])
+    shown = {each["position"] for each in data["review"]}
+    for position in range(5):
+        encoded = re.search(f'id="p{position}"[^>]*>([^<]+)<', text)[1]
+        with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:
+            assert max(image.size) == (400 if position in shown else 100)
 
 
 @pytest.mark.parametrize("count", [None, "4", 0, [4]])

@@ -3,14 +3,12 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from lmpnet_cli.config import MAX_PIXELS, VIDEOS, ReportConfig
 from lmpnet_cli.data.run_images import find_images, inputs_of, options_of
 from lmpnet_cli.data.video import Video
 from lmpnet_cli.export.formats import Document
 from lmpnet_cli.export.report.gallery import thumbnail_id
-from lmpnet_cli.export.report.thumbnails import encode_thumbnail, read_thumbnails, thumbnail_side
+from lmpnet_cli.export.report.thumbnails import LARGE, encode_thumbnail, read_thumbnails, thumbnail_side
 from lmpnet_cli.progress import Progress
 
 
@@ -20,12 +18,14 @@ class EmbeddedImages:
     Attributes:
         encoded: the images that are encoded already.
         paths: the images of the gallery, which are encoded during the iteration; None is a missing image or a frame.
+        large: positions of those that are to be corrected, which are large also among thousands.
     """
 
     def __init__(self, config: ReportConfig, progress: Progress) -> None:
         self.config, self.progress = config, progress
         self.encoded: list[tuple[str, str]] = []
         self.paths: list[Path | None] = []
+        self.large: set[int] = set()
         self._video: Video | None = None
         self._frame_numbers: set[int | None] = set()
 
@@ -67,7 +67,8 @@ class EmbeddedImages:
         if self._video:
             thumbnails = self._frame_thumbnails(self._video, side)
         else:
-            thumbnails = read_thumbnails(self.paths, side, MAX_PIXELS)
+            sides = [max(side, LARGE * (position in self.large)) for position in range(len(self.paths))]
+            thumbnails = read_thumbnails(self.paths, sides, MAX_PIXELS)
 
         for position, thumbnail in enumerate(thumbnails):
             self.progress.advance(1)
@@ -77,4 +78,4 @@ class EmbeddedImages:
     def _frame_thumbnails(self, video: Video, side: int) -> Iterator[str | None]:
         for frame in video.frames():
             if frame.number in self._frame_numbers:
-                yield None if frame.rgb is None else encode_thumbnail(Image.fromarray(frame.rgb), side)
+                yield None if frame.rgb is None else encode_thumbnail(frame.rgb, side)

@@ -214,6 +214,7 @@ def _add_gallery(content: _Content, config: ReportConfig, classes: bool, reviewe
     ]
     content.facts += gallery_facts(document, len(content.skipped))
     content.images.add_gallery(document, chosen)
+    content.images.large = {each["position"] for each in content.review}
     if len(chosen) < len(document.results):
         content.limit_note = (
             f"This report shows {config.limit} of {len(document.images)} images, chosen evenly by name (--limit)."

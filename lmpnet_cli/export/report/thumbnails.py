@@ -7,18 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
+import cv2
+import numpy as np
 from PIL import Image
 
-from lmpnet_cli.data.images import read_image
+from lmpnet_cli.data.images import Rgb, read_image
 from lmpnet_cli.data.listing import UnreadableImage
 
-QUALITY = 78
+QUALITY = 70
 READ_AHEAD = 64  # images that are prepared before they are asked for
-SIDES = ((500, 560), (2500, 360), (10_000, 200))  # up to this number of images, the longer side in pixels
+LARGE = 560  # longer side in pixels of images that are looked at closely
+SIDES = ((500, LARGE), (2500, 360), (10_000, 160))  # up to this number of images, the longer side in pixels
 
 
 def thumbnail_side(count: int) -> int:
-    """Return the longer side of each of `count` images that keeps a report below a hundred megabytes."""
+    """Return the longer side of each of `count` images that keeps a report below fifty megabytes."""
     return next((side for most, side in SIDES if count <= most), SIDES[-1][1])
 
 
@@ -29,24 +32,30 @@ def encode_webp(image: Image.Image) -> str:
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def encode_thumbnail(image: Image.Image, side: int) -> str:
-    """Return an image as WebP in base64, its longer side at most `side` pixels; the image itself is reduced."""
-    image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return encode_webp(image)
+def encode_thumbnail(rgb: Rgb, side: int) -> str:
+    """Return an (h, w, 3) image as WebP in base64, its longer side at most `side` pixels."""
+    scale = side / max(rgb.shape[:2])
+    if scale < 1:
+        size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
+        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return encode_webp(Image.fromarray(rgb))
 
 
 def read_thumbnail(path: Path, side: int, max_pixels: int) -> str | None:
     """Read and encode one image, its longer side at most `side` pixels; None where it can no longer be read."""
     try:
-        image = Image.fromarray(read_image(path, max_pixels, at_least=side).rgb)
+        return encode_thumbnail(read_image(path, max_pixels, at_least=side).rgb, side)
     except (UnreadableImage, OSError):
         return None
-    return encode_thumbnail(image, side)
 
 
-def read_thumbnails(paths: Sequence[Path | None], side: int, max_pixels: int) -> Iterator[str | None]:
-    """Read and encode many images in their order, `READ_AHEAD` of them in advance; None stays None."""
-    remaining = iter(paths)
+def read_thumbnails(paths: Sequence[Path | None], sides: Sequence[int], max_pixels: int) -> Iterator[str | None]:
+    """Read and encode many images in their order, `READ_AHEAD` of them in advance; None stays None.
+
+    Args:
+        sides: the longest side of each.
+    """
+    remaining = iter(zip(paths, sides, strict=True))
     with ThreadPoolExecutor(2) as pool:
         while batch := list(islice(remaining, READ_AHEAD)):
-            yield from pool.map(lambda path: read_thumbnail(path, side, max_pixels) if path else None, batch)
+            yield from pool.map(lambda each: read_thumbnail(each[0], each[1], max_pixels) if each[0] else None, batch)
