@@ -56,6 +56,7 @@ def export(config: ExportConfig, terminal: Terminal) -> None:
 
     \b
     lmpnet export --out model.onnx
+    lmpnet export --int8 photos/ --out small.onnx
     lmpnet discover photos/ -c model.onnx
     """
     from lmpnet_cli.export.onnx import export_onnx as run
@@ -68,5 +69,8 @@ def export(config: ExportConfig, terminal: Terminal) -> None:
         "keypoints": ", ".join(header.names),
         "size": f"{result.bytes / 1e6:.0f} MB",
     }
+    if header.int8 is not None:
+        agreeing, images = header.int8.agreement, header.int8.checked
+        facts["8 bits"] = f"{agreeing:.0%} of the keypoints of {images} other images stay near their place"
     document = document_of(result) | {"method": config.method, "names": header.names}
     terminal.summarize("export", config, result, facts, result.files, document)

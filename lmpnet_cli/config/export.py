@@ -6,7 +6,7 @@ from typing import Literal
 from lmpnet_cli.config.discover import ONNX_SUFFIX, DiscoverConfig
 from lmpnet_cli.config.lmpnet import erasing_distance
 from lmpnet_cli.config.method import KeypointConfig, MethodConfig
-from lmpnet_cli.config.options import REQUIRED, same_as
+from lmpnet_cli.config.options import OUTPUT, REQUIRED, option, same_as
 from lmpnet_cli.config.run import CheckpointConfig, OutputConfig
 from lmpnet_cli.errors import OptionError
 
@@ -20,6 +20,13 @@ class ExportConfig(OutputConfig, CheckpointConfig, MethodConfig):
         "method",
         help="How keypoints are found: lmpnet (keypoint i is the i-th found), parts (the same part on every image) or "
         "landmarks (those of `lmpnet fit`, by name).",
+    )
+    int8: Path | None = option(
+        None,
+        "Compute with 8 bits, two to three times as fast on processors with VNNI or AMX: folder of images like those "
+        "that the model will see, to calibrate it and to check its keypoints.",
+        OUTPUT,
+        shown="none",
     )
     thr: float | None = erasing_distance()
     objects: Literal["none", "one", "all"] | None = same_as(KeypointConfig, "objects", shown="one")

@@ -3,14 +3,17 @@
 Other programs run it, and so does `discover --backend onnx`.
 """
 
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lmpnet_cli.config import ExportConfig, takes_options
+from lmpnet_cli.data.listing import list_images
 from lmpnet_cli.errors import OutputError
-from lmpnet_cli.inference.lmpnet import open_lmpnet_predictor
+from lmpnet_cli.export.int8 import quantize_export
+from lmpnet_cli.inference.lmpnet import LMPNetPredictor, open_lmpnet_predictor
 from lmpnet_cli.inference.onnx import export_predictor
 from lmpnet_cli.io.onnx_file import OnnxHeader, first_look_path
 from lmpnet_cli.model.lmpnet import LMPNet
@@ -64,5 +67,20 @@ def export_onnx(
     as_discover = config.as_discover
     predictor = open_lmpnet_predictor(as_discover, model)
     first_look_path(config.out).unlink(missing_ok=True)  # of an earlier export
-    header = export_predictor(predictor, config.out)
+    if config.int8 is None:
+        header = export_predictor(predictor, config.out)
+    else:
+        header = _export_int8(predictor, config.int8, config.out, progress or Progress())
     return ExportResult(config.out, header, config.out.stat().st_size, time.perf_counter() - started)
+
+
+def _export_int8(predictor: LMPNetPredictor, images: Path, out: Path, progress: Progress) -> OnnxHeader:
+    """Export in a temporary folder, and move what has 8 bits and agrees."""
+    files = list_images([images], progress=progress)
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        path = Path(folder) / out.name
+        header = quantize_export(path, export_predictor(predictor, path), predictor, files, progress)
+        if header.first_look is not None:
+            first_look_path(path).replace(first_look_path(out))
+        path.replace(out)
+    return header

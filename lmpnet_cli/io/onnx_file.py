@@ -28,6 +28,21 @@ OPSET = 18
 
 
 @dataclass(frozen=True)
+class Int8Check:
+    """How a model of 8 bits was made and checked.
+
+    Attributes:
+        calibrated: number of images that gave the ranges.
+        checked: number of other images whose keypoints were compared.
+        agreement: share of their keypoints that stayed near their place.
+    """
+
+    calibrated: int
+    checked: int
+    agreement: float
+
+
+@dataclass(frozen=True)
 class OnnxHeader:
     """What an ONNX model says of itself.
 
@@ -43,6 +58,7 @@ class OnnxHeader:
         first_look: what the other ONNX model finds objects by (see `first_look_path`); None for an ONNX model that
             takes the whole image.
         margin: by how much windows are wider than what the first look finds.
+        int8: for a model of 8 bits.
     """
 
     input_size: int
@@ -55,6 +71,7 @@ class OnnxHeader:
     checkpoint: dict[str, Any]
     first_look: Literal["object_head", "response"] | None = None
     margin: float = 0.0
+    int8: Int8Check | None = None
     format_version: int = FORMAT_VERSION
 
 
