@@ -1,4 +1,4 @@
-"""Compare the backends: PyTorch, compiled PyTorch, onnxruntime, and OpenVINO where it is installed.
+"""Compare the backends: PyTorch, compiled PyTorch, onnxruntime (also with 8 bits), and OpenVINO where it is installed.
 
     python benchmarks/backends.py [IMAGES] [--repeats 5]
 
@@ -22,6 +22,7 @@ from timing import ready_batches, take_turns
 
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.data.listing import list_images
+from lmpnet_cli.export.int8 import quantize
 from lmpnet_cli.inference.lmpnet import open_lmpnet_predictor
 from lmpnet_cli.inference.onnx import export_predictor
 from lmpnet_cli.inference.runner import open_runner
@@ -85,11 +86,12 @@ def openvino_backend(path: Path) -> Backend | None:
     return run
 
 
-def open_backends(method: Literal["lmpnet", "parts"], folder: Path) -> dict[str, Backend]:
+def open_backends(method: Literal["lmpnet", "parts"], folder: Path, batches: Sequence[Batch]) -> dict[str, Backend]:
     """Open every backend that works on this machine, PyTorch first.
 
     Args:
         folder: where the ONNX model is written; it must exist until the last run.
+        batches: what the model of 8 bits is calibrated with.
     """
     config = DiscoverConfig(images=(), device="cpu", method=method)
     predictor = open_lmpnet_predictor(config)
@@ -110,6 +112,8 @@ def open_backends(method: Literal["lmpnet", "parts"], folder: Path) -> dict[str,
     path = folder / "model.onnx"
     export_predictor(predictor, path)
     backends["onnxruntime"] = onnxruntime_backend(path)
+    quantize(path, folder / "int8.onnx", [torch.from_numpy(batch) for batch in batches])
+    backends["onnxruntime, 8 bits"] = onnxruntime_backend(folder / "int8.onnx")
     openvino = openvino_backend(path)
     if openvino is not None:
         backends["OpenVINO"] = openvino
@@ -138,7 +142,7 @@ def measure(images: Path, repeats: int = 5) -> tuple[list[str], str]:
     methods: tuple[Literal["lmpnet", "parts"], ...] = ("lmpnet", "parts")
     for method in methods:
         with tempfile.TemporaryDirectory() as folder:
-            backends = open_backends(method, Path(folder))
+            backends = open_backends(method, Path(folder), batches)
             times = take_turns({name: partial(run_all, each, batches) for name, each in backends.items()}, repeats)
             expected = run_all(backends["PyTorch"], batches)
             apart = {name: largest_difference(expected, run_all(each, batches)) for name, each in backends.items()}
@@ -146,9 +150,9 @@ def measure(images: Path, repeats: int = 5) -> tuple[list[str], str]:
         for name, seconds in times.items():
             faster = times["PyTorch"] / seconds
             lines.append(f"| {method} | {name} | {len(files) / seconds:.1f} | {faster:.2f} | {apart[name]:.1e} |")
-            if name == "onnxruntime":
-                figures.append(f"{faster:.2f} ({method})")
-    return lines, "onnxruntime " + ", ".join(figures)
+            if name.startswith("onnxruntime"):
+                figures.append(f"{name} {faster:.2f} ({method})")
+    return lines, ", ".join(figures)
 
 
 def main() -> None:

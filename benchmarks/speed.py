@@ -53,7 +53,7 @@ def main() -> None:
         return figure
 
     machine = run_once(folder / "facts.json", facts)
-    help_seconds = measure(startup.measure)
+    start = measure(startup.measure)
     clustered = measure(clustering.measure)
     pooled, step = measure(pooling.measure)
     ratios = measure(discover.measure, given.images)
@@ -77,7 +77,10 @@ def main() -> None:
         f"| eval with ten thresholds / bare forward | {swept} | 1.05 |",
         f"| occlusion, times as fast as captum's | {occluded} | |",
         f"| peak memory | {held} | 1.05 |",
-        f"| `lmpnet --help` | {help_seconds} | 0.3 s |",
+        f"| `lmpnet --help` | {start['help']} | 0.3 s |",
+        f"| `lmpnet discover` of one image  / its floor | {start['discover']} | 1.4 |",
+        f"| `lmpnet eval` of the example images / its floor | {start['eval']} | 2 |",
+        f"| `lmpnet viz-filters` of the example images / its floor | {start['viz-filters']} | 2 |",
         f"| another backend / PyTorch channels last | {backend} | 1.3 |",
         f"| same bytes | {same} | 0 |",
     ]
