@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 DEMO_OUT ?= results/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install format check test golden fuzz kill disk coverage audit docs examples formats bench clean
+.PHONY: help demo install format check test golden fuzz kill disk coverage audit docs site examples formats bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -65,9 +65,16 @@ audit: $(VENV)/installed ## check installed libraries for known vulnerabilities 
 	$(BIN)/python -m pip freeze --exclude-editable > build/installed.txt
 	$(VENV)-audit/bin/pip-audit --requirement build/installed.txt --no-deps --disable-pip --progress-spinner off
 
-docs: $(VENV)/installed ## write docs/options.md and build the Python API pages in build/api
+docs: $(VENV)/installed ## write docs/options.md
 	$(BIN)/python docs/options.py
-	$(BIN)/python docs/api.py
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --constraint constraints.txt --group docs
+	@touch $@
+
+site: $(VENV)/installed-docs ## check spelling and links, and build the documentation in build/site
+	$(BIN)/codespell
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 examples: $(VENV)/installed ## run the four programs of examples/ on little data
 	$(BIN)/python examples/to_cvat.py --out results/to-cvat
