@@ -1,4 +1,4 @@
-"""The README is tested: its Python blocks run, its commands are commands, every option it names exists."""
+"""README and docs/ are tested: Python blocks run, commands are commands, every option that they name exists."""
 
 import re
 import shlex
@@ -16,28 +16,21 @@ def blocks(path):
     return re.findall(r"```(\w+)\n(.*?)```", (ROOT / path).read_text(encoding="utf-8"), re.S)
 
 
-BLOCKS = blocks("README.md")
+PAGES = ["README.md", *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md")))]
 COMMANDS = [
     line.strip()
-    for kind, text in [
-        *BLOCKS,
-        *blocks("docs/evaluation.md"),
-        *blocks("docs/saliency.md"),
-        *blocks("docs/parts.md"),
-        *blocks("docs/training.md"),
-        *blocks("docs/scale.md"),
-        *blocks("docs/formats.md"),
-        *blocks("docs/reports.md"),
-    ]
+    for page in PAGES
+    for kind, text in blocks(page)
     if kind == "sh"
     for line in text.replace("\\\n", " ").splitlines()
     if line.strip().startswith("lmpnet ")
 ]
+PYTHON = [(page, text) for page in ("README.md", "docs/python.md") for kind, text in blocks(page) if kind == "python"]
 
 
 def test_there_are_blocks():
     assert len(COMMANDS) >= 4
-    assert any(kind == "python" for kind, _ in BLOCKS)
+    assert {page for page, _ in PYTHON} == {"README.md", "docs/python.md"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -49,11 +42,11 @@ def test_commands_and_options_exist(command):
         assert re.search(rf"{option}\b", text), option
 
 
-@pytest.mark.parametrize("code", [text for kind, text in BLOCKS if kind == "python"])
-def test_python_blocks_run(code, tmp_path, monkeypatch, birds):
+@pytest.mark.parametrize(("page", "code"), PYTHON)
+def test_python_blocks_run(page, code, tmp_path, monkeypatch, birds):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").symlink_to(next((birds / "images").iterdir()))
-    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+    exec(compile(code, page, "exec"), {"__name__": "__main__"})
 
 
 def test_the_annotations_that_the_documentation_shows_are_read(tmp_path):
