@@ -27,8 +27,9 @@ from lmpnet_cli.io.run_record import now, versions
 
 FLOOR = 60.0  # training images a second at 448 pixels; a tenth of what an H100 should reach
 HELD_OUT = 10  # every so many training images of a class are held out, to choose by
+MARK = "one time\n"  # in the files that count kills and failures
 RESERVE = 30.0  # seconds at the end, to write the results
-ATTEMPTS = 2  # of a step that failed or killed the program
+FAILURES, KILLS = 2, 5  # of a step, after which it is left out
 
 
 @dataclass
@@ -41,13 +42,23 @@ class Setting:
     classes: int | None = None  # of each data set
     epochs: int = 1000  # at most
     stride: int | None = None  # of the occlusion; None for the usual one
+    copies: tuple[int, ...] = (8, 64, 256)  # in a forward pass of captum's occlusion
     repeats: int = 5
     batches: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
     options: dict[str, Any] = field(default_factory=dict)
 
 
 REHEARSAL = Setting(
-    size=64, batch=8, images=4, classes=3, epochs=1, stride=56, repeats=1, batches=(2,), options={"workers": 0}
+    size=64,
+    batch=8,
+    images=4,
+    classes=3,
+    epochs=1,
+    stride=16,
+    copies=(32,),
+    repeats=1,
+    batches=(2,),
+    options={"workers": 0},
 )
 
 
@@ -107,14 +118,15 @@ class Run:
         stored = self.work / "steps" / f"{as_file(name)}.json"
         if stored.exists():
             return json.loads(stored.read_text())["result"]
-        begun = stored.with_suffix(".begun")
-        attempts = int(begun.read_text()) if begun.exists() else 0
-        if attempts >= ATTEMPTS or self.left() < needs:
-            self.left_out.append(f"{name}: {'it failed' if attempts >= ATTEMPTS else 'too little time'}")
+        begun, failed = stored.with_suffix(".begun"), stored.with_suffix(".error")
+        kills, failures = (len(path.read_text().split(MARK)) - 1 if path.exists() else 0 for path in (begun, failed))
+        gives_up = kills >= KILLS or failures >= FAILURES
+        if gives_up or self.left() < needs:
+            self.left_out.append(f"{name}: {'it failed' if gives_up else 'too little time'}")
             print(f"left out: {self.left_out[-1]}", flush=True)
             return None
 
-        begun.write_text(str(attempts + 1))
+        begun.write_text(MARK * (kills + 1))
         started = time.monotonic()
         try:
             with interrupted_after(self.left()):
@@ -124,11 +136,12 @@ class Run:
                 raise  # the user's own
             result = None
         except Exception:
-            stored.with_suffix(".error").write_text(traceback.format_exc())
+            failed.write_text(MARK * (failures + 1) + traceback.format_exc())
             print(f"{name}: failed\n{traceback.format_exc()}", flush=True)
             return None
+        finally:
+            begun.unlink()  # it has not killed the program
         if result is None:  # stopped by the clock: no failure, so that a later run goes on
-            begun.write_text(str(attempts))
             self.left_out.append(f"{name}: stopped when the minutes were over")
             return None
 
@@ -333,9 +346,9 @@ def work_through(run: Run, minutes: float) -> None:
         pairs = {name: choice(each) for name, each in scores.items() if each and name in (*names, longer.name)}
         final = max(pairs, key=lambda name: pairs[name])
         run.step("best", 0, lambda: {"name": final, "bundled": choice(scores["bundled"]), **pairs})
-        run.step("parts", 20, lambda: small_step(run, final, folders))
-        small = run.work / "best" / "lmpnet.safetensors"
-        scores["best, 8 bits"] = run.step("scores of best, 8 bits", 10, lambda: score_step(run, small, folders))
+        if run.step("parts", 20, lambda: small_step(run, final, folders)):
+            small = run.work / "best" / "lmpnet.safetensors"
+            scores["best, 8 bits"] = run.step("scores of best, 8 bits", 10, lambda: score_step(run, small, folders))
         measure_speed(run, folder_of(run, final) / "lmpnet.safetensors", folders["test"][0])
 
 
@@ -379,7 +392,9 @@ def measure_speed(run: Run, checkpoint: Path, data: Path) -> None:
         "speed, forward": lambda: gpu_speed.forward(best, device, setting.batches, setting.repeats),
         "speed, decoding": lambda: {"images/s": gpu_speed.decoding(folder, setting.size, 1)},
         "speed, discover": lambda: gpu_speed.discovering(folder, best, device, 1),
-        "speed, occlusion": lambda: gpu_speed.occlusion_map(first, device, setting.stride, setting.repeats),
+        "speed, occlusion": lambda: gpu_speed.occlusion_map(
+            first, device, setting.stride, setting.copies, setting.repeats
+        ),
         "speed, Ray": lambda: gpu_speed.by_ray(folder, best),
     }.items():
         run.step(name, 10, action)
@@ -388,7 +403,7 @@ def measure_speed(run: Run, checkpoint: Path, data: Path) -> None:
 def record(run: Run, rehearsal: bool) -> dict[str, Any]:
     """Return everything that was measured."""
     stored = [json.loads(path.read_text()) for path in sorted((run.work / "steps").glob("*.json"), key=modified)]
-    errors = {path.stem: path.read_text() for path in sorted((run.work / "steps").glob("*.error"))}
+    errors = {path.stem: path.read_text().replace(MARK, "") for path in sorted((run.work / "steps").glob("*.error"))}
     return {
         "rehearsal": rehearsal,
         "date": now(),

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lmpnet_cli import discover, discover_on_ray
+from lmpnet_cli import discover, discover_on_ray, load_checkpoint
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.data.images import read_image, to_input
 from lmpnet_cli.data.listing import list_images
@@ -104,7 +104,10 @@ def discovering(folder: Path, checkpoint: Path, device: torch.device, repeats: i
     """Return images a second of `discover` and of the bare forward passes, with overlays, for each method."""
     files = list_images([folder])
     found = {}
-    for method, objects in (("lmpnet", "none"), ("parts", "none"), ("parts", "one"), ("saliency", "none")):
+    methods = [("lmpnet", "none"), ("saliency", "none")]
+    if load_checkpoint(checkpoint).part_head is not None:
+        methods[1:1] = [("parts", "none"), ("parts", "one")]
+    for method, objects in methods:
         images = [file.path for file in files[: 8 if method == "saliency" else None]]
         shared = {"method": method, "checkpoint": checkpoint, "device": str(device)}
         shared |= {} if method == "saliency" else {"objects": objects}
@@ -138,13 +141,15 @@ def bare(
     return len(files) / seconds(run, device, repeats)
 
 
-def occlusion_map(image: Path, device: torch.device, stride: int | None, repeats: int) -> dict[str, str]:
+def occlusion_map(
+    image: Path, device: torch.device, stride: int | None, copies: tuple[int, ...], repeats: int
+) -> dict[str, str]:
     """Return the lines of `occlusion.py` for this device; a reason where captum is not installed."""
     if importlib.util.find_spec("captum") is None:
         return {"not measured": "captum is not installed"}
     import occlusion
 
-    lines, _ = occlusion.measure(image, repeats, device=str(device), stride=stride)
+    lines, _ = occlusion.measure(image, repeats, copies, str(device), stride)
     return {"lines": "\n".join(line for line in lines if line.startswith("|"))}
 
 
@@ -154,7 +159,7 @@ def by_ray(folder: Path, checkpoint: Path) -> dict[str, Any]:
         return {"not measured": "Ray is not installed"}
     with tempfile.TemporaryDirectory() as out:
         started = time.perf_counter()
-        found = discover_on_ray(folder, method="parts", checkpoint=checkpoint, out=Path(out) / "out")
+        found = discover_on_ray(folder, checkpoint=checkpoint, out=Path(out) / "out")
         return {"images/s": round(found.images / (time.perf_counter() - started), 2)}
 
 

@@ -74,6 +74,7 @@ def test_results_come_back_in_pieces(tmp_path, monkeypatch):
 
 
 def test_a_step_is_done_once_and_failures_are_left_out(run):
+    import gpu_plan
     from gpu_plan import Run
 
     calls = []
@@ -88,7 +89,11 @@ def test_a_step_is_done_once_and_failures_are_left_out(run):
     assert again.step("good", 0, lambda: pytest.fail("again")) == {"a": 1}
     for each in (run, again, again):
         assert each.step("bad, or not", 0, fails) is None
-    assert calls == ["fails"] * 2 and again.left_out == ["bad, or not: it failed"]
+    (run.work / "steps/killing.begun").write_text(gpu_plan.MARK * gpu_plan.KILLS)  # as if it had killed the program
+    assert again.step("killing", 0, lambda: pytest.fail("again")) is None
+    (run.work / "steps/killed.begun").write_text(gpu_plan.MARK)
+    assert again.step("killed", 0, lambda: 1) == 1
+    assert calls == ["fails"] * 2 and again.left_out == ["bad, or not: it failed", "killing: it failed"]
     assert "no such kernel" in (run.work / "steps/bad-or-not.error").read_text()
     assert again.step("long", 10**6, lambda: pytest.fail("too little time")) is None
 
