@@ -21,7 +21,7 @@ def small(named, birds, tmp_path_factory):
     out = tmp_path_factory.mktemp("small") / "small.onnx"
     asked = ["--out", str(out), "-c", str(named), "--method", "parts", "--int8", str(birds / "images")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(int8, "ENOUGH", 0.5)  # the tests' network is tiny and its input has 64 pixels
+        patch.setitem(int8.ENOUGH, "parts", 0.5)  # the tests' network is tiny and its input has 64 pixels
         result = CliRunner().invoke(app, ["export", *asked])
     assert result.exit_code == 0, result.stderr
     assert "8 bits" in result.stderr
@@ -58,7 +58,7 @@ def test_convolutions_compute_with_8_bits_up_to_the_last_one(small, named, tmp_p
 
 
 def test_a_model_whose_keypoints_move_is_not_written(named, birds, tmp_path, monkeypatch):
-    monkeypatch.setattr(int8, "ENOUGH", 1.01)
+    monkeypatch.setitem(int8.ENOUGH, "parts", 1.01)
     with pytest.raises(OptionError, match=r"With 8 bits only \d+% of the keypoints of 48 images stay within 5%"):
         export_onnx(tmp_path / "a.onnx", checkpoint=named, method="parts", int8=birds / "images")
     one = next((birds / "images").rglob("*.jpg"))
