@@ -1,39 +1,48 @@
 # `make demo` and `make test` set up everything they need.
 PYTHON ?= python3
 VENV ?= .venv
-BIN = $(VENV)/bin
+# Windows keeps the programs of an environment in another folder
+BIN = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 DEMO_OUT ?= results/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install format check test golden fuzz kill disk coverage audit docs site examples formats bench clean
+.PHONY: help demo install develop format check test golden fuzz kill disk coverage audit docs site examples \
+	formats bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
+# what running needs
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lmpnet needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --constraint constraints.txt --editable .
+	@touch $@
+
+# what tests, checks and the other targets for developers add
+$(VENV)/developed: $(VENV)/installed
 	$(BIN)/python -m pip install --constraint constraints.txt --group dev --editable .
 	@touch $@
 
-install: $(VENV)/installed ## create the environment in .venv
+install: $(VENV)/installed ## create the environment in .venv, with what running needs
+develop: $(VENV)/developed ## add what tests and checks need
 
 demo: $(VENV)/installed ## find keypoints on the drawn birds in examples/
 	$(BIN)/lmpnet discover examples/birds/images --k 5 --out $(DEMO_OUT) --overwrite
 	@echo "Look at $(DEMO_OUT)/overview.jpg"
 
-format: $(VENV)/installed ## format the code
+format: $(VENV)/developed ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-check: $(VENV)/installed ## check lint rules, format, types and the order of imports
+check: $(VENV)/developed ## check lint rules, format, types and the order of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(VENV)/installed ## run the tests (also on photos if LMPNET_DATA names their folder)
+test: $(VENV)/developed ## run the tests (also on photos if LMPNET_DATA names their folder)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 golden: ## repeat the stored run with the oldest PyTorch (separate environment, several gigabytes)
@@ -42,23 +51,23 @@ golden: ## repeat the stored run with the oldest PyTorch (separate environment, 
 	$(VENV)-oldest/bin/python -m pip install --quiet "torch==2.11.*" "torchvision==0.26.*" --group golden --editable .
 	$(VENV)-oldest/bin/python -m pytest -W ignore tests/test_golden.py
 
-fuzz: $(VENV)/installed ## read tens of thousands of damaged images and documents
+fuzz: $(VENV)/developed ## read tens of thousands of damaged images and documents
 	$(BIN)/python tests/hostile/fuzz.py images --count 100000
 	$(BIN)/python tests/hostile/fuzz.py documents --count 20000
 
-kill: $(VENV)/installed ## kill discover and train at random moments and resume them
+kill: $(VENV)/developed ## kill discover and train at random moments and resume them
 	$(BIN)/python tests/hostile/kill.py --kills 50
 
-disk: $(VENV)/installed ## run every command on disks that fill up (as root)
+disk: $(VENV)/developed ## run every command on disks that fill up (as root)
 	$(BIN)/python tests/hostile/disk.py
 
-coverage: $(VENV)/installed ## run the tests and measure branch coverage
+coverage: $(VENV)/developed ## run the tests and measure branch coverage
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 	$(BIN)/coverage combine
 	$(BIN)/coverage report
 
-audit: $(VENV)/installed ## check installed libraries for known vulnerabilities (needs the network)
+audit: $(VENV)/developed ## check installed libraries for known vulnerabilities (needs the network)
 	$(PYTHON) -m venv $(VENV)-audit
 	$(VENV)-audit/bin/python -m pip install --quiet pip-audit
 	@mkdir -p build
@@ -68,11 +77,11 @@ audit: $(VENV)/installed ## check installed libraries for known vulnerabilities 
 docs: $(VENV)/installed ## write docs/options.md
 	$(BIN)/python docs/options.py
 
-$(VENV)/installed-docs: $(VENV)/installed
+$(VENV)/documented: $(VENV)/installed
 	$(BIN)/python -m pip install --constraint constraints.txt --group docs
 	@touch $@
 
-site: $(VENV)/installed-docs ## check spelling and links, and build the documentation in build/site
+site: $(VENV)/documented ## check spelling and links, and build the documentation in build/site
 	$(BIN)/codespell
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -88,7 +97,7 @@ formats: ## read every export format with the tool it is for (separate environme
 	$(VENV)-formats/bin/python -m pip install --quiet --group formats --editable .
 	YOLO_OFFLINE=1 $(VENV)-formats/bin/python -m pytest -W ignore tests/export/test_formats.py
 
-bench: $(VENV)/installed ## measure speed and memory on this machine (BENCH_IMAGES names a folder of photos)
+bench: $(VENV)/developed ## measure speed and memory on this machine (BENCH_IMAGES names a folder of photos)
 	$(BIN)/python benchmarks/speed.py $(BENCH_IMAGES)
 
 clean: ## remove the environment and the results
