@@ -6,8 +6,8 @@ BIN = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 DEMO_OUT ?= results/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install develop format check test golden fuzz kill disk coverage audit docs site examples \
-	formats bench clean
+.PHONY: help demo install develop format check test wheel release golden fuzz kill disk coverage audit docs site \
+	examples formats bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,14 @@ check: $(VENV)/developed ## check lint rules, format, types and the order of imp
 
 test: $(VENV)/developed ## run the tests (also on photos if LMPNET_DATA names their folder)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+wheel: $(VENV)/developed ## build the wheel, install it without this clone, and try every command
+	$(BIN)/python tests/try_wheel.py
+
+release: $(VENV)/developed ## check, test and tag this version, without pushing the tag
+	$(BIN)/python .ci/release.py
+	$(MAKE) check test wheel
+	$(BIN)/python .ci/release.py --tag
 
 golden: ## repeat the stored run with the oldest PyTorch (separate environment, several gigabytes)
 	$(PYTHON) -m venv $(VENV)-oldest
