@@ -24,21 +24,22 @@ from lmpnet_cli.cli import app
 
 ROOT = Path(__file__).parent.parent
 BIRDS = "{bundled}/examples/birds"
-BIRD = f"{BIRDS}/images/001.crested_redbeak/Crested_Redbeak_000"
+FEW = f"{BIRDS}/images/001.crested_redbeak"  # three images
+BIRD = f"{FEW}/Crested_Redbeak_000"
 
 # in their order, since later commands use the results of earlier ones
 COMMANDS = [
     "doctor",
     "info",
     f"discover {BIRDS}/images --k 5 --report --export csv --export yolo-pose --out found",
-    f"discover {BIRDS}/images --method parts --shard 1/2 --no-overlays --out shards/1",
-    f"discover {BIRDS}/images --method parts --shard 2/2 --no-overlays --out shards/2",
+    f"discover {FEW} --method parts --shard 1/2 --no-overlays --out shards/1",
+    f"discover {FEW} --method parts --shard 2/2 --no-overlays --out shards/2",
     "merge shards --out merged",
     "convert merged --to cvat --out for-cvat",
-    f"report merged --images {BIRDS}/images --out merged.html",
+    f"report merged --images {FEW} --out merged.html",
     f"match {BIRD}1.jpg {BIRD}2.jpg --out matched",
     "eval --thr 3 --out scores",
-    "viz-filters --columns 3 --rows 2 --out filters",
+    f"viz-filters {FEW} --columns 3 --rows 2 --out filters",
     "train drawn --backbone test_resnet --layer layer3 --init none --size 64 --epochs 1 --batch-size 16 --parts 0 "
     "--out trained",
     "fit drawn -c trained --images 6 --out landmarks",
