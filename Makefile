@@ -99,11 +99,11 @@ examples: $(VENV)/installed ## run the four programs of examples/ on little data
 	$(BIN)/python examples/classify.py --images 12 --shots 4
 	$(BIN)/python examples/own_landmarks.py --out results/own-landmarks
 
-formats: ## read every export format with the tool it is for (separate environment, several gigabytes)
+formats: ## test export formats, and examples/ for annotation tools, with these tools (separate environment, several gigabytes)
 	$(PYTHON) -m venv $(VENV)-formats
 	$(VENV)-formats/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(VENV)-formats/bin/python -m pip install --quiet --group formats --editable .
-	YOLO_OFFLINE=1 $(VENV)-formats/bin/python -m pytest -W ignore tests/export/test_formats.py
+	YOLO_OFFLINE=1 $(VENV)-formats/bin/python -m pytest -W ignore tests/export/test_formats.py tests/test_integrations.py
 
 bench: $(VENV)/developed ## measure speed and memory on this machine (BENCH_IMAGES names a folder of photos)
 	$(BIN)/python benchmarks/speed.py $(BENCH_IMAGES)
