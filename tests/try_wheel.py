@@ -117,6 +117,7 @@ def run(command: list[str], folder: Path | None = None, fails: str = "") -> str:
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     environment |= nowhere | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200", "PYTHONUTF8": "1"}
+    environment["OMP_NUM_THREADS"] = "1"  # with so few images, more threads wait for one another
     done = subprocess.run(
         command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8"
     )
