@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from program import run_program
-from timing import in_turn, ready_batches, speeds
+from timing import bare_forward, in_turn, ready_batches, speeds
 
 from lmpnet_cli.config import EvaluateConfig
 from lmpnet_cli.data.annotations import read_annotations
@@ -53,7 +53,7 @@ def measure(data: Path, repeats: int = 3) -> tuple[list[str], str]:
     lines = ["## eval", "", "| thresholds | forward, images/s | eval, images/s | eval over forward |"]
     lines.append("| --- | --- | --- | --- |")
     for thresholds in ((3.0,), SWEEP):
-        pairs = in_turn(runner, batches, partial(command, thresholds), repeats)
+        pairs = in_turn(bare_forward(runner, batches), partial(command, thresholds), repeats)
         ratio = statistics.median(whole / floor for floor, whole in pairs)
         lines.append(f"| {len(thresholds)} | {speeds(pairs, len(annotated))} | {ratio:.2f} |")
     return lines, f"{ratio:.2f}"

@@ -144,6 +144,13 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=80)
 
 
+def section(images: Path, many: int, picture: Path) -> tuple[list[str], str]:
+    """Draw the plot; return lines for the document, and the growth of the cost per image from few images to many."""
+    rows = measure(images, many)
+    plot(rows, picture)
+    return [*lines_of(rows), "", f"![Milliseconds per image]({picture.name})"], f"{rows[0].growth:.2f}"
+
+
 def main() -> None:
     """Print the table and draw the plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -151,9 +158,7 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=10_000)
     parser.add_argument("--plot", type=Path, default=RESULTS / "growth.png")
     given = parser.parse_args()
-    rows = measure(given.images, given.many)
-    plot(rows, given.plot)
-    print("\n".join(lines_of(rows)))
+    print("\n".join(section(given.images, given.many, given.plot)[0]))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import backends
 import clustering
 import discover
 import evaluate
+import growth
 import memory
 import occlusion
 import pooling
@@ -62,6 +63,7 @@ def main() -> None:
     occluded = measure(occlusion.measure, files[0].path)
     same = measure(reproducibility.measure, given.images)
     held = measure(memory.measure, given.images, given.many)
+    grown = measure(growth.section, given.images, given.many, given.out.with_name("growth.png"))
 
     table = [
         "| ratio | measured | goal |",
@@ -77,6 +79,7 @@ def main() -> None:
         f"| eval with ten thresholds / bare forward | {swept} | 1.05 |",
         f"| occlusion, times as fast as captum's | {occluded} | |",
         f"| peak memory | {held} | 1.05 |",
+        f"| time per image, many images / few | {grown} | 1 |",
         f"| `lmpnet --help` | {start['help']} | 0.3 s |",
         f"| `lmpnet discover` of one image  / its floor | {start['discover']} | 1.4 |",
         f"| `lmpnet eval` of the example images / its floor | {start['eval']} | 2 |",

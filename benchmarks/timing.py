@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lmpnet_cli.data.listing import ListedImage
 from lmpnet_cli.inference.runner import ModelRunner
+from lmpnet_cli.inference.windows import FirstLook, smaller
 from lmpnet_cli.io.run_record import now, versions
 from lmpnet_cli.progress import Progress
 
@@ -33,8 +34,24 @@ def ready_batches(runner: ModelRunner, files: Sequence[ListedImage]) -> list[Ten
     return batches
 
 
-def in_turn(runner: ModelRunner, batches: Sequence[Tensor], command: Callable[[], float], repeats: int) -> list[Pair]:
-    """Time the bare forward pass of the runner's networks, mask-out included, and a command, one after the other.
+def bare_forward(runner: ModelRunner, batches: Sequence[Tensor], first: FirstLook | None = None) -> Callable[[], None]:
+    """Return the floor of a command: the forward passes of the runner's networks, mask-out included.
+
+    Args:
+        first: the first look, where the command looks twice.
+    """
+
+    def run() -> None:
+        for batch in batches:
+            if first is not None:
+                first.look(smaller(batch, first.side))
+            runner.run(batch)
+
+    return run
+
+
+def in_turn(floor: Callable[[], None], command: Callable[[], float], repeats: int) -> list[Pair]:
+    """Time the floor and a command, one after the other.
 
     Args:
         command: runs once and returns its seconds.
@@ -42,11 +59,9 @@ def in_turn(runner: ModelRunner, batches: Sequence[Tensor], command: Callable[[]
     pairs = []
     for _ in range(repeats):
         started = time.perf_counter()
-        for batch in batches:
-            runner.run(batch)
-        floor = time.perf_counter() - started
-
-        pairs.append((floor, command()))
+        floor()
+        seconds = time.perf_counter() - started
+        pairs.append((seconds, command()))
     return pairs
 
 
