@@ -103,12 +103,18 @@ def run_once(path: Path, program: Callable[..., Any], *arguments: Any) -> Any:
     """Return the stored result of the program; run it in a process of its own if there is none."""
     if not path.exists():
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            result = pool.submit(program, *arguments).result()
+            result = pool.submit(_by_default_means, program, *arguments).result()
 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(result))
 
     return json.loads(path.read_text())
+
+
+def _by_default_means(program: Callable[..., Any], *arguments: Any) -> Any:
+    """Call the program in a process that starts others as a user's does, and not as it was started itself."""
+    multiprocessing.set_start_method(None, force=True)
+    return program(*arguments)
 
 
 if __name__ == "__main__":
