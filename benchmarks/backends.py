@@ -97,7 +97,7 @@ def open_backends(method: Literal["lmpnet", "parts"], folder: Path, batches: Seq
     predictor = open_lmpnet_predictor(config)
     options: dict[str, Any] = {}
     if method == "lmpnet":
-        options = {"k": config.k, "thr": config.thr, "filters": config.filters, "margin": config.margin}
+        options = {"k": config.k, "thr": config.thr, "reading": predictor.runner.reading}
     model = predictor.model.eval()
     backends = {"PyTorch": pytorch_backend(OnnxModule(model, method, **options).eval())}
 

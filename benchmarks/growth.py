@@ -1,6 +1,6 @@
 """Measure how the cost of discover grows with images, objects, size, keypoints and filters; a table and a plot.
 
-    python benchmarks/growth.py [IMAGES] [--many 10000] [--plot docs/results/growth.png]
+    python benchmarks/growth.py [IMAGES] [--many 10000] [--plot docs/images/growth.png]
 
 Each row is the same run with one thing changed. The seconds are those of `discover` itself, without the start of the
 program; the model is loaded already.
@@ -148,7 +148,7 @@ def section(images: Path, many: int, picture: Path) -> tuple[list[str], str]:
     """Draw the plot; return lines for the document, and the growth of the cost per image from few images to many."""
     rows = measure(images, many)
     plot(rows, picture)
-    return [*lines_of(rows), "", f"![Milliseconds per image]({picture.name})"], f"{rows[0].growth:.2f}"
+    return [*lines_of(rows), "", f"![Milliseconds per image](../images/{picture.name})"], f"{rows[0].growth:.2f}"
 
 
 def main() -> None:
@@ -156,7 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", nargs="?", type=Path, default=bundled_examples() / "images")
     parser.add_argument("--many", type=int, default=10_000)
-    parser.add_argument("--plot", type=Path, default=RESULTS / "growth.png")
+    parser.add_argument("--plot", type=Path, default=RESULTS.parent / "images" / "growth.png")
     given = parser.parse_args()
     print("\n".join(section(given.images, given.many, given.plot)[0]))
 

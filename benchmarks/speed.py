@@ -63,7 +63,7 @@ def main() -> None:
     occluded = measure(occlusion.measure, files[0].path)
     same = measure(reproducibility.measure, given.images)
     held = measure(memory.measure, given.images, given.many)
-    grown = measure(growth.section, given.images, given.many, given.out.with_name("growth.png"))
+    grown = measure(growth.section, given.images, given.many, RESULTS.parent / "images" / "growth.png")
 
     table = [
         "| ratio | measured | goal |",
