@@ -29,7 +29,6 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))  # the package need not be installed
 
 import gpu_archives  # noqa: E402
-import gpu_report  # noqa: E402
 
 
 def run_command(given: argparse.Namespace) -> None:
@@ -53,10 +52,11 @@ def run_command(given: argparse.Namespace) -> None:
 
 def pack_command(given: argparse.Namespace) -> None:
     """Write the archives."""
+    from lmpnet_cli.training.preloaded import LARGER  # needs packages that may be in the archives
 
     def entries() -> Iterator[tuple[str, bytes]]:
         for folder in given.data:
-            yield from gpu_archives.data_entries(folder, round(given.size * 8 / 7))
+            yield from gpu_archives.data_entries(folder, round(given.size * LARGER))
         for number, path in enumerate(given.init):
             yield f"weights/{number}-{path.name}", path.read_bytes()
         for path in given.wheels:
@@ -68,6 +68,8 @@ def pack_command(given: argparse.Namespace) -> None:
 
 def collect_command(given: argparse.Namespace) -> None:
     """Join the pieces and write the documents."""
+    import gpu_report  # needs packages that may be in the archives
+
     gpu_archives.join(given.pieces, given.pieces / "joined")
     document = json.loads((given.pieces / "joined" / "gpu.json").read_text())
     out = given.out or (Path("build/gpu") if document["rehearsal"] else HERE.parent / "docs" / "results")

@@ -5,7 +5,6 @@ with the first step that is missing.
 """
 
 import json
-import shutil
 import signal
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 import gpu_speed
 import torch
+from cub_subset import write_subset
 from timing import commit
 
 from lmpnet_cli import evaluate, learn_parts, train
@@ -190,23 +190,7 @@ def with_split(data: Path, out: Path, chosen: Callable[[int, bool], tuple[bool, 
         is_kept, training = chosen(place, is_training == "1")
         if is_kept and labels[number] in classes and place < (setting.images or place + 1):
             kept[number] = training
-
-    (out / "parts").mkdir(parents=True, exist_ok=True)
-    for table, columns in (("image_class_labels", 2), ("bounding_boxes", 5), ("parts/part_locs", 5)):
-        rows = [row for row in read_table(data / f"{table}.txt", columns) if row[0] in kept]
-        (out / f"{table}.txt").write_text("".join(" ".join(row) + "\n" for row in rows))
-    split = "".join(f"{number} {int(training)}\n" for number, training in kept.items())
-    (out / "train_test_split.txt").write_text(split)
-    shutil.copy(data / "parts" / "parts.txt", out / "parts")
-    names = [row for row in read_table(data / "classes.txt", 2) if row[0] in classes]
-    (out / "classes.txt").write_text("".join(" ".join(row) + "\n" for row in names))
-
-    images = [row for row in read_table(data / "images.txt", 2) if row[0] in kept]
-    for _, name in images:
-        (out / "images" / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(data / "images" / name, out / "images" / name)
-    (out / "images.txt").write_text("".join(" ".join(row) + "\n" for row in images))  # last: the folder is complete
-    return out
+    return write_subset(data, out, kept)
 
 
 def splits(run: Run) -> dict[str, list[Path]]:

@@ -1,11 +1,9 @@
 """Speed of one device for `gpu.py`: training, the forward pass, discover beside it, occlusion.
 
-Every figure is the median of some repetitions, after one to warm up. The device is waited for before each clock is
-read.
+Every figure is the median of some repetitions, after one to warm up. A command ends when the device has done its work.
 """
 
 import importlib.util
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -13,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from timing import bare_forward, ready_batches, take_turns
 from torch import nn
 
 from lmpnet_cli import discover, discover_on_ray, load_checkpoint
@@ -22,9 +20,9 @@ from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.data.images import read_image, to_input
 from lmpnet_cli.data.listing import list_images
 from lmpnet_cli.inference.runner import open_runner
+from lmpnet_cli.inference.windows import first_look_of
 from lmpnet_cli.model.backbone import BackboneSpec
 from lmpnet_cli.model.lmpnet import NetworkSpec, build
-from lmpnet_cli.progress import Progress
 
 CLASSES = tuple(str(number) for number in range(84))
 
@@ -37,14 +35,12 @@ def wait(device: torch.device) -> None:
 
 def seconds(command: Callable[[], object], device: torch.device, repeats: int) -> float:
     """Return the median seconds of a command."""
-    times = []
-    for _ in range(repeats + 1):
-        wait(device)
-        started = time.perf_counter()
+
+    def run() -> None:
         command()
         wait(device)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
+
+    return take_turns({"run": run}, repeats)["run"]
 
 
 def training_rate(
@@ -129,16 +125,10 @@ def bare(
 ) -> float:
     """Return images a second of the forward passes of a method, on inputs that are in memory."""
     config = DiscoverConfig(images=tuple(images), method=method, checkpoint=checkpoint, device=str(device))
-    runner = open_runner(config, replica=method == "lmpnet", objects=int(objects == "one"))
+    runner = open_runner(config, replica=method == "lmpnet")
     files = list_images(images)
-    loaded = [pixels for _, pixels in runner.loader.batches(files, Progress())]
-
-    def run() -> None:
-        for pixels in loaded:
-            for _ in range(1 + (objects == "one")):
-                runner.run(pixels)
-
-    return len(files) / seconds(run, device, repeats)
+    first = first_look_of(open_runner(config, replica=False)) if objects == "one" else None
+    return len(files) / seconds(bare_forward(runner, ready_batches(runner, files), first), device, repeats)
 
 
 def occlusion_map(
@@ -169,8 +159,3 @@ def memory_of(device: torch.device) -> str:
         return device.type
     properties = torch.cuda.get_device_properties(device)
     return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
-
-
-def numbers(rates: dict[str, float]) -> dict[str, float]:
-    """Return rates with three digits."""
-    return {name: float(np.format_float_positional(rate, 3, fractional=False)) for name, rate in rates.items()}

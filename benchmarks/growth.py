@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 from program import run_program
-from timing import RESULTS, take_turns
+from timing import RESULTS, linked, take_turns
 
 from lmpnet_cli import discover, load_checkpoint
 from lmpnet_cli.data.images import read_image
@@ -43,14 +42,6 @@ class Row:
     def growth(self) -> float:
         """Return the cost of the largest value, as a multiple of that of the smallest."""
         return self.milliseconds[-1] / self.milliseconds[0]
-
-
-def linked(files: Sequence[Path], folder: Path, count: int) -> Path:
-    """Return a folder with so many links to the files."""
-    folder.mkdir()
-    for index, file in enumerate(islice(cycle(files), count)):
-        (folder / f"{index:06d}{file.suffix}").symlink_to(file.absolute())
-    return folder
 
 
 def enlarged(files: Sequence[Path], folder: Path, side: int) -> Path:

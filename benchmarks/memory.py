@@ -9,10 +9,10 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from itertools import cycle, islice
 from pathlib import Path
 
 from program import run_program
+from timing import linked
 
 from lmpnet_cli.data.listing import list_images
 from lmpnet_cli.errors import LmpnetError
@@ -46,10 +46,7 @@ def peak(images: Path, count: int) -> float:
     files = list_images([images])
 
     with tempfile.TemporaryDirectory() as folder:
-        links = Path(folder) / "images"
-        links.mkdir()
-        for index, file in enumerate(islice(cycle(files), count)):
-            (links / f"{index:06d}{file.path.suffix}").symlink_to(file.path.absolute())
+        links = linked([file.path for file in files], Path(folder) / "images", count)
 
         command = [sys.executable, "-c", RUN, str(links), str(Path(folder) / "out")]
         return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout) / 1024

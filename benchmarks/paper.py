@@ -19,13 +19,13 @@ import json
 import os
 import platform
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from cub_subset import write_subset
 from program import run_program
 from timing import RESULTS, commit
 from torch.utils.flop_counter import FlopCounterMode
@@ -52,25 +52,12 @@ def subset(data: Path, folder: Path, step: int) -> Path:
         return folder
     data = cub_root(data) or data
 
-    classes = read_table(data / "classes.txt", 2)[::step]
-    kept_classes = {number for number, _ in classes}
-    labels = [row for row in read_table(data / "image_class_labels.txt", 2) if row[1] in kept_classes]
-    kept = {number for number, _ in labels}
-
-    (folder / "parts").mkdir(parents=True, exist_ok=True)
-    tables = {"image_class_labels": 2, "train_test_split": 2, "bounding_boxes": 5, "parts/part_locs": 5}
-    for name, columns in tables.items():
-        rows = [row for row in read_table(data / f"{name}.txt", columns) if row[0] in kept]
-        (folder / f"{name}.txt").write_text("".join(" ".join(row) + "\n" for row in rows))
-    (folder / "classes.txt").write_text("".join(" ".join(row) + "\n" for row in classes))
-    (folder / "parts" / "parts.txt").write_text((data / "parts" / "parts.txt").read_text())
-
-    images = [row for row in read_table(data / "images.txt", 2) if row[0] in kept]
-    for _, name in images:
-        (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(data / "images" / name, folder / "images" / name)
-    (folder / "images.txt").write_text("".join(" ".join(row) + "\n" for row in images))  # last: the folder is complete
-    return folder
+    classes = {number for number, _ in read_table(data / "classes.txt", 2)[::step]}
+    labels = dict(read_table(data / "image_class_labels.txt", 2))
+    split = read_table(data / "train_test_split.txt", 2)
+    return write_subset(
+        data, folder, {number: training == "1" for number, training in split if labels[number] in classes}
+    )
 
 
 class Steps:

@@ -81,7 +81,7 @@ def main() -> None:
         f"| peak memory | {held} | 1.05 |",
         f"| time per image, many images / few | {grown} | 1 |",
         f"| `lmpnet --help` | {start['help']} | 0.3 s |",
-        f"| `lmpnet discover` of one image  / its floor | {start['discover']} | 1.4 |",
+        f"| `lmpnet discover` of one image / its floor | {start['discover']} | 1.4 |",
         f"| `lmpnet eval` of the example images / its floor | {start['eval']} | 2 |",
         f"| `lmpnet viz-filters` of the example images / its floor | {start['viz-filters']} | 2 |",
         f"| another backend / PyTorch channels last | {backend} | 1.3 |",

@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,14 @@ def in_turn(floor: Callable[[], None], command: Callable[[], float], repeats: in
         seconds = time.perf_counter() - started
         pairs.append((seconds, command()))
     return pairs
+
+
+def linked(files: Sequence[Path], folder: Path, count: int) -> Path:
+    """Return a new folder with so many links to the files."""
+    folder.mkdir()
+    for index, file in enumerate(islice(cycle(files), count)):
+        (folder / f"{index:06d}{file.suffix}").symlink_to(file.absolute())
+    return folder
 
 
 def take_turns(commands: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:

@@ -112,3 +112,11 @@ def photographs() -> Path:
     if not folder:
         pytest.skip("LMPNET_DATA does not name a folder with photographs")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def benchmark_programs() -> Iterator[None]:
+    """Make the programs in `benchmarks/` importable."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    yield
+    sys.path.remove(str(ROOT / "benchmarks"))

@@ -1,26 +1,17 @@
 """The program that trains on a GPU: its archives, its steps, its plan and its document."""
 
 import json
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def importable():
-    sys.path.insert(0, str(BENCHMARKS))
-    yield
-    sys.path.remove(str(BENCHMARKS))
+pytestmark = pytest.mark.usefixtures("benchmark_programs")
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, benchmark_programs):
     from gpu_plan import REHEARSAL, Run
 
     return Run(tmp_path, 10, REHEARSAL)

@@ -56,11 +56,12 @@ def _resize_for_overlay(rgb: Rgb) -> Rgb:
     """Scale an image so that its longer side has `MIN_OVERLAY_SIDE` to `OVERLAY_SIDE` pixels."""
     longer = max(rgb.shape[:2])
     if longer < MIN_OVERLAY_SIDE:
-        return _resize(rgb, MIN_OVERLAY_SIDE / longer)
-    return _resize(rgb, OVERLAY_SIDE / longer) if longer > OVERLAY_SIDE else rgb
+        return scaled(rgb, MIN_OVERLAY_SIDE / longer)
+    return scaled(rgb, OVERLAY_SIDE / longer) if longer > OVERLAY_SIDE else rgb
 
 
-def _resize(rgb: Rgb, scale: float) -> Rgb:
+def scaled(rgb: Rgb, scale: float) -> Rgb:
+    """Return an (h, w, 3) image whose sides are multiplied by `scale`, at least 1 pixel each."""
     height, width = rgb.shape[:2]
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -90,7 +91,7 @@ def disc(canvas: Rgb, x: float, y: float, radius: int, text: str, color: tuple[i
 
 def fit(rgb: Rgb, side: int) -> Rgb:
     """Return the whole image, scaled to fit and centred in a white square of `side` pixels."""
-    resized = _resize(rgb, side / max(rgb.shape[:2]))
+    resized = scaled(rgb, side / max(rgb.shape[:2]))
     height, width = resized.shape[:2]
 
     square = np.full((side, side, 3), 255, np.uint8)

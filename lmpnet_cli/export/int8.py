@@ -5,11 +5,9 @@
 2. The other half tells whether the keypoints stay where they were (`agreement`). If too many do not, nothing is kept.
 """
 
-import json
 import logging
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +18,12 @@ from torch import Tensor
 
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.data.images import evenly
-from lmpnet_cli.data.listing import ListedImage
+from lmpnet_cli.data.listing import ListedImage, list_images
 from lmpnet_cli.errors import OptionError, missing_package
 from lmpnet_cli.inference.lmpnet import LMPNetPredictor
 from lmpnet_cli.inference.onnx import open_onnx_predictor
 from lmpnet_cli.inference.windows import FirstLook, WiderWindows, smaller
-from lmpnet_cli.io.files import write_atomically
-from lmpnet_cli.io.onnx_file import Int8Check, OnnxHeader, first_look_path
+from lmpnet_cli.io.onnx_file import Int8Check, OnnxHeader, copy_with_header, first_look_path
 from lmpnet_cli.keypoints import Keypoints
 from lmpnet_cli.model.pretrained import quiet_libraries
 from lmpnet_cli.progress import Progress
@@ -40,43 +37,58 @@ ENOUGH = {"parts": 0.8, "landmarks": 0.8, "lmpnet": 0.6}
 COMPUTED = ("Conv", "Relu", "Add", "MaxPool")
 
 
-def quantize_export(
-    path: Path, header: OnnxHeader, predictor: LMPNetPredictor, files: Sequence[ListedImage], progress: Progress
-) -> OnnxHeader:
-    """Replace an exported model, and that of its first look, by models of 8 bits, and return the new header.
-
-    Args:
-        predictor: that was exported.
-        files: images to calibrate with and to check on.
+def calibration_images(images: Path, progress: Progress) -> list[ListedImage]:
+    """Return the images to calibrate with and to check on, evenly chosen.
 
     Raises:
-        OptionError: when there are fewer than two images, packages are missing, or too few keypoints agree.
+        InputError: when there are none.
+        OptionError: when there is only one.
     """
-    chosen = [files[index] for index in evenly(len(files), IMAGES)]
-    if len(chosen) < 2:
+    files = list_images([images], progress=progress)
+    if len(files) < 2:
         raise OptionError("--int8 needs at least two images: one to calibrate with, and another one for the check.")
+    return [files[index] for index in evenly(len(files), IMAGES)]
 
-    progress.tell(f"Calibrating 8 bits with {len(chosen[::2])} images.")
-    first, second = inputs_of(predictor, chosen[::2])
-    expected = _keypoints(path, chosen[1::2])
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        small = Path(folder) / path.name
-        quantize(path, small, second)
-        if header.first_look is not None:
-            quantize(first_look_path(path), first_look_path(small), first)
 
-        agreeing = agreement(expected, _keypoints(small, chosen[1::2]), ranked=header.method == "lmpnet")
-        enough = ENOUGH[header.method]
-        if agreeing < enough:
-            raise OptionError(
-                f"With 8 bits only {agreeing:.0%} of the keypoints of {len(chosen[1::2])} images stay within "
-                f"{NEAR:.0%} of their window (at least {enough:.0%}), so no model was written. Calibrate with more "
-                "images like those that it will see, or export without --int8."
-            )
-        header = replace(header, int8=Int8Check(len(chosen[::2]), len(chosen[1::2]), round(agreeing, 4)))
-        _move(small, path, header)
-        if header.first_look is not None:
-            _move(first_look_path(small), first_look_path(path), replace(header, input_size=first[0].shape[-1]))
+def quantize_export(
+    path: Path,
+    out: Path,
+    header: OnnxHeader,
+    predictor: LMPNetPredictor,
+    files: Sequence[ListedImage],
+    progress: Progress,
+) -> OnnxHeader:
+    """Write an exported model, and that of its first look, with 8 bits, and return the new header.
+
+    Args:
+        path: the exported model, in a temporary folder.
+        predictor: that was exported.
+        files: every second one is for the check.
+
+    Raises:
+        OptionError: when packages are missing, or too few keypoints agree.
+    """
+    calibrating, checking = files[::2], files[1::2]
+    progress.tell(f"Calibrating 8 bits with {len(calibrating)} images.")
+    first, second = inputs_of(predictor, calibrating)
+    expected = _keypoints(path, checking)
+    small = path.with_name(f"8-bits-{path.name}")
+    quantize(path, small, second)
+    if header.first_look is not None:
+        quantize(first_look_path(path), first_look_path(small), first)
+
+    agreeing = agreement(expected, _keypoints(small, checking), ranked=header.method == "lmpnet")
+    enough = ENOUGH[header.method]
+    if agreeing < enough:
+        raise OptionError(
+            f"With 8 bits only {agreeing:.0%} of the keypoints of {len(checking)} images stay within {NEAR:.0%} of "
+            f"their window (at least {enough:.0%}), so no model was written. Calibrate with more images like those "
+            "that it will see, or export without --int8."
+        )
+    header = replace(header, int8=Int8Check(len(calibrating), len(checking), round(agreeing, 4)))
+    if header.first_look is not None:
+        copy_with_header(first_look_path(small), first_look_path(out), replace(header, input_size=first[0].shape[-1]))
+    copy_with_header(small, out, header)
     return header
 
 
@@ -182,14 +194,3 @@ def _namespace(node: Any) -> str:
 def _keypoints(path: Path, files: Sequence[ListedImage]) -> list[Keypoints]:
     predictor = open_onnx_predictor(DiscoverConfig(images=(), checkpoint=path, device="cpu"))
     return [each for _, batch in predictor.batches(files, Progress()) for each in batch.keypoints()]
-
-
-def _move(source: Path, target: Path, header: OnnxHeader) -> None:
-    """Put a model in place of another one, with its header."""
-    import onnx
-
-    proto = onnx.load(source)
-    del proto.metadata_props[:]
-    entry = proto.metadata_props.add()
-    entry.key, entry.value = "lmpnet", json.dumps(asdict(header))
-    write_atomically(target, lambda temporary: temporary.write_bytes(proto.SerializeToString()))

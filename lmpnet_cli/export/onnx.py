@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lmpnet_cli.config import ExportConfig, takes_options
-from lmpnet_cli.data.listing import list_images
 from lmpnet_cli.errors import OutputError
-from lmpnet_cli.export.int8 import quantize_export
+from lmpnet_cli.export.int8 import calibration_images, quantize_export
 from lmpnet_cli.inference.lmpnet import LMPNetPredictor, open_lmpnet_predictor
 from lmpnet_cli.inference.onnx import export_predictor
 from lmpnet_cli.io.onnx_file import OnnxHeader, first_look_path
@@ -75,12 +74,8 @@ def export_onnx(
 
 
 def _export_int8(predictor: LMPNetPredictor, images: Path, out: Path, progress: Progress) -> OnnxHeader:
-    """Export in a temporary folder, and move what has 8 bits and agrees."""
-    files = list_images([images], progress=progress)
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+    """Export in a temporary folder, and write the models of 8 bits if their keypoints agree."""
+    files = calibration_images(images, progress)
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / out.name
-        header = quantize_export(path, export_predictor(predictor, path), predictor, files, progress)
-        if header.first_look is not None:
-            first_look_path(path).replace(first_look_path(out))
-        path.replace(out)
-    return header
+        return quantize_export(path, out, export_predictor(predictor, path), predictor, files, progress)

@@ -129,6 +129,19 @@ def first_look_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.first-look{path.suffix}")
 
 
+def copy_with_header(source: Path, target: Path, header: OnnxHeader) -> None:
+    """Copy an ONNX model with this header in place of its metadata, whole or not at all.
+
+    Raises:
+        OutputError: when the file cannot be written.
+    """
+    import onnx
+
+    proto = onnx.load(source)
+    del proto.metadata_props[:]
+    _write(target, proto, header)
+
+
 def _write(path: Path, proto: Any, header: OnnxHeader) -> None:
     entry = proto.metadata_props.add()
     entry.key, entry.value = "lmpnet", json.dumps(asdict(header))

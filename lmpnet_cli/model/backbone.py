@@ -146,9 +146,8 @@ class Backbone(nn.Module):
         from timm.models import FeatureListNet
 
         name, layer = self.spec.name, self._frozen_layer
-        if not isinstance(
-            self.network, ResNet50 | FeatureListNet
-        ):  # only its children are known to run one after another
+        # only the children of these are known to run one after another
+        if not isinstance(self.network, ResNet50 | FeatureListNet):
             raise OptionError(f"The frozen layers of {name} cannot run alone; remove --stored-maps.")
 
         children = dict(self.network.named_children())

@@ -7,12 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-import cv2
-import numpy as np
 from PIL import Image
 
 from lmpnet_cli.data.images import Rgb, read_image
 from lmpnet_cli.data.listing import UnreadableImage
+from lmpnet_cli.drawing.overlays import scaled
 
 QUALITY = 70
 READ_AHEAD = 64  # images that are prepared before they are asked for
@@ -35,10 +34,7 @@ def encode_webp(image: Image.Image) -> str:
 def encode_thumbnail(rgb: Rgb, side: int) -> str:
     """Return an (h, w, 3) image as WebP in base64, its longer side at most `side` pixels."""
     scale = side / max(rgb.shape[:2])
-    if scale < 1:
-        size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
-        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return encode_webp(Image.fromarray(rgb))
+    return encode_webp(Image.fromarray(scaled(rgb, scale) if scale < 1 else rgb))
 
 
 def read_thumbnail(path: Path, side: int, max_pixels: int) -> str | None:
