@@ -162,6 +162,14 @@ def _memory_ran_out(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(message in str(error) for message in messages)
 
 
+def _ready(model: LMPNet) -> LMPNet:
+    """Return a model of ours, rather than of a caller, ready for evaluation alone."""
+    for network in (model.network, model.replica):
+        if network is not None:
+            network.backbone.fold_batch_norms()
+    return model
+
+
 def open_runner(
     config: ModelConfig,
     model: LMPNet | None = None,
@@ -185,7 +193,7 @@ def open_runner(
     stays = model is not None and config.device == "auto"
     device = model.get_buffer("mean").device if model and stays else resolve_device(config.device)
     checkpoint = config.checkpoint or (bundled_checkpoint() if model is None else None)
-    opened = model.to(device) if model else load_checkpoint(checkpoint, str(device))
+    opened = model.to(device) if model else _ready(load_checkpoint(checkpoint, str(device)))
 
     # a new pair; the caller's model keeps its replica and its mode
     heads = (opened.part_head, opened.object_head, opened.landmark_head)

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from torch import nn
 
 from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.discovery.discover import discover
 from lmpnet_cli.errors import DeviceError
 from lmpnet_cli.inference.runner import open_runner
+from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
 
@@ -74,3 +76,13 @@ def test_other_errors_stay_what_they_are(birds, checkpoint, monkeypatch):
     small_memory(monkeypatch, 0, RuntimeError, "mat1 and mat2 shapes cannot be multiplied")
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         discover(birds / "images", checkpoint=checkpoint, **OPTIONS)
+
+
+def test_batch_norms_are_folded_in_a_checkpoint_and_left_in_the_model_of_a_caller():
+    def batch_norms(model: LMPNet) -> int:
+        return sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+
+    own = load_checkpoint()
+    config = DiscoverConfig(images=(), device="cpu")
+    assert batch_norms(open_runner(config).model) == 0 < batch_norms(own)
+    assert batch_norms(open_runner(config, own).model) == batch_norms(own)

@@ -1,6 +1,7 @@
 import pytest
 import timm
 import torch
+from torch import nn
 
 from lmpnet_cli.errors import CheckpointError, OptionError
 from lmpnet_cli.model.backbone import Backbone, BackboneSpec, TrainedPart, feature_layers
@@ -182,6 +183,39 @@ def test_the_empty_resnet50_is_timms_network(layer, caffe):
         timms.train(mode), empty.train(mode)
         assert torch.equal(empty(images), timms(images))
     assert empty.channels == timms.channels
+
+
+@pytest.mark.parametrize("caffe", [False, True])
+def test_folded_batch_norms_leave_the_maps_as_they_are(caffe):
+    spec = BackboneSpec("resnet50", "layer2", stride_in_1x1=caffe, caffe_pooling=caffe)
+    torch.manual_seed(0)
+    timms, folded = Backbone(spec).eval(), Backbone(spec, empty=True).eval()
+    for module in timms.modules():
+        if isinstance(module, nn.BatchNorm2d):  # statistics as after a training, and channels that are nearly constant
+            module.running_mean.normal_()
+            module.running_var.uniform_(1e-6, 2)
+            module.weight.data.normal_(std=0.3)
+            module.bias.data.normal_()
+    folded.load_state_dict(timms.state_dict())
+    folded.fold_batch_norms()
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+
+    images = torch.randn(2, 3, 96, 64)
+    expected = timms(images)
+    assert expected.max() > 0
+    assert torch.allclose(folded(images), expected, rtol=1e-4, atol=1e-5 * expected.max().item())
+    again = folded(images)
+    folded.fold_batch_norms()  # nothing is left to fold
+    assert torch.equal(folded(images), again)
+
+
+def test_networks_other_than_resnet50_are_not_folded():
+    torch.manual_seed(0)
+    backbone = Backbone(BackboneSpec("resnet10t", "layer2")).eval()
+    images = torch.randn(1, 3, 64, 64)
+    before = backbone(images)
+    backbone.fold_batch_norms()
+    assert torch.equal(backbone(images), before)
 
 
 def test_other_networks_are_timms_also_when_empty():
