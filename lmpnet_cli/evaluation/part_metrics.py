@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LinearRegression
 from sklearn.metrics import (
     adjusted_rand_score,
     average_precision_score,
     normalized_mutual_info_score,
     precision_recall_curve,
 )
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional
 
 Points = NDArray[np.float64]
+ROUNDING = 1e-6  # singular values that are smaller, as a share of the largest one, count as zero (as in scikit-learn)
 
 
 @dataclass(frozen=True)
@@ -94,17 +93,28 @@ def _errors(fit: tuple[Points, Points], test: tuple[Points, Points]) -> Points:
         shown, wanted = ~np.isnan(landmarks[:, part, 0]), ~np.isnan(truth[:, part, 0])
         if not shown.any() or not wanted.any():
             continue
-        inputs, outputs = StandardScaler(), StandardScaler()
-
-        with np.errstate(invalid="ignore"):  # a keypoint that none of these images shows has no mean
-            known = np.nan_to_num(inputs.fit_transform(keypoints[shown].reshape(shown.sum(), -1)))
-            given = np.nan_to_num(inputs.transform(found[wanted].reshape(wanted.sum(), -1)))
-        goal = outputs.fit_transform(landmarks[shown, part])
-
-        line = LinearRegression(fit_intercept=False).fit(known, goal)
-        guess = outputs.inverse_transform(line.predict(given))
+        known, given = _standardized(keypoints[shown].reshape(shown.sum(), -1), found[wanted].reshape(wanted.sum(), -1))
+        mean, scale = _mean_and_scale(landmarks[shown, part])
+        line = np.linalg.lstsq(known, (landmarks[shown, part] - mean) / scale, rcond=ROUNDING)[0]
+        guess = given @ line * scale + mean
         errors[wanted, part] = 100 * np.linalg.norm(guess - truth[wanted, part], axis=1)
     return errors
+
+
+def _standardized(fit: Points, test: Points) -> tuple[Points, Points]:
+    """Return both sets of columns on the scale of the first one; what is missing is at its mean."""
+    mean, scale = _mean_and_scale(fit)
+    return np.nan_to_num((fit - mean) / scale), np.nan_to_num((test - mean) / scale)
+
+
+def _mean_and_scale(columns: Points) -> tuple[Points, Points]:
+    """Return mean and standard deviation of each column, NaN left out; 1 for one that does not vary."""
+    known = ~np.isnan(columns)
+    counts = np.maximum(known.sum(0), 1)
+    mean = np.where(known, columns, 0).sum(0) / counts
+    variance = (np.where(known, columns - mean, 0) ** 2).sum(0) / counts
+    rounding = (np.finfo(np.float64).eps * counts * mean) ** 2  # what a constant column may seem to vary by
+    return mean, np.sqrt(np.where(variance > rounding, variance, 1))
 
 
 def _summary(errors: Points) -> Regression:

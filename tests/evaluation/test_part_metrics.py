@@ -56,6 +56,27 @@ def test_regression_is_the_protocols():
     assert result.by_landmark[3] > 2 * result.by_landmark[0]  # no keypoint follows the fourth one
 
 
+@pytest.mark.parametrize("count", [4, 7, 40])  # fewer images than coordinates, too
+def test_regression_is_that_of_scikit_learn(count):
+    from sklearn.linear_model import LinearRegression
+    from sklearn.preprocessing import StandardScaler
+
+    (keypoints, landmarks), (found, truth) = ground_truths(count, seed=2), ground_truths(30, seed=1)
+    landmarks, truth = np.nan_to_num(landmarks, nan=0.3), np.nan_to_num(truth, nan=0.3)
+    keypoints[:, 1], found[:, 1, 0] = 0.1, np.nan  # one that never moves in the images of the fit
+    keypoints[0, 0], found[3, 0] = np.nan, np.nan
+    errors = []
+    for part in range(4):
+        inputs, outputs = StandardScaler(), StandardScaler()
+        known = np.nan_to_num(inputs.fit_transform(keypoints.reshape(count, -1)))
+        line = LinearRegression(fit_intercept=False).fit(known, outputs.fit_transform(landmarks[:, part]))
+        given = np.nan_to_num(inputs.transform(found.reshape(30, -1)))
+        guess = outputs.inverse_transform(line.predict(given))
+        errors.append(100 * np.linalg.norm(guess - truth[:, part], axis=1).mean())
+    result = landmark_regression((keypoints, landmarks), (found, truth))
+    assert result.by_landmark == pytest.approx(errors)
+
+
 def test_landmarks_that_are_linear_in_the_keypoints_have_no_error():
     random = np.random.default_rng(0)
     keypoints = random.uniform(size=(50, 2, 2))
