@@ -68,9 +68,23 @@ def test_an_unknown_device_is_an_error_with_the_names_that_are_known(machine, na
     assert repr(name) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("vendor", "flags", "fast"),
+    [
+        ("GenuineIntel", "avx512f avx512_bf16 amx_bf16", True),
+        ("GenuineIntel", "avx512f avx512_bf16", False),
+        ("AuthenticAMD", "avx512f avx512_bf16", True),
+        ("AuthenticAMD", "avx2", False),
+    ],
+)
+def test_bfloat16_is_fast_on_some_processors(tmp_path, vendor, flags, fast):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"vendor_id\t: {vendor}\nflags\t\t: {flags} vaes\nbugs\t\t:\n")
+    assert fast_bfloat16(torch.device("cpu"), cpuinfo) is fast
+    assert not fast_bfloat16(torch.device("cpu"), tmp_path / "none") and not fast_bfloat16(torch.device("mps"), cpuinfo)
+
+
 def test_machine_facts_have_their_types(monkeypatch):
-    assert isinstance(fast_bfloat16(torch.device("cpu")), bool)
-    assert fast_bfloat16(torch.device("mps")) is False
     assert resolve_workers(0) == 0 and resolve_workers(3) == 3
     for processors, workers in ((None, 1), (1, 1), (6, 3), (64, 8)):
         monkeypatch.setattr(os, "cpu_count", lambda processors=processors: processors)
