@@ -67,7 +67,7 @@ def preload(config: TrainConfig, data: ClassData, device: torch.device, rank: in
         )
 
     training = StoredImages.load(training_set(config, data, replica=False), device, resolve_workers(config.workers))
-    held_out = validation_batches(config, data, rank, world)
+    held_out = validation_batches(config, data, resolve_workers(config.workers), rank, world)
     return Preloaded(training, [(images.to(device), labels.to(device)) for images, labels in held_out])
 
 
@@ -84,12 +84,12 @@ def training_set(config: TrainConfig, data: ClassData, replica: bool) -> Trainin
     )
 
 
-def validation_batches(config: TrainConfig, data: ClassData, rank: int, world: int) -> Loader:
+def validation_batches(config: TrainConfig, data: ClassData, workers: int, rank: int, world: int) -> Loader:
     """Return batches of the validation images of one process, without augmentation."""
     held_out = data.of("val")
     validation = PlainSet(held_out, data.classes, config.size, config.max_pixels)
     own = Subset(validation, range(rank, len(held_out), world))
-    return in_order(own, config.batch_size, resolve_workers(config.workers))
+    return in_order(own, config.batch_size, workers)
 
 
 def image_batches(
@@ -99,17 +99,17 @@ def image_batches(
     inputs: Callable[[Tensor], Tensor],
     *,
     replica: bool,
+    device: torch.device,
     rank: int = 0,
     world: int = 1,
-    pin: bool = False,
     preloaded: Preloaded | None = None,
 ) -> Batches:
     """Return batches of images: augmented ones for training, plain ones for validation.
 
     Args:
         replica: whether they are for the replica, which sees other random crops.
+        device: where the network is trained.
         rank, world: number of this process, and number of processes.
-        pin: copy training batches to pinned memory for a GPU.
         preloaded: the images, where they are on the device already.
     """
     training = training_set(config, data, replica)
@@ -118,8 +118,9 @@ def image_batches(
         batches = PreloadedBatches(preloaded.training, training, sampler)
         return Batches(network, inputs, sampler, batches, preloaded.validation)
 
-    batches_of_images = loader(training, sampler, resolve_workers(config.workers), pin)
-    return Batches(network, inputs, sampler, batches_of_images, validation_batches(config, data, rank, world))
+    workers = resolve_workers(config.workers, device)
+    batches_of_images = loader(training, sampler, workers, pin=device.type == "cuda")
+    return Batches(network, inputs, sampler, batches_of_images, validation_batches(config, data, workers, rank, world))
 
 
 @contextmanager

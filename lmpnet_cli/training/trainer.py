@@ -170,9 +170,9 @@ class Trainer:
             network,
             lambda images: self._inputs(phase, images),
             replica=phase == "replica",
+            device=fabric.device,
             rank=fabric.global_rank,
             world=fabric.world_size,
-            pin=fabric.device.type == "cuda",
             preloaded=self._preloaded,
         )
         if config.stored_maps is None:
