@@ -160,6 +160,7 @@ class ImageWriter(DrawingQueue):
         for name in self.file_names.values():
             if (folder / name).is_file():
                 with Image.open(folder / name) as drawing:
+                    drawing.draft("RGB", (CONTACT_SHEET_SIDE, CONTACT_SHEET_SIDE))  # decoded no larger than needed
                     images.append(fit(np.asarray(drawing.convert("RGB")), CONTACT_SHEET_SIDE))
             if len(images) == CONTACT_SHEET_IMAGES:
                 break
