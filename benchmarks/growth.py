@@ -20,9 +20,11 @@ from PIL import Image
 from program import run_program
 from timing import RESULTS, linked, take_turns
 
-from lmpnet_cli import discover, load_checkpoint
+from lmpnet_cli import discover
+from lmpnet_cli.config import DiscoverConfig
 from lmpnet_cli.data.images import read_image
 from lmpnet_cli.data.listing import list_images
+from lmpnet_cli.inference.runner import open_runner
 from lmpnet_cli.io.bundled import bundled_examples
 from lmpnet_cli.model.clustering import learnable_clustering
 from lmpnet_cli.model.lmpnet import LMPNet
@@ -79,7 +81,7 @@ def of_discover(model: LMPNet, images: Path, count: int, repeats: int, **options
 
 def measure(images: Path, many: int = 10_000, repeats: int = 1) -> list[Row]:
     """Return all rows."""
-    model = load_checkpoint()
+    model = open_runner(DiscoverConfig(images=(), device="cpu")).model
     files = [file.path for file in list_images([images])][:SMALL]
     rows = []
     with tempfile.TemporaryDirectory() as temporary:

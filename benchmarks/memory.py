@@ -1,14 +1,15 @@
-"""Compare the peak memory of discover on many images and on few, each in a process of its own.
+"""Compare the peak memory of discover on many images, on few and on one, and time the report of many.
 
     python benchmarks/memory.py [IMAGES] [--many 10000]
 
-The peak is read from /proc, so this program needs Linux.
+Each command runs in a process of its own. The peak is read from /proc, so this program needs Linux.
 """
 
 import argparse
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from program import run_program
@@ -23,9 +24,7 @@ RUN = """
 import re, sys
 from pathlib import Path
 from lmpnet_cli.cli import main
-images, out = sys.argv[1:]
-sys.argv = ["lmpnet", "discover", images, "--method", "parts", "--out", out, "--follow-links", "--device", "cpu"]
-sys.argv += ["--quiet"]
+sys.argv = ["lmpnet", "discover", *sys.argv[1:], "--follow-links", "--device", "cpu", "--quiet"]
 try:
     main()
 finally:
@@ -34,37 +33,47 @@ finally:
 """
 
 
-def peak(images: Path, count: int) -> float:
-    """Return the peak memory in MiB of a discover on `count` images, which are links to the given ones.
+def peak(images: Path, out: Path, *options: str) -> float:
+    """Return the peak memory in MiB of a discover on these images.
 
     Raises:
-        InputError: when there are no images.
         LmpnetError: when the system has no /proc.
     """
     if not Path("/proc/self/status").exists():
         raise LmpnetError("This program reads the peak memory from /proc/self/status, which only Linux has.")
-    files = list_images([images])
-
-    with tempfile.TemporaryDirectory() as folder:
-        links = linked([file.path for file in files], Path(folder) / "images", count)
-
-        command = [sys.executable, "-c", RUN, str(links), str(Path(folder) / "out")]
-        return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout) / 1024
+    command = [sys.executable, "-c", RUN, str(images), "--out", str(out), *options]
+    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout) / 1024
 
 
-def measure(images: Path, many: int = 10_000) -> tuple[list[str], str]:
-    """Return lines for the document, and the figure that has a goal."""
-    few, much = peak(images, FEW), peak(images, many)
+def measure(images: Path, many: int = 10_000) -> tuple[list[str], dict[str, str]]:
+    """Return lines for the document, and the figures that have goals."""
+    files = [file.path for file in list_images([images])]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        one = peak(files[0], folder / "one")
+        few = peak(linked(files, folder / "few", FEW), folder / "out-few", "--method", "parts")
+        much = peak(linked(files, folder / "many", many), folder / "out-many", "--method", "parts")
+
+        started = time.perf_counter()
+        report = [sys.executable, "-m", "lmpnet_cli", "report", str(folder / "out-many"), "--quiet"]
+        subprocess.run(report, check=True)
+        seconds = time.perf_counter() - started
+        size = (folder / "out-many" / "report.html").stat().st_size / 1e6
     lines = [
-        "## Memory",
+        "## Memory and report",
         "",
-        f"`discover` with overlays, method parts: peak of {few:.0f} MiB on {FEW} images, {much:.0f} on {many}.",
+        f"`discover` with overlays: peak of {one:.0f} MiB on one image; with the method parts, {few:.0f} MiB on {FEW} "
+        f"images and {much:.0f} on {many}. The report of the {many} takes {seconds:.0f} s and has {size:.1f} MB.",
     ]
-    return lines, f"{much / few:.2f} ({many} / {FEW})"
+    return lines, {
+        "one": f"{one / 1024:.2f} GiB",
+        "growth": f"{much / few:.2f} ({many} / {FEW})",
+        "report": f"{seconds:.0f} s, {size:.1f} MB ({many} images)",
+    }
 
 
 def main() -> None:
-    """Print the peaks."""
+    """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", nargs="?", type=Path, default=bundled_examples() / "images")
     parser.add_argument("--many", type=int, default=10_000)

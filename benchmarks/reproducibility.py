@@ -13,7 +13,6 @@ from program import run_program
 
 from lmpnet_cli.discovery.discover import discover
 from lmpnet_cli.io.bundled import bundled_examples
-from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.coco import coco_text
 from lmpnet_cli.keypoints import Keypoints
 
@@ -32,7 +31,7 @@ def moved(before: Sequence[Keypoints], after: Sequence[Keypoints]) -> tuple[str,
 
 def measure(images: Path) -> tuple[list[str], str]:
     """Return lines for the document, and the number of settings in which a byte differs."""
-    model, threads = load_checkpoint(), torch.get_num_threads()
+    threads = torch.get_num_threads()
     settings = [(16, 0, threads), (1, 0, threads), (7, 0, threads), (64, 0, threads), (16, 2, threads), (16, 0, 1)]
     lines = [
         "## The same keypoints whatever the settings",
@@ -46,7 +45,7 @@ def measure(images: Path) -> tuple[list[str], str]:
         first: list[Keypoints] = []
         for batch, workers, used in settings:
             torch.set_num_threads(used)
-            result = discover(images, model=model, method=method, batch_size=batch, workers=workers, device="cpu")
+            result = discover(images, method=method, batch_size=batch, workers=workers, device="cpu")
             found = result.keypoints
             first = first or found
 

@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -13,17 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lmpnet_cli.config import KeypointConfig
 from lmpnet_cli.data.listing import ListedImage
-from lmpnet_cli.inference.runner import ModelRunner
-from lmpnet_cli.inference.windows import FirstLook, smaller
+from lmpnet_cli.inference.runner import ModelRunner, open_runner
+from lmpnet_cli.inference.windows import FirstLook, first_look_of, smaller
+from lmpnet_cli.io.checkpoints import load_checkpoint
 from lmpnet_cli.io.run_record import now, versions
+from lmpnet_cli.model.lmpnet import LMPNet
 from lmpnet_cli.progress import Progress
 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does; torch reads it at its first allocation
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
-
-Pair = tuple[float, float]
-"""The seconds of the floor and of the command."""
 
 
 def ready_batches(runner: ModelRunner, files: Sequence[ListedImage]) -> list[Tensor]:
@@ -51,19 +52,67 @@ def bare_forward(runner: ModelRunner, batches: Sequence[Tensor], first: FirstLoo
     return run
 
 
-def in_turn(floor: Callable[[], None], command: Callable[[], float], repeats: int) -> list[Pair]:
-    """Time the floor and a command, one after the other.
+@dataclass(frozen=True)
+class Floors:
+    """What a command cannot do without: the forward passes of its networks, on batches that are in memory.
 
-    Args:
-        command: runs once and returns its seconds.
+    Attributes:
+        bare: of the networks as they were trained.
+        folded: the same with batch norms folded into the convolutions, as commands run them.
     """
-    pairs = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        floor()
-        seconds = time.perf_counter() - started
-        pairs.append((seconds, command()))
-    return pairs
+
+    bare: Callable[[], None]
+    folded: Callable[[], None]
+
+    @classmethod
+    def of(cls, config: KeypointConfig, files: Sequence[ListedImage], replica: bool, looks_twice: bool) -> "Floors":
+        """Open the networks of the bundled model both ways, and load the images."""
+
+        def forward(model: LMPNet) -> Callable[[], None]:
+            first = first_look_of(open_runner(config, model, replica=False)) if looks_twice else None
+            return bare_forward(open_runner(config, model, replica), batches, first)
+
+        folded = open_runner(config)
+        batches = ready_batches(folded, files)
+        return cls(forward(load_checkpoint()), forward(folded.model))
+
+    def in_turn(self, command: Callable[[], float], repeats: int) -> "Ratios":
+        """Time both floors and a command, one after the other.
+
+        Args:
+            command: runs once and returns its seconds.
+        """
+        times = []
+        for _ in range(repeats):
+            started = time.perf_counter()
+            self.bare()
+            between = time.perf_counter()
+            self.folded()
+            ended = time.perf_counter()
+            times.append((between - started, ended - between, command()))
+        return Ratios(times)
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """The seconds of both floors and of a command, run by run; the figures are medians."""
+
+    times: Sequence[tuple[float, float, float]]
+
+    @property
+    def bare(self) -> float:
+        """Return the speed of the command as a share of that of the bare forward pass."""
+        return statistics.median(bare / whole for bare, _, whole in self.times)
+
+    @property
+    def folded(self) -> float:
+        """Return the share of its time that the command spends in its networks."""
+        return statistics.median(folded / whole for _, folded, whole in self.times)
+
+    def cells(self, images: int) -> str:
+        """Return images/s of both floors and of the command, and both ratios, as cells of a table."""
+        rates = [f"{images / statistics.median(column):.1f}" for column in zip(*self.times, strict=True)]
+        return " | ".join([*rates, f"{self.bare:.2f}", f"{self.folded:.2f}"])
 
 
 def linked(files: Sequence[Path], folder: Path, count: int) -> Path:
@@ -86,12 +135,6 @@ def take_turns(commands: dict[str, Callable[[], object]], repeats: int) -> dict[
                 times[name].append(time.perf_counter() - started)
 
     return {name: statistics.median(seconds) for name, seconds in times.items()}
-
-
-def speeds(pairs: Sequence[Pair], images: int) -> str:
-    """Return the medians in images/s of the floor and of the command, as two cells of a table."""
-    floor, whole = (images / statistics.median(column) for column in zip(*pairs, strict=True))
-    return f"{floor:.1f} | {whole:.1f}"
 
 
 def commit() -> str:
