@@ -1,8 +1,10 @@
 """The commands. Each is one call of the Python function of that name, and its summary."""
 
 from collections.abc import Callable
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from lmpnet_cli.commands import about, find, learn, measure, share
 
@@ -20,10 +22,20 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
 SECOND_NAMES = {"evaluate": "eval", "visualize": "viz-filters"}
 
 
+class _Command(TyperCommand):
+    """A command whose help has no column for `--no-...`, which would cut off long names; the descriptions name it."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        for parameter in self.params:
+            if isinstance(parameter, TyperOption):
+                parameter.secondary_opts = []
+        super().format_help(ctx, formatter)
+
+
 def add_to(app: typer.Typer) -> None:
     """Register the commands, each followed by its second name where it has one."""
     for panel, commands in PANELS.items():
         for name, command in commands.items():
-            app.command(name, rich_help_panel=panel)(command)
+            app.command(name, cls=_Command, rich_help_panel=panel)(command)
             for second in (second for second, first in SECOND_NAMES.items() if first == name):
-                app.command(second, rich_help_panel=panel, short_help=f"Same as {name}.")(command)
+                app.command(second, cls=_Command, rich_help_panel=panel, short_help=f"Same as {name}.")(command)

@@ -54,10 +54,12 @@ def _parameter(declared: Field[Any], out: Path | None) -> inspect.Parameter:
     described: Option = declared.metadata["option"]
     item, several, _ = shape_of(declared.type)
     default = declared.default if out is None else out
-    about: dict[str, Any] = {"help": _help(described, declared.name, out), "show_default": False}
+    about: dict[str, Any] = {"help": _help(declared, out), "show_default": False}
 
-    if choices := get_args(item) if several else ():  # Typer has no lists of choices, so the configuration checks them
-        about["metavar"] = "|".join(choices)
+    choices = get_args(item)
+    if choices:
+        about["metavar"] = " | ".join(choices)  # with spaces, where lines are broken
+    if choices and several:  # Typer has no lists of choices, so the configuration checks them
         about["autocompletion"] = lambda incomplete: [each for each in choices if each.startswith(incomplete)]
         kind: Any = list[str]
     else:  # several texts are given as one, with commas between them
@@ -72,18 +74,24 @@ def _parameter(declared: Field[Any], out: Path | None) -> inspect.Parameter:
         info: Any = typer.Argument(**about)
     else:
         flag = flag_of(declared.name)
-        may_be_on = described.default is True or described.filled_in
-        both = f"{flag}/{flag_of(declared.name, False)}" if item is bool and may_be_on else flag
+        both = f"{flag}/{flag_of(declared.name, False)}" if _has_two_flags(declared) else flag
         info = typer.Option(*filter(None, (both, described.short)), **about, rich_help_panel=described.panel)
     kind = Annotated[kind, info]
     return inspect.Parameter(declared.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
 
-def _help(described: Option, name: str, out: Path | None) -> str:
+def _has_two_flags(declared: Field[Any]) -> bool:
+    """Return whether an option is a switch that can be on without being given, so that it needs `--no-...`."""
+    described: Option = declared.metadata["option"]
+    return shape_of(declared.type)[0] is bool and (described.default is True or described.filled_in)
+
+
+def _help(declared: Field[Any], out: Path | None) -> str:
     """Return the help text with range and default, as in "Random seed. [at least 0; default: 0]"."""
-    default = described.shown or _shown(name, out or described.default)
-    notes = filter(None, (described.range, default and f"default: {default}"))
-    note = "; ".join(notes)
+    described: Option = declared.metadata["option"]
+    default = described.shown or _shown(declared.name, out or described.default)
+    off = f"off: {flag_of(declared.name, False)}" if _has_two_flags(declared) else ""
+    note = "; ".join(filter(None, (described.range, default and f"default: {default}", off)))
     return f"{described.help} \\[{note}]" if note else described.help
 
 

@@ -71,7 +71,8 @@ def test_help_shows_range_and_default():
     text = " ".join(call("--help")[1].stdout.replace("│", " ").split())
     assert "Number of cups. [1 to 8; default: 2]" in text
     assert "Where the tea goes. [default: cup]" in text
-    assert "--no-lid" in text and "green|black" in text and "Brew tea." in text
+    assert "Close the lid. [default: --lid; off: --no-lid]" in text
+    assert "green | black" in text and "Brew tea." in text
 
 
 def test_help_of_training_shows_the_defaults_of_both_recipes():
@@ -80,12 +81,22 @@ def test_help_of_training_shows_the_defaults_of_both_recipes():
         "32 to 2048; default: 448; laptop: 224",
         "default: -1; laptop: layer3",
         "at least 0; default: --epochs; laptop: 10",
-        "default: no; laptop: yes",
+        "default: no; laptop: yes; off: --no-replica-from-network",
         "0 to 0.5; default: 0; laptop: 0.15",
     ):
         assert f"[{note}]" in text
-    assert "--no-replica-from-network" in text
     assert "training images set aside for validation, which are then not trained on" in text
+
+
+@pytest.mark.parametrize("name", [name for commands in PANELS.values() for name in commands])
+def test_help_breaks_no_name_and_no_choice_in_80_columns(name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = CliRunner().invoke(app, [name, "--help"]).stdout
+    words = set(text.replace("│", " ").split())
+    assert "…" not in text
+    for parameter in get_command(app).commands[name].params:
+        assert words.issuperset(parameter.opts if parameter.param_type_name == "option" else ())
+        assert words.issuperset((parameter.metavar or "").split(" | ") if "|" in (parameter.metavar or "") else ())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
