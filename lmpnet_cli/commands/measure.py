@@ -40,12 +40,17 @@ def evaluate(config: EvaluateConfig, terminal: Terminal) -> None:
         "annotations": ", ".join(f"{count} {why}" for why, count in metrics["left_out_because"].items()),
         "predictions": config.predictions,
         "mean shape of": metrics["mean_shape_of"],
-        "accuracy": or_dash(metrics["accuracy"], ".3f"),
-        "replica accuracy": or_dash(metrics["replica_accuracy"], ".3f"),
+        "accuracy": _share(metrics["accuracy"]),
+        "replica accuracy": _share(metrics["replica_accuracy"]),
         "map entropy": map_size and f"{or_dash(metrics['entropy'], '.2f')} nats on {map_size[0]} x {map_size[1]} cells",
     }
     files = ("metrics.json", "metrics.png", "panels", "report.html")
     terminal.summarize("eval", config, result, facts, files, metrics)
+
+
+def _share(value: float | None) -> str | None:
+    """Return an accuracy; None where no image is of a class that the model knows."""
+    return None if value is None else f"{value:.3f}"
 
 
 @takes(VisualizeConfig, out=default_out("viz-filters"))

@@ -70,12 +70,15 @@ def _draw_curve_panel(axes: Any, history: Sequence[Mapping[str, Any]], quantity:
 def draw_metrics(metrics: Mapping[str, Any]) -> Rgb:
     """Draw `metrics.json`: greedy PCK beside the baselines, and how often each landmark is reached.
 
-    A third panel shows how well the scores of the model's parts predict annotated visibility, where parts were scored.
+    A third panel shows how well the scores of the model's parts predict annotated visibility, where parts were scored
+    and some are hidden.
     """
     results = {result_label(row["thr"]): row for row in metrics["results"]}
     baselines = {name.replace("_", " "): row for name, row in metrics["baselines"].items()}
     recall = metrics["results"][0]["landmark_recall"]
     visibility = metrics.get("parts", {}).get("visibility")
+    if visibility and visibility["visible"] == 100:  # nothing to tell apart
+        visibility = None
 
     panels = 3 if visibility else 2
     figure = _figure(5.5 * panels, max(4.2, 1.6 + 0.24 * len(recall)))

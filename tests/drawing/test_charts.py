@@ -57,8 +57,8 @@ def test_a_third_panel_shows_the_scores_of_parts_against_visibility():
     given = metrics(30.0, {"beak": 50.0, "tail": 20.0, "left eye": None})
     plain = draw_metrics(given)
 
-    def with_curve(curve):
-        scores = {"average_precision": 80.0, "visible": 60.0, "precision": 75.0, "recall": 50.0, "curve": curve}
+    def with_curve(curve, visible=60.0):
+        scores = {"average_precision": 80.0, "visible": visible, "precision": 75.0, "recall": 50.0, "curve": curve}
         return draw_metrics(given | {"parts": {"visibility": scores}})
 
     long = with_curve([[100.0, 60.0, 0.1], [50.0, 75.0, 0.5], [0.0, 100.0, 0.9]])
@@ -67,6 +67,7 @@ def test_a_third_panel_shows_the_scores_of_parts_against_visibility():
     third = 2 * long.shape[1] // 3
     assert blue(long[:, third:]) > 1.5 * blue(short[:, third:]) > 0
     assert draw_metrics(given | {"parts": {"visibility": None}}).shape == plain.shape
+    assert with_curve([[100.0, 100.0, 0.1]], visible=100.0).shape == plain.shape  # nothing is hidden
 
 
 @pytest.mark.parametrize(("threshold", "name"), [(3.0, "thr 3"), (2.5, "thr 2.5"), (None, "keypoints")])

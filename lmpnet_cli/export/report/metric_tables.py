@@ -190,14 +190,14 @@ def _parts(parts: _Parts) -> TextTable:
         "greedy PCK": parts.greedy_pck.mean,
         "greedy PCK, one-to-one": parts.greedy_pck_one_to_one.mean,
     }
-    if parts.visibility:
+    if parts.visibility and parts.visibility.visible != 100:
         scores["visibility, average precision"] = parts.visibility.average_precision
         scores["  of a random score"] = parts.visibility.visible
     if parts.flip and parts.stability:
         scores["flip error, % of box side"] = parts.flip.error
         scores["stability (EvalProtoPNet)"] = parts.stability.score
 
-    rows = [[name, or_dash(score)] for name, score in scores.items()]
+    rows = [[name, or_dash(score)] for name, score in scores.items() if score is not None]
     rows.append(["found per image", or_dash(parts.found, ".2f")])
     return TextTable(f"Parts: {', '.join(parts.names)}", ["", "score"], rows)
 
