@@ -18,7 +18,10 @@ K, ITERATIONS, THRESHOLD = 5, 5, 3.0
 
 
 def literal_clustering(raw: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Run Algorithm 1 line by line on the raw maps (C, H, W) of one image; return the keypoint maps (K, H, W)."""
+    """Run Algorithm 1 line by line on the raw maps (C, H, W) of one image; return the keypoint maps (K, H, W).
+
+    Distances are squared, as `lmpnet` reads them (docs/papers.md L3).
+    """
     count, height, width = raw.shape
     x = np.zeros((count, height, width))
     position = [np.unravel_index(raw[j].argmax(), (height, width)) for j in range(count)]
@@ -33,7 +36,7 @@ def literal_clustering(raw: NDArray[np.float32]) -> NDArray[np.float64]:
             for j in range(count):
                 votes += soft[j] * x[j]
             peak = np.unravel_index(votes.argmax(), (height, width))
-            distances = [math.dist(peak, position[j]) if x[j].any() else math.inf for j in range(count)]
+            distances = [math.dist(peak, position[j]) ** 2 if x[j].any() else math.inf for j in range(count)]
             for j in range(count):
                 weights[j, i] = soft[j] + 1 / max(distances[j], 0.5)
 

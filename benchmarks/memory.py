@@ -66,7 +66,7 @@ def measure(images: Path, many: int = 10_000) -> tuple[list[str], dict[str, str]
         f"images and {much:.0f} on {many}. The report of the {many} takes {seconds:.0f} s and has {size:.1f} MB.",
     ]
     return lines, {
-        "one": f"{one / 1024:.2f} GiB",
+        "one": f"{one * 1.048576e-3:.2f} GB",
         "growth": f"{much / few:.2f} ({many} / {FEW})",
         "report": f"{seconds:.0f} s, {size:.1f} MB ({many} images)",
     }
