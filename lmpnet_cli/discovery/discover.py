@@ -23,7 +23,7 @@ from lmpnet_cli.data.video import Video
 from lmpnet_cli.discovery.provenance import Manifest, Shard, describe, settings, take_shard
 from lmpnet_cli.discovery.store import ChunkQueue, Skipped, can_resume, images_per_chunk, local_store
 from lmpnet_cli.drawing.image_writer import ImageWriter
-from lmpnet_cli.drawing.overlays import draw_overlay
+from lmpnet_cli.drawing.overlays import MANY, draw_overlay
 from lmpnet_cli.drawing.panels import Panels
 from lmpnet_cli.drawing.video_writer import VideoWriter
 from lmpnet_cli.errors import InputError, OptionError, OutputError
@@ -146,7 +146,7 @@ def _discover(
     queue = _open_queue(config, predictor, files)
     progress.start("discover", len(files))
     progress.advance(len(files) - len(queue.of_missing(files)))
-    with _open_drawings(config, files, queue) as drawings:
+    with _open_drawings(config, files, predictor, queue) as drawings:
         _compute(predictor, files, corrections, queue, drawings, progress)
         drawings.commit()
 
@@ -209,14 +209,14 @@ class _Drawings:
         wanted: whether anything is drawn.
     """
 
-    def __init__(self, config: DiscoverConfig, files: Sequence[ListedImage]) -> None:
+    def __init__(self, config: DiscoverConfig, files: Sequence[ListedImage], legend: Sequence[str]) -> None:
         names = [file.name for file in files if not file.refused]
         self.panels = Panels(config, names)
         self.overlays: ImageWriter | VideoWriter
         if isinstance(files, Video):
-            self.overlays = VideoWriter(config.out, files, config.overlays, CONTACT_SHEET)
+            self.overlays = VideoWriter(config.out, files, config.overlays, CONTACT_SHEET, legend)
         else:
-            self.overlays = ImageWriter(config.out, "overlays", names, config.overlays, CONTACT_SHEET)
+            self.overlays = ImageWriter(config.out, "overlays", names, config.overlays, CONTACT_SHEET, legend)
         self.wanted = self.overlays.wanted or self.panels.wanted
 
     def add(self, loaded: Sequence[LoadedImage], found: Sequence[Keypoints], predictions: Predictions) -> None:
@@ -244,9 +244,12 @@ class _Drawings:
 
 
 @contextmanager
-def _open_drawings(config: DiscoverConfig, files: Sequence[ListedImage], queue: ChunkQueue) -> Iterator[_Drawings]:
+def _open_drawings(
+    config: DiscoverConfig, files: Sequence[ListedImage], predictor: Predictor, queue: ChunkQueue
+) -> Iterator[_Drawings]:
     """Open the drawings behind those of the chunks that are finished; they stay where the run can be resumed."""
-    drawings = _Drawings(config, files)
+    named = predictor.method in ("parts", "landmarks") and len(predictor.names) <= MANY  # more are dots without numbers
+    drawings = _Drawings(config, files, predictor.names if named else ())
     writers = (drawings.overlays, drawings.panels)
     with ExitStack() as stack:
         for writer in writers:

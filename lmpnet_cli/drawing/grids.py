@@ -6,16 +6,24 @@ import cv2
 import numpy as np
 
 from lmpnet_cli.data.images import Rgb
-from lmpnet_cli.drawing.overlays import fit
+from lmpnet_cli.drawing.colors import keypoint_color
+from lmpnet_cli.drawing.overlays import disc, fit
 
 GAP = 6  # pixels between images
 LINE_HEIGHT = 16  # pixels of one line of text
 BASELINE = 4  # pixels between the baseline of a text and the end of its line
 ROW_LABEL_WIDTH = 56  # pixels left of the first column of a tile grid
+LEGEND_LINE, LEGEND_COLUMN = 34, 130  # pixels that a name takes in a legend, at least
+LETTER = 8  # pixels of a letter at most
+RADIUS = 10  # pixels of a disc in a legend
 
 
-def contact_sheet(images: Sequence[Rgb], columns: int = 6, side: int = 240) -> Rgb:
-    """Draw images side by side, each fitted into a white square of `side` pixels."""
+def contact_sheet(images: Sequence[Rgb], columns: int = 6, side: int = 240, names: Sequence[str] = ()) -> Rgb:
+    """Draw images side by side, each fitted into a white square of `side` pixels, and a legend below.
+
+    Args:
+        names: of the keypoints; none draws no legend.
+    """
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     step = side + GAP
@@ -25,7 +33,20 @@ def contact_sheet(images: Sequence[Rgb], columns: int = 6, side: int = 240) -> R
         row, column = divmod(index, columns)
         top, left = GAP + row * step, GAP + column * step
         sheet[top : top + side, left : left + side] = fit(image, side)
-    return sheet
+    return stack([sheet, legend(names, sheet.shape[1])]) if names else sheet
+
+
+def legend(names: Sequence[str], width: int) -> Rgb:
+    """Draw the numbered disc of each keypoint beside its name, in lines of at most `width` pixels."""
+    step = max(LEGEND_COLUMN, 5 * GAP + LETTER * max(map(len, names)))
+    in_line = max(1, width // step)
+    canvas = np.full((-(-len(names) // in_line) * LEGEND_LINE, width, 3), 255, np.uint8)
+    for keypoint, name in enumerate(names):
+        line, column = divmod(keypoint, in_line)
+        x, y = GAP + RADIUS + 4 + column * step, line * LEGEND_LINE + LEGEND_LINE // 2
+        disc(canvas, x, y, RADIUS, str(keypoint + 1), keypoint_color(keypoint))
+        label(canvas, (x + 16, y + 5), name)
+    return canvas
 
 
 def tile_grid(

@@ -81,7 +81,13 @@ class ImageWriter(DrawingQueue):
     """
 
     def __init__(
-        self, out: Path | None, folder: str, names: Sequence[str], wanted: bool, sheet_name: str | None = None
+        self,
+        out: Path | None,
+        folder: str,
+        names: Sequence[str],
+        wanted: bool,
+        sheet_name: str | None = None,
+        legend: Sequence[str] = (),
     ) -> None:
         """Prepare the writer; nothing is written before `add`.
 
@@ -90,9 +96,10 @@ class ImageWriter(DrawingQueue):
             names: the names of all images, so that no two drawings get the same file name.
             wanted: False draws nothing, and `commit` removes the drawings of an earlier run.
             sheet_name: file name of the contact sheet in `out`.
+            legend: names of the keypoints, which the contact sheet lists.
         """
         super().__init__(out, threads=2)
-        self.folder, self.sheet_name = folder, sheet_name
+        self.folder, self.sheet_name, self.legend = folder, sheet_name, legend
         self.wanted = wanted and out is not None
         self.file_names = drawing_names(names)
 
@@ -164,7 +171,7 @@ class ImageWriter(DrawingQueue):
                     images.append(fit(np.asarray(drawing.convert("RGB")), CONTACT_SHEET_SIDE))
             if len(images) == CONTACT_SHEET_IMAGES:
                 break
-        return contact_sheet(images, side=CONTACT_SHEET_SIDE)
+        return contact_sheet(images, side=CONTACT_SHEET_SIDE, names=self.legend)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

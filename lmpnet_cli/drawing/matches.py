@@ -8,14 +8,12 @@ from numpy.typing import NDArray
 
 from lmpnet_cli.data.images import Rgb
 from lmpnet_cli.drawing.colors import keypoint_color
-from lmpnet_cli.drawing.grids import GAP, label
+from lmpnet_cli.drawing.grids import GAP, RADIUS, legend, stack
 from lmpnet_cli.drawing.overlays import disc, fit
 from lmpnet_cli.keypoints import Keypoints
 
 SIDE = 420  # pixels of an image in the drawing
 CELL = SIDE + 3 * GAP  # pixels from one image to the next
-LEGEND_LINE, LEGEND_COLUMN = 34, 130  # pixels that a name takes in the legend
-RADIUS = 10  # pixels of a disc
 
 
 def draw_matches(images: Sequence[Rgb], found: Sequence[Keypoints], names: Sequence[str], columns: int) -> Rgb:
@@ -28,9 +26,7 @@ def draw_matches(images: Sequence[Rgb], found: Sequence[Keypoints], names: Seque
     """
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    names_per_line = max(1, (columns * CELL) // LEGEND_COLUMN)
-    legend_height = -(-len(names) // names_per_line) * LEGEND_LINE
-    canvas = np.full((rows * CELL + legend_height, columns * CELL, 3), 255, np.uint8)
+    canvas = np.full((rows * CELL, columns * CELL, 3), 255, np.uint8)
 
     positions = []  # (k, 2) of each image, in pixels of the canvas
     for index, (image, keypoints) in enumerate(zip(images, found, strict=True)):
@@ -46,12 +42,7 @@ def draw_matches(images: Sequence[Rgb], found: Sequence[Keypoints], names: Seque
         for keypoint in np.flatnonzero(~np.isnan(each[:, 0])).tolist():
             _draw_disc(canvas, each[keypoint, 0], each[keypoint, 1], keypoint)
 
-    for keypoint, name in enumerate(names):
-        line, column = divmod(keypoint, names_per_line)
-        x, y = GAP + 14 + column * LEGEND_COLUMN, rows * CELL + line * LEGEND_LINE + LEGEND_LINE // 2
-        _draw_disc(canvas, x, y, keypoint)
-        label(canvas, (x + 16, y + 5), name)
-    return canvas
+    return stack([canvas, legend(names, canvas.shape[1])])
 
 
 def _draw_lines(canvas: Rgb, left: NDArray[np.float64], right: NDArray[np.float64]) -> None:

@@ -1,6 +1,6 @@
 """Draw and encode the overlay video in a thread while the next batch runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -30,16 +30,19 @@ class VideoWriter(DrawingQueue):
         sheet_frames: small copies of every `sheet_step`-th frame; of these the contact sheet is chosen.
     """
 
-    def __init__(self, out: Path | None, video: Video, wanted: bool, sheet_name: str) -> None:
+    def __init__(
+        self, out: Path | None, video: Video, wanted: bool, sheet_name: str, legend: Sequence[str] = ()
+    ) -> None:
         """Prepare the writer; the file is opened at the first frame.
 
         Args:
             out: folder of the results; None draws nothing.
             wanted: False draws nothing, and `commit` removes the drawings of an earlier run.
             sheet_name: file name of the contact sheet in `out`.
+            legend: names of the keypoints, which the contact sheet lists.
         """
         super().__init__(out, threads=1)
-        self.video, self.sheet_name = video, sheet_name
+        self.video, self.sheet_name, self.legend = video, sheet_name, legend
         self.wanted = wanted and out is not None
         self.encoder: cv2.VideoWriter | None = None
         self.size = (0, 0)
@@ -111,7 +114,7 @@ class VideoWriter(DrawingQueue):
         self.temporary.replace(target)
 
         chosen = [self.sheet_frames[index] for index in evenly(len(self.sheet_frames), CONTACT_SHEET_IMAGES)]
-        save_jpeg(self.out / self.sheet_name, contact_sheet(chosen, side=CONTACT_SHEET_SIDE))
+        save_jpeg(self.out / self.sheet_name, contact_sheet(chosen, side=CONTACT_SHEET_SIDE, names=self.legend))
 
     def _check_complete(self) -> None:
         """Read the file back, since OpenCV does not report a full disk."""

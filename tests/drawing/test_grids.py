@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lmpnet_cli.drawing.colors import keypoint_color
 from lmpnet_cli.drawing.grids import contact_sheet, gallery, stack, tile_box, tile_grid
 
 
@@ -20,6 +21,21 @@ def test_a_contact_sheet_is_as_large_as_its_images(number, shape):
         row, column = divmod(index, 4)
         assert (sheet[6 + 106 * row + 50, 6 + 106 * column : 106 * (column + 1)] == (index, 0, 0)).all()
     assert (sheet[:6] == 255).all() and (sheet[:, -6:] == 255).all()
+
+
+def test_a_legend_is_below_the_images_of_a_contact_sheet():
+    images = [np.full((50, 100, 3), 7, np.uint8)] * 3
+    plain = contact_sheet(images, columns=3, side=100)
+    names = ["beak", "crown", "wing", "left leg"]
+    sheet = contact_sheet(images, columns=3, side=100, names=names)
+    assert (sheet[: len(plain)] == plain).all()
+    below = sheet[len(plain) :]
+    assert below.shape == (2 * 34, plain.shape[1], 3)  # two names in each line of 324 pixels
+    for number, (x, y) in enumerate([(20, 9), (150, 9), (20, 43), (150, 43)]):  # above the number on each disc
+        assert tuple(below[y, x]) == keypoint_color(number)
+    assert (below[:34, 40:80] < 100).any()  # a name
+    long = contact_sheet(images, columns=3, side=100, names=["x" * 30, "y"])
+    assert long.shape == sheet.shape  # one in each line
 
 
 def test_tiles_of_four_are_below_their_titles():
