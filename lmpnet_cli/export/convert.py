@@ -55,7 +55,7 @@ def convert(
     """
     config = ConvertConfig(keypoints=Path(keypoints), to=to, **options)
     progress = progress or Progress()
-    document = with_names(read_document(config.keypoints), config)
+    document = with_names(read_document(config.keypoints), config, progress)
     if config.category is not None:
         document = replace(document, category=config.category.strip())
     if config.ids_of is not None:

@@ -6,10 +6,14 @@ from dataclasses import replace
 from lmpnet_cli.config.names import SkeletonOption
 from lmpnet_cli.errors import OptionError
 from lmpnet_cli.export.formats import Document
+from lmpnet_cli.progress import Progress
 
 
-def with_names(document: Document, config: SkeletonOption) -> Document:
+def with_names(document: Document, config: SkeletonOption, progress: Progress) -> Document:
     """Return the document with the names and the skeleton that the options give its keypoints.
+
+    Args:
+        progress: is warned where the names are those that the keypoints have, in another order.
 
     Raises:
         OptionError: when the keypoints are ranks, have another number, or are not those of the skeleton.
@@ -21,6 +25,11 @@ def with_names(document: Document, config: SkeletonOption) -> Document:
         )
 
     names = config.names_for(document.names)
+    if names != document.names and sorted(names) == sorted(document.names):
+        progress.warn(
+            f"--names gives the names {', '.join(document.names)} to other keypoints: {', '.join(names)}. If they were "
+            "right before, remove --names."
+        )
     if config.skeleton is None:
         return replace(document, names=names)
 

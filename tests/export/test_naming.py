@@ -13,6 +13,7 @@ from lmpnet_cli.export.report.report import report
 from lmpnet_cli.io.coco import to_coco
 from lmpnet_cli.io.files import write_json
 from lmpnet_cli.keypoints import Keypoints
+from lmpnet_cli.progress import Progress
 
 NAMES = ("kp1", "kp2", "kp3")
 
@@ -39,6 +40,21 @@ def test_an_export_has_other_names_without_another_run(results, tmp_path):
     assert done.names == ("beak", "crown", "wing")
     assert [line.split(",")[1] for line in done.files[0].read_text().splitlines()] == ["keypoint", *done.names]
     assert (folder / "keypoints.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(("names", "warned"), [("crown,beak,wing", 1), ("beak,crown,wing", 0), ("bill,crown,wing", 0)])
+def test_the_same_names_in_another_order_give_a_warning(results, tmp_path, names, warned):
+    folder = results(names=("beak", "crown", "wing"))
+    heard = []
+
+    class Listener(Progress):
+        def warn(self, message):
+            heard.append(message)
+
+    convert(folder, to="csv", names=names, out=tmp_path / "table.csv", progress=Listener())
+    report(folder, images=tmp_path / "photos", names=names, progress=Listener())
+    assert len(heard) == 2 * warned
+    assert all(message.startswith("--names gives the names beak, crown, wing to other keypoints") for message in heard)
 
 
 def test_a_report_has_other_names_without_another_run(results, tmp_path):

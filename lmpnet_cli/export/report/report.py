@@ -203,7 +203,7 @@ def _shows_classes(config: ReportConfig, info: dict[str, Any]) -> bool:
 
 
 def _add_gallery(content: _Content, config: ReportConfig, classes: bool, reviewed: Sequence[Reviewed] | None) -> None:
-    document = with_names(read_document(config.result / "keypoints.json"), config)
+    document = with_names(read_document(config.result / "keypoints.json"), config, content.images.progress)
     if reviewed is None:
         reviewed = _reviewed(document, config.result)
     chosen = _choose(document, config.limit, {document.results[each.index].file_name for each in reviewed})
