@@ -13,7 +13,7 @@ def discover(config: DiscoverConfig, terminal: Terminal) -> None:
 
     \b
     lmpnet discover photos/
-    lmpnet discover photos/ --report --export cvat
+    lmpnet discover photos/ --method parts --report
     lmpnet discover photos/ --method parts --export cvat
     lmpnet discover photos/ -c results/fit --method landmarks --review 50 --report
     lmpnet discover photos/ --method saliency --panels

@@ -68,7 +68,7 @@ class CheckpointConfig(Options):
 
     checkpoint: Path | None = option(
         None,
-        "Checkpoint of `train` or `parts`, or the folder that contains it.",
+        "Checkpoint of `train`, `parts` or `fit`, or the folder that contains it.",
         shown="the bundled bird model",
         short="-c",
         file=CHECKPOINT,

@@ -136,6 +136,10 @@ def _anywhere(root: Path, names: Sequence[str]) -> dict[str, ImageFile]:
     match = match_names(names, list(listed), Counter(), ambiguous)
     files = {name: ImageFile(listed[found]) for name, found in match.items()}
     for name, fitting in ambiguous.items():
-        reason = f"its name fits several files ({', '.join(fitting)}); --images FOLDER says which folder is meant"
+        more = f" and {len(fitting) - 3} more" if len(fitting) > 3 else ""
+        reason = (
+            f"its name fits several files ({', '.join(fitting[:3])}{more}); say which folder is meant (--images of "
+            "eval, --image-folder of fit)"
+        )
         files[name] = ImageFile(listed[fitting[0]], reason)
     return files

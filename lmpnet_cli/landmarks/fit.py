@@ -266,7 +266,7 @@ def _advise(document: dict[str, Any], progress: Progress) -> None:
     if unlearned:
         progress.warn(
             f"Found no better than by their mean position: {', '.join(unlearned)}. Annotate more images, or check "
-            "whether these landmarks have a fixed place."
+            "whether they were always set on the same spot."
         )
 
 

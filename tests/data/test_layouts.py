@@ -88,7 +88,7 @@ def test_a_name_that_fits_several_files_is_refused_with_their_names(tmp_path):
     write(tmp_path, "annotations/a.json", "media/two", ["a.jpg", "b.jpg"], ["a.jpg"])
     first, second = read_annotations(path).images
     assert first.refused == (
-        "its name fits several files (media/one/a.jpg, media/two/a.jpg); --images FOLDER says which folder is meant"
+        "its name fits several files (media/one/a.jpg, media/two/a.jpg); say which folder is meant (--images of eval, --image-folder of fit)"
     )
     assert first.path.exists() and (second.path, second.refused) == (tmp_path / "media/one/b.jpg", "")
     chosen = read_annotations(path, images=tmp_path / "media/one").images
