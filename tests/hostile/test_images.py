@@ -290,8 +290,12 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_read_at_all_is_one_message(tmp_path, monkeypatch, checkpoint):
+    scandir = os.scandir
+
     def refuse(path):
-        raise PermissionError(13, "Permission denied")
+        if Path(path) == tmp_path:
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(InputError, match="a folder that cannot be read: Permission denied"):
