@@ -12,6 +12,8 @@
 The command line catches `LmpnetError` in one place and prints its message: what, where, what to do next.
 """
 
+from collections.abc import Iterable
+
 
 class LmpnetError(Exception):
     """Base class of all errors with a message for the user."""
@@ -52,3 +54,9 @@ class TrainingError(LmpnetError):
 def missing_package(error: ImportError, extra: str) -> OptionError:
     """Return the error for a missing optional package; it names the extra to install."""
     return OptionError(f"A package is missing ({error}). Install it: pip install 'lmpnet-cli[{extra}]'")
+
+
+def some(names: Iterable[str], most: int = 5) -> str:
+    """Return the first names for a message, and the number of the others."""
+    listed = list(names)
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")

@@ -15,7 +15,7 @@ import numpy as np
 from lmpnet_cli.data.layouts import image_files
 from lmpnet_cli.data.listing import LEADS_OUT, Inside, ListedImage, bounds, folders_in, list_images
 from lmpnet_cli.data.splits import Split, find_splits, folders_beside, looks_like_split
-from lmpnet_cli.errors import DatasetError, InputError
+from lmpnet_cli.errors import DatasetError, InputError, some
 from lmpnet_cli.io.coco_schema import same_id
 from lmpnet_cli.io.json_input import read_text
 
@@ -121,7 +121,7 @@ def _spelling_notes(spellings: Iterable[tuple[str, str]]) -> list[str]:
     for name, folder in sorted(spellings):
         folders.setdefault(name, []).append(folder)
     return [
-        f"{len(group)} folders are the one class {name!r}: {_some(map(repr, group))} differ only in case, blanks, a "
+        f"{len(group)} folders are the one class {name!r}: {some(map(repr, group))} differ only in case, blanks, a "
         "final dot, invisible characters or the form of Unicode. Rename them if they are different classes."
         for name, group in folders.items()
         if len(group) > 1
@@ -136,9 +136,9 @@ def _coverage_notes(samples: Iterable[Sample]) -> list[str]:
 
     notes = []
     if untrained := (classes["val"] | classes["test"]) - classes["train"]:
-        notes.append(f"No training images of {_some(sorted(untrained))}: the validation and test images are not used.")
+        notes.append(f"No training images of {some(sorted(untrained))}: the validation and test images are not used.")
     if classes["val"] and (unchecked := classes["train"] - classes["val"]):
-        notes.append(f"No validation images of {_some(sorted(unchecked))}: the validation accuracy omits them.")
+        notes.append(f"No validation images of {some(sorted(unchecked))}: the validation accuracy omits them.")
     return notes
 
 
@@ -249,7 +249,7 @@ def _read_folders(folder: Path, follow_links: bool, junk: Counter[str]) -> Class
 
 def _split_notes(folder: Path, splits: Iterable[Path], beside: Sequence[Path]) -> tuple[str, ...]:
     """Return what the user should know of the folders beside a split, or of classes that look like one."""
-    split_names, others = (_some(path.relative_to(folder).as_posix() for path in paths) for paths in (splits, beside))
+    split_names, others = (some(path.relative_to(folder).as_posix() for path in paths) for paths in (splits, beside))
     if split_names and others:
         return (
             f"{folder}: {others} is ignored beside {split_names}. The folders of a split are called train, val and "
@@ -262,12 +262,6 @@ def _split_notes(folder: Path, splits: Iterable[Path], beside: Sequence[Path]) -
             f"{folder}: {', '.join(likely)} are read as classes. If they are a split, call them train, val and test.",
         )
     return ()
-
-
-def _some(names: Iterable[str]) -> str:
-    """Return the first five names, and the number of the others."""
-    listed = list(names)
-    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
 
 
 def _class_samples(

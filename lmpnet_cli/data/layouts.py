@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from lmpnet_cli.data.listing import list_images, real, stays_inside
 from lmpnet_cli.data.names import match_names, plain_parts
-from lmpnet_cli.errors import DatasetError, InputError
+from lmpnet_cli.errors import DatasetError, InputError, some
 
 _FOLDERS = ("annotations", "labels")  # that hold annotation files, beside the folders of the images
 _FILES = ("labels.json", "result.json", "_annotations.coco.json")
@@ -136,9 +136,8 @@ def _anywhere(root: Path, names: Sequence[str]) -> dict[str, ImageFile]:
     match = match_names(names, list(listed), Counter(), ambiguous)
     files = {name: ImageFile(listed[found]) for name, found in match.items()}
     for name, fitting in ambiguous.items():
-        more = f" and {len(fitting) - 3} more" if len(fitting) > 3 else ""
         reason = (
-            f"its name fits several files ({', '.join(fitting[:3])}{more}); say which folder is meant (--images of "
+            f"its name fits several files ({some(fitting, 3)}); say which folder is meant (--images of "
             "eval, --image-folder of fit)"
         )
         files[name] = ImageFile(listed[fitting[0]], reason)

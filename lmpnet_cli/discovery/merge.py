@@ -12,7 +12,7 @@ from lmpnet_cli.config import MergeConfig, Paths, as_paths, takes_options
 from lmpnet_cli.data.listing import real
 from lmpnet_cli.discovery.provenance import Shard, names_sha256
 from lmpnet_cli.discovery.store import ChunkStore, Skipped, SkippedImage, chunk_name
-from lmpnet_cli.errors import InputError
+from lmpnet_cli.errors import InputError, some
 from lmpnet_cli.export.report.report import update_report
 from lmpnet_cli.io.coco import coco_text, read_keypoints, to_coco
 from lmpnet_cli.io.files import write_pieces
@@ -227,10 +227,9 @@ def _check_complete(shards: Sequence[Shard]) -> None:
     present, of = {shard.index for shard in shards}, shards[0].of
     missing = [str(index) for index in range(1, of + 1) if index not in present]
     if missing:
-        named = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
         raise InputError(
-            f"{len(missing)} of {of} shards are missing: {named}. Run `lmpnet discover --shard I/{of}` for each of "
-            "them, with the options of the shards that are there, then merge again."
+            f"{len(missing)} of {of} shards are missing: {some(missing, 10)}. Run `lmpnet discover --shard I/{of}` for "
+            "each of them, with the options of the shards that are there, then merge again."
         )
 
 
