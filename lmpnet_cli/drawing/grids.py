@@ -44,9 +44,14 @@ def legend(names: Sequence[str], width: int) -> Rgb:
     for keypoint, name in enumerate(names):
         line, column = divmod(keypoint, in_line)
         x, y = GAP + RADIUS + 4 + column * step, line * LEGEND_LINE + LEGEND_LINE // 2
-        disc(canvas, x, y, RADIUS, str(keypoint + 1), keypoint_color(keypoint))
+        numbered_disc(canvas, x, y, keypoint)
         label(canvas, (x + 16, y + 5), name)
     return canvas
+
+
+def numbered_disc(canvas: Rgb, x: float, y: float, keypoint: int) -> None:
+    """Draw the disc of a keypoint, as a legend shows it, onto the canvas, its centre at x, y in pixels."""
+    disc(canvas, x, y, RADIUS, str(keypoint + 1), keypoint_color(keypoint))
 
 
 def tile_grid(

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from lmpnet_cli.data.images import Rgb
 from lmpnet_cli.drawing.colors import keypoint_color
-from lmpnet_cli.drawing.grids import GAP, RADIUS, legend, stack
-from lmpnet_cli.drawing.overlays import disc, fit
+from lmpnet_cli.drawing.grids import GAP, legend, numbered_disc, stack
+from lmpnet_cli.drawing.overlays import fit
 from lmpnet_cli.keypoints import Keypoints
 
 SIDE = 420  # pixels of an image in the drawing
@@ -40,7 +40,7 @@ def draw_matches(images: Sequence[Rgb], found: Sequence[Keypoints], names: Seque
             _draw_lines(canvas, positions[index - 1], positions[index])
     for each in positions:
         for keypoint in np.flatnonzero(~np.isnan(each[:, 0])).tolist():
-            _draw_disc(canvas, each[keypoint, 0], each[keypoint, 1], keypoint)
+            numbered_disc(canvas, each[keypoint, 0], each[keypoint, 1], keypoint)
 
     return stack([canvas, legend(names, canvas.shape[1])])
 
@@ -51,10 +51,6 @@ def _draw_lines(canvas: Rgb, left: NDArray[np.float64], right: NDArray[np.float6
         start, end = (tuple(np.round(each[keypoint] * 16).astype(int).tolist()) for each in (left, right))
         for color, width in (((0, 0, 0), 4), (keypoint_color(keypoint), 2)):
             cv2.line(canvas, start, end, color, width, cv2.LINE_AA, shift=4)  # in sixteenths of a pixel
-
-
-def _draw_disc(canvas: Rgb, x: float, y: float, keypoint: int) -> None:
-    disc(canvas, x, y, RADIUS, str(keypoint + 1), keypoint_color(keypoint))
 
 
 def _in_square(found: Keypoints) -> NDArray[np.float64]:
