@@ -29,6 +29,7 @@ from lmpnet_cli.drawing.video_writer import VideoWriter
 from lmpnet_cli.errors import InputError, OptionError, OutputError
 from lmpnet_cli.export.convert import write_format
 from lmpnet_cli.export.formats import FORMATS, Destination, read_document
+from lmpnet_cli.export.formats.document import RANKING_METHODS
 from lmpnet_cli.export.report.report import update_report
 from lmpnet_cli.export.review import REVIEW, images_to_review, write_review
 from lmpnet_cli.inference.predictor import Predictions, Predictor, open_predictor
@@ -248,7 +249,7 @@ def _open_drawings(
     config: DiscoverConfig, files: Sequence[ListedImage], predictor: Predictor, queue: ChunkQueue
 ) -> Iterator[_Drawings]:
     """Open the drawings behind those of the chunks that are finished; they stay where the run can be resumed."""
-    named = predictor.method in ("parts", "landmarks") and len(predictor.names) <= MANY  # more are dots without numbers
+    named = predictor.method not in RANKING_METHODS and len(predictor.names) <= MANY  # more are dots without numbers
     drawings = _Drawings(config, files, predictor.names if named else ())
     writers = (drawings.overlays, drawings.panels)
     with ExitStack() as stack:

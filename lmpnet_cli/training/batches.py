@@ -66,8 +66,9 @@ def preload(config: TrainConfig, data: ClassData, device: torch.device, rank: in
             f"--preload needs {needed / 1e9:.1f} GB for the images, and {free / 1e9:.1f} GB are free. Remove it."
         )
 
-    training = StoredImages.load(training_set(config, data, replica=False), device, resolve_workers(config.workers))
-    held_out = validation_batches(config, data, resolve_workers(config.workers), rank, world)
+    workers = resolve_workers(config.workers)
+    training = StoredImages.load(training_set(config, data, replica=False), device, workers)
+    held_out = validation_batches(config, data, workers, rank, world)
     return Preloaded(training, [(images.to(device), labels.to(device)) for images, labels in held_out])
 
 
